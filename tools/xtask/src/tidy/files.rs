@@ -1,0 +1,105 @@
+//! Where files are, what they are called and how they begin.
+
+use super::run::Findings;
+use super::tree::Tree;
+use anyhow::Result;
+use std::collections::BTreeSet;
+
+const FOLDERS: [&str; 9] = [
+    ".cargo", ".ci", "benches", "broker", "deploy", "net", "raft", "storage", "tools",
+];
+const FILES: [&str; 11] = [
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "clippy.toml",
+    "deny.toml",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
+];
+const VAGUE: [&str; 8] = [
+    "utils", "util", "helpers", "helper", "common", "manager", "misc", "shared",
+];
+
+pub fn top_level_is_fixed(tree: &Tree) -> Result<Findings> {
+    let tops: BTreeSet<(&str, bool)> = tree
+        .files
+        .iter()
+        .map(|path| match path.split_once('/') {
+            Some((folder, _)) => (folder, true),
+            None => (path.as_str(), false),
+        })
+        .collect();
+    let strange = tops.into_iter().filter(|(name, folder)| match folder {
+        true => !FOLDERS.contains(name),
+        false => !FILES.contains(name),
+    });
+    Ok(strange
+        .map(|(name, _)| format!("{name} is new at the top; it belongs into one of the folders"))
+        .collect())
+}
+
+pub fn names_say_what_is_inside(tree: &Tree) -> Result<Findings> {
+    let vague = tree.files.iter().filter(|path| {
+        let stems = path
+            .split('/')
+            .map(|part| part.split('.').next().unwrap_or(part));
+        path.ends_with(".rs") && stems.into_iter().any(|stem| VAGUE.contains(&stem))
+    });
+    Ok(vague
+        .map(|path| format!("{path}: the name does not say what is inside"))
+        .collect())
+}
+
+pub fn files_open_with_what_they_are(tree: &Tree) -> Result<Findings> {
+    let mut findings = Findings::new();
+    for source in tree.sources() {
+        let source = source?;
+        let opens = source
+            .text
+            .lines()
+            .find(|line| !line.trim().is_empty() && !line.starts_with("#!"));
+        if !opens.is_some_and(|line| line.starts_with("//!")) {
+            findings.push(format!(
+                "{}: does not open with a `//!` comment",
+                source.path
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+/// `lib.rs` and `mod.rs` are tables of contents: documentation, `mod`, `pub use`.
+pub fn roots_only_list(tree: &Tree) -> Result<Findings> {
+    const ITEMS: [&str; 7] = ["fn", "struct", "enum", "trait", "impl", "const", "type"];
+    let mut findings = Findings::new();
+    for source in tree.sources() {
+        let source = source?;
+        if !source.path.ends_with("/lib.rs") && !source.path.ends_with("/mod.rs") {
+            continue;
+        }
+        for (number, line) in source.text.lines().enumerate() {
+            let item = line
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub ")
+                .trim_start_matches("async ");
+            if item
+                .split([' ', '<', '!'])
+                .next()
+                .is_some_and(|word| ITEMS.contains(&word))
+            {
+                findings.push(format!(
+                    "{}:{}: `{}` belongs into a file of its own",
+                    source.path,
+                    number + 1,
+                    line.trim()
+                ));
+            }
+        }
+    }
+    Ok(findings)
+}
