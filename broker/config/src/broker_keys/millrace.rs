@@ -1,0 +1,50 @@
+//! Millrace's own keys. Sizes are bytes, times carry their unit in the name.
+
+use crate::key::{Key, boolean, int, long, string};
+use crate::validator::Validator::{AtLeast, Between, OneOf};
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    int("millrace.shards").default("0").valid(Between(0, 1024)).high()
+        .applied("Shards of this node, each a thread on a core of its own; 0 takes every core the process may use."),
+    boolean("millrace.shards.pin").default("true")
+        .applied("Whether each shard is pinned to one core."),
+    int("millrace.shards.spin.us").default("0").valid(Between(0, 1_000_000))
+        .applied("How long an idle shard polls before it sleeps. Worth setting on dedicated cores only."),
+    string("millrace.durability").default("disk").valid(OneOf(&["disk", "memory"])).high().dynamic()
+        .applied("Durability of topics that do not set their own: disk acknowledges what is synced, memory acknowledges first and syncs milliseconds later, as Kafka's defaults promise."),
+    string("millrace.wal.backend").default("io_uring").valid(OneOf(&["io_uring", "commit_thread"]))
+        .applied("Who writes the WAL: an io_uring of the shard, or a thread that blocks, which can be steadier on oversubscribed cores."),
+    long("millrace.wal.file.bytes").default("134217728").valid(Between(1 << 20, 1 << 34))
+        .applied("Size of one WAL file; files are zeroed once, then written in place and recycled."),
+    long("millrace.tail.cache.bytes").default("134217728").valid(AtLeast(1 << 20))
+        .applied("Recent batches that each shard keeps in memory for readers and for destaging."),
+    long("millrace.checkpoint.interval.ms").default("10000").valid(AtLeast(100))
+        .applied("How often each shard syncs its segments and lets WAL files go."),
+    long("millrace.disk.reserve.bytes").default("268435456").valid(AtLeast(0)).high()
+        .applied("Free space below which produce requests get a retriable error while everything else goes on."),
+    string("millrace.metrics.listen").high()
+        .applied("Address (host:port) of the HTTP port for Prometheus metrics and health; unset for none."),
+    string("millrace.log.format").default("text").valid(OneOf(&["text", "json"])).low()
+        .applied("Form of the node's own log."),
+    string("millrace.log.level").default("info").low()
+        .applied("What the node logs, as a tracing filter: info, or warn,broker=debug."),
+    int("millrace.login.timeout.ms").default("10000").valid(AtLeast(1))
+        .applied("A connection that has not finished its first request or its login by then is closed."),
+    int("millrace.login.frame.max.bytes").default("65536").valid(AtLeast(1024))
+        .applied("Largest frame before login, on listeners that need one."),
+    int("millrace.frame.timeout.ms").default("30000").valid(AtLeast(1))
+        .applied("A frame that has begun must be complete within this time."),
+    int("millrace.connection.requests.max").default("256").valid(AtLeast(1))
+        .applied("Requests of one connection that are worked on at once; more are not read yet."),
+    long("millrace.connection.unsent.bytes").default("16777216").valid(AtLeast(65_536))
+        .applied("Answers that one connection may leave unread before its requests are no longer read."),
+    long("millrace.request.memory.bytes").default("268435456").valid(AtLeast(1 << 20)).high()
+        .applied("Memory per shard for requests in flight; above it sockets are not read."),
+    int("millrace.request.partitions.max").default("2000").valid(AtLeast(1))
+        .applied("Partitions that one request may name."),
+    int("millrace.producer.ids.max").default("100000").valid(AtLeast(1))
+        .applied("Idempotent producers whose state a shard keeps; the longest idle is forgotten first."),
+    int("millrace.stop.timeout.ms").default("10000").valid(AtLeast(0))
+        .applied("How long a stop waits for requests that were accepted."),
+];

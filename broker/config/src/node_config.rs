@@ -1,0 +1,317 @@
+//! The configuration a node is started with: typed, complete, validated.
+//!
+//! Read once at start-up and shared read-only by all shards. What may change while the node runs
+//! is derived again from [`NodeConfig::values`] after a dynamic layer changed
+//! ([`NodeConfig::with_values`]).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::broker_keys::broker_key;
+use crate::broker_values::{BrokerValues, Warning};
+use crate::error::ConfigError;
+use crate::listeners::{self, Listener};
+use crate::topic_config::Durability;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalBackend {
+    IoUring,
+    CommitThread,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Bounds of the network side; each is on by default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub frame_bytes_max: usize,
+    pub login_frame_bytes_max: usize,
+    pub login_timeout: Duration,
+    pub frame_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub backlog: i32,
+    pub connections_max: usize,
+    pub connections_per_ip_max: usize,
+    pub connections_per_ip_overrides: BTreeMap<String, usize>,
+    /// New connections per second and shard.
+    pub connection_rate_max: u32,
+    pub connection_requests_max: usize,
+    pub connection_unsent_bytes_max: usize,
+    /// Per shard.
+    pub request_memory_bytes: usize,
+    pub request_partitions_max: usize,
+    pub fetch_bytes_max: usize,
+    /// Per node.
+    pub fetch_sessions_max: usize,
+    /// One page of DescribeTopicPartitions.
+    pub topic_partitions_page_max: usize,
+    /// `None` leaves the socket's buffer to the system.
+    pub send_buffer_bytes: Option<usize>,
+    pub receive_buffer_bytes: Option<usize>,
+    /// Per shard.
+    pub producer_ids_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    pub node_id: i32,
+    pub rack: Option<String>,
+    pub listeners: Vec<Listener>,
+    pub data_dir: PathBuf,
+    /// 0: one per core that the process may use.
+    pub shards: usize,
+    pub pin_shards: bool,
+    pub spin: Duration,
+    /// Of topics that do not set their own.
+    pub durability: Durability,
+    pub wal_backend: WalBackend,
+    pub wal_file_bytes: u64,
+    /// Per shard.
+    pub tail_cache_bytes: usize,
+    pub checkpoint_interval: Duration,
+    pub disk_reserve_bytes: u64,
+    pub retention_check_interval: Duration,
+    pub cleaner_enabled: bool,
+    pub cleaner_backoff: Duration,
+    pub metrics_listen: Option<String>,
+    pub log_format: LogFormat,
+    pub log_level: String,
+    pub stop_timeout: Duration,
+    pub auto_create_topics: bool,
+    pub delete_topics: bool,
+    pub num_partitions: i32,
+    pub default_replication_factor: i16,
+    pub producer_id_expiration: Duration,
+    pub group_min_session_timeout_ms: i32,
+    pub group_max_session_timeout_ms: i32,
+    pub group_initial_rebalance_delay_ms: i32,
+    pub group_size_max: usize,
+    pub offsets_topic_partitions: i32,
+    pub offsets_topic_replication_factor: i16,
+    pub offsets_topic_segment_bytes: i32,
+    pub offset_metadata_bytes_max: usize,
+    pub offsets_retention: Duration,
+    pub offsets_retention_check_interval: Duration,
+    pub offsets_commit_timeout: Duration,
+    pub limits: Limits,
+    /// The text of every key, for `DescribeConfigs` and for resolving topics.
+    pub values: BrokerValues,
+}
+
+impl NodeConfig {
+    /// Reads a `server.properties`; warnings name keys that are accepted and have no effect.
+    pub fn from_properties(text: &str) -> Result<(NodeConfig, Vec<Warning>), ConfigError> {
+        let (values, warnings) = BrokerValues::from_properties(text)?;
+        Ok((Self::with_values(values)?, warnings))
+    }
+
+    /// Derives the typed fields. Errors if keys contradict each other or one is missing.
+    pub fn with_values(mut values: BrokerValues) -> Result<NodeConfig, ConfigError> {
+        let node_id = node_id(&mut values)?;
+        check_roles(&values)?;
+        let v = Reader(&values);
+        let limits = limits(&v)?;
+        let config = NodeConfig {
+            node_id,
+            rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
+            listeners: listeners::resolve(&values)?,
+            data_dir: data_dir(&values)?,
+            shards: v.size("millrace.shards"),
+            pin_shards: values.boolean("millrace.shards.pin"),
+            spin: Duration::from_micros(v.number("millrace.shards.spin.us")),
+            durability: match values.get("millrace.durability") {
+                Some("memory") => Durability::Memory,
+                _ => Durability::Disk,
+            },
+            wal_backend: match values.text("millrace.wal.backend").as_deref() {
+                Some("commit_thread") => WalBackend::CommitThread,
+                _ => WalBackend::IoUring,
+            },
+            wal_file_bytes: v.number("millrace.wal.file.bytes"),
+            tail_cache_bytes: v.size("millrace.tail.cache.bytes"),
+            checkpoint_interval: v.millis("millrace.checkpoint.interval.ms"),
+            disk_reserve_bytes: v.number("millrace.disk.reserve.bytes"),
+            retention_check_interval: v.millis("log.retention.check.interval.ms"),
+            cleaner_enabled: values.boolean("log.cleaner.enable"),
+            cleaner_backoff: v.millis("log.cleaner.backoff.ms"),
+            metrics_listen: values
+                .text("millrace.metrics.listen")
+                .filter(|s| !s.is_empty()),
+            log_format: match values.text("millrace.log.format").as_deref() {
+                Some("json") => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            log_level: values.text("millrace.log.level").unwrap_or_default(),
+            stop_timeout: v.millis("millrace.stop.timeout.ms"),
+            auto_create_topics: values.boolean("auto.create.topics.enable"),
+            delete_topics: values.boolean("delete.topic.enable"),
+            num_partitions: v.int("num.partitions"),
+            default_replication_factor: v.int("default.replication.factor") as i16,
+            producer_id_expiration: v.millis("producer.id.expiration.ms"),
+            group_min_session_timeout_ms: v.int("group.min.session.timeout.ms"),
+            group_max_session_timeout_ms: v.int("group.max.session.timeout.ms"),
+            group_initial_rebalance_delay_ms: v.int("group.initial.rebalance.delay.ms"),
+            group_size_max: v.size("group.max.size"),
+            offsets_topic_partitions: v.int("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: v.int("offsets.topic.replication.factor") as i16,
+            offsets_topic_segment_bytes: v.int("offsets.topic.segment.bytes"),
+            offset_metadata_bytes_max: v.size("offset.metadata.max.bytes"),
+            offsets_retention: Duration::from_secs(60 * v.number("offsets.retention.minutes")),
+            offsets_retention_check_interval: v.millis("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout: v.millis("offsets.commit.timeout.ms"),
+            limits,
+            values: values.clone(),
+        };
+        Ok(config)
+    }
+}
+
+struct Reader<'a>(&'a BrokerValues);
+
+impl Reader<'_> {
+    fn integer(&self, name: &str) -> i64 {
+        let value = self.0.integer(name);
+        value.unwrap_or_else(|| panic!("{name} is a number and has a default"))
+    }
+
+    /// Negative values, which some of Kafka's validators let through, count as 0.
+    fn number(&self, name: &str) -> u64 {
+        self.integer(name).max(0) as u64
+    }
+
+    fn size(&self, name: &str) -> usize {
+        self.number(name) as usize
+    }
+
+    /// A key of type INT or SHORT.
+    fn int(&self, name: &str) -> i32 {
+        self.integer(name) as i32
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
+    }
+}
+
+fn node_id(values: &mut BrokerValues) -> Result<i32, ConfigError> {
+    let set = |values: &BrokerValues, name: &str| {
+        values
+            .set_value(name)
+            .and_then(|_| values.integer(name))
+            .map(|id| id as i32)
+    };
+    let (node, broker) = (set(values, "node.id"), set(values, "broker.id"));
+    let refused = |name: &str, value: i32, reason: String| {
+        Err(ConfigError::Refused {
+            name: name.to_owned(),
+            value: value.to_string(),
+            reason,
+        })
+    };
+    let id = match (node, broker) {
+        (Some(id), None) => id,
+        (None, Some(id)) if id >= 0 => id,
+        (None, Some(id)) => return refused("broker.id", id, "it cannot be negative".to_owned()),
+        (Some(id), Some(other)) if id == other => id,
+        (Some(id), Some(other)) => {
+            return refused("broker.id", other, format!("node.id={id} says otherwise"));
+        }
+        (None, None) => {
+            return Err(ConfigError::Missing {
+                name: "node.id",
+                example: "1",
+            });
+        }
+    };
+    // As Kafka does: either name shows the id.
+    for name in ["node.id", "broker.id"] {
+        values
+            .file
+            .entry(name.to_owned())
+            .or_insert_with(|| id.to_string());
+    }
+    Ok(id)
+}
+
+fn check_roles(values: &BrokerValues) -> Result<(), ConfigError> {
+    let roles = values.list("process.roles");
+    if roles.is_empty() || roles.iter().any(|role| role == "broker") {
+        return Ok(());
+    }
+    Err(ConfigError::Refused {
+        name: "process.roles".to_owned(),
+        value: roles.join(","),
+        reason: "a Millrace node is always broker and controller; write broker,controller"
+            .to_owned(),
+    })
+}
+
+fn data_dir(values: &BrokerValues) -> Result<PathBuf, ConfigError> {
+    let dirs = match values.list("log.dirs") {
+        dirs if dirs.is_empty() => values.list("log.dir"),
+        dirs => dirs,
+    };
+    match dirs.into_iter().find(|dir| !dir.is_empty()) {
+        Some(first) => Ok(PathBuf::from(first)),
+        None => Err(ConfigError::Missing {
+            name: "log.dirs",
+            example: "/var/lib/millrace",
+        }),
+    }
+}
+
+fn limits(v: &Reader<'_>) -> Result<Limits, ConfigError> {
+    let buffer = |name: &str| {
+        usize::try_from(v.integer(name))
+            .ok()
+            .filter(|&size| size > 0)
+    };
+    Ok(Limits {
+        frame_bytes_max: v.size("socket.request.max.bytes"),
+        login_frame_bytes_max: v.size("millrace.login.frame.max.bytes"),
+        login_timeout: v.millis("millrace.login.timeout.ms"),
+        frame_timeout: v.millis("millrace.frame.timeout.ms"),
+        idle_timeout: v.millis("connections.max.idle.ms"),
+        backlog: v.int("socket.listen.backlog.size"),
+        connections_max: v.size("max.connections"),
+        connections_per_ip_max: v.size("max.connections.per.ip"),
+        connections_per_ip_overrides: ip_overrides(v)?,
+        connection_rate_max: v.int("max.connection.creation.rate") as u32,
+        connection_requests_max: v.size("millrace.connection.requests.max"),
+        connection_unsent_bytes_max: v.size("millrace.connection.unsent.bytes"),
+        request_memory_bytes: v.size("millrace.request.memory.bytes"),
+        request_partitions_max: v.size("millrace.request.partitions.max"),
+        fetch_bytes_max: v.size("fetch.max.bytes"),
+        fetch_sessions_max: v.size("max.incremental.fetch.session.cache.slots"),
+        topic_partitions_page_max: v.size("max.request.partition.size.limit"),
+        send_buffer_bytes: buffer("socket.send.buffer.bytes"),
+        receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
+        producer_ids_max: v.size("millrace.producer.ids.max"),
+    })
+}
+
+/// `host:count,host:count`
+fn ip_overrides(v: &Reader<'_>) -> Result<BTreeMap<String, usize>, ConfigError> {
+    const NAME: &str = "max.connections.per.ip.overrides";
+    debug_assert!(broker_key(NAME).is_some());
+    let text = v.0.get(NAME).unwrap_or_default();
+    let pairs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty());
+    let parse = |pair: &str| {
+        let (host, count) = pair.rsplit_once(':')?;
+        Some((host.trim().to_owned(), count.trim().parse().ok()?))
+    };
+    let refused = || ConfigError::Refused {
+        name: NAME.to_owned(),
+        value: text.to_owned(),
+        reason: "write address:count pairs, as in 10.0.0.7:2000".to_owned(),
+    };
+    pairs.map(|pair| parse(pair).ok_or_else(refused)).collect()
+}
