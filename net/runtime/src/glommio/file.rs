@@ -1,0 +1,133 @@
+//! Buffered files: reads from the page cache inline, the rest through the ring.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::names::blocking;
+use super::ring::is_transient;
+use super::shard::Shard;
+use crate::fs::OpenOptions;
+
+pub struct File {
+    fd: Rc<OwnedFd>,
+}
+
+impl File {
+    pub async fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
+        let mut flags = match (options.read, options.write) {
+            (true, true) => libc::O_RDWR,
+            (false, true) => libc::O_WRONLY,
+            (_, false) => libc::O_RDONLY,
+        };
+        if options.create_new {
+            flags |= libc::O_CREAT | libc::O_EXCL;
+        } else if options.create {
+            flags |= libc::O_CREAT;
+        }
+        if options.truncate {
+            flags |= libc::O_TRUNC;
+        }
+        let ring = Rc::clone(&Shard::current().ring);
+        let fd = ring.open(c_path(path)?, flags, 0o644).await?;
+        Ok(File { fd: Rc::new(fd) })
+    }
+
+    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Bytes> {
+        let mut into = Vec::with_capacity(len);
+        let mut at_end = read_cached(&self.fd, pos, &mut into, len)?;
+        if into.len() < len && !at_end {
+            let ring = Rc::clone(&Shard::current().ring);
+            while into.len() < len && !at_end {
+                let (from, left) = (pos + into.len() as u64, len - into.len());
+                let (result, back) = ring.read(&self.fd, from, into, left).await;
+                into = back;
+                match result {
+                    Ok(n) => at_end = n == 0,
+                    Err(e) if is_transient(&e) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        if into.len() < len / 2 {
+            into.shrink_to_fit();
+        }
+        Ok(Bytes::from(into))
+    }
+
+    pub async fn write_at(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        let ring = Rc::clone(&Shard::current().ring);
+        ring.write(&self.fd, pos, bufs, 0).await
+    }
+
+    pub async fn sync_data(&self) -> io::Result<()> {
+        let ring = Rc::clone(&Shard::current().ring);
+        ring.sync_data(&self.fd).await
+    }
+
+    pub async fn set_len(&self, len: u64) -> io::Result<()> {
+        let fd = self.fd.try_clone()?;
+        blocking(move || std::fs::File::from(fd).set_len(len)).await
+    }
+
+    pub async fn len(&self) -> io::Result<u64> {
+        file_len(&self.fd)
+    }
+
+    pub async fn close(self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `fstat` of an open file reads memory only.
+pub(super) fn file_len(fd: &OwnedFd) -> io::Result<u64> {
+    // SAFETY: an all-zero stat is valid; it is valid for writing.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: see above.
+    if unsafe { libc::fstat(fd.as_raw_fd(), &mut stat) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(stat.st_size as u64)
+}
+
+/// Reads what the page cache has without waiting; true if the file ends there.
+fn read_cached(fd: &OwnedFd, pos: u64, into: &mut Vec<u8>, len: usize) -> io::Result<bool> {
+    if len == 0 {
+        return Ok(true);
+    }
+    let iov = libc::iovec {
+        iov_base: into.spare_capacity_mut().as_mut_ptr().cast(),
+        iov_len: len,
+    };
+    // SAFETY: `into` has spare capacity for `len` bytes.
+    let n = unsafe {
+        libc::preadv2(
+            fd.as_raw_fd(),
+            &iov,
+            1,
+            pos as libc::off_t,
+            libc::RWF_NOWAIT,
+        )
+    };
+    if n < 0 {
+        let e = io::Error::last_os_error();
+        return match e.raw_os_error() {
+            // Not in the page cache, or a file system that cannot tell.
+            Some(libc::EAGAIN | libc::EOPNOTSUPP | libc::EINTR) => Ok(false),
+            _ => Err(e),
+        };
+    }
+    // SAFETY: the kernel has filled `n` bytes.
+    unsafe { into.set_len(n as usize) };
+    Ok(n == 0)
+}
+
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a path contains a zero byte"))
+}
