@@ -85,6 +85,16 @@ impl BrokerValues {
         Self::from_list(parse_properties(text)?)
     }
 
+    /// Since 4.1 a new Kafka cluster holds this key in its cluster-wide dynamic layer (KIP-966),
+    /// and tools show it there; it cannot be deleted.
+    fn pin_min_insync_replicas(&mut self) {
+        const NAME: &str = "min.insync.replicas";
+        if !self.dynamic_default.contains_key(NAME) {
+            let value = self.get(NAME).unwrap_or("1").to_owned();
+            self.dynamic_default.insert(NAME.to_owned(), value);
+        }
+    }
+
     fn from_list(list: Vec<Property>) -> Result<(BrokerValues, Vec<Warning>), ConfigError> {
         let mut values = BrokerValues::default();
         let mut idle: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
@@ -107,6 +117,7 @@ impl BrokerValues {
                 idle.entry(reason).or_default().push(name);
             }
         }
+        values.pin_min_insync_replicas();
         let warnings = idle
             .into_iter()
             .map(|(reason, keys)| Warning { keys, reason });
@@ -184,11 +195,13 @@ impl BrokerValues {
         };
         self.dynamic_default = keep(cluster);
         self.dynamic_node = keep(node);
+        self.pin_min_insync_replicas();
         refused
     }
 
     /// Applies `IncrementalAlterConfigs` of a broker resource to one stored dynamic layer and
-    /// returns the layer to store. Only keys that Kafka takes dynamically are accepted.
+    /// returns the layer to store. Only keys that Kafka takes dynamically are accepted. For broker
+    /// resources Kafka answers INVALID_REQUEST whatever is wrong.
     pub fn alter_dynamic(
         layer: &BTreeMap<String, String>,
         alterations: &[Alteration],
@@ -196,8 +209,7 @@ impl BrokerValues {
         let altered = apply(layer, alterations, broker_key)?;
         for Alteration { name, .. } in alterations {
             let Some(key) = broker_key(name).filter(|key| key.dynamic) else {
-                let message = format!("Cannot update these configs dynamically: Set({name})");
-                return Err(InvalidConfig::Rule(message));
+                return Err(InvalidConfig::NotDynamic { name: name.clone() });
             };
             if let Some(text) = altered.get(name) {
                 Value::parse(key, text)?;

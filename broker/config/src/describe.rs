@@ -210,9 +210,14 @@ impl GroupOverrides {
     pub fn describe(&self, broker: &BrokerValues) -> Vec<ConfigEntry> {
         let entry = |key: &'static Key| {
             let synonym_of = broker_key_of_group(key.name);
+            let own_default = |text: &str| Synonym {
+                name: key.name.to_owned(),
+                value: Some(text.to_owned()),
+                source: ConfigSource::Default,
+            };
             let mut synonyms = match synonym_of {
                 Some(name) => broker.synonyms(name, false),
-                None => Vec::new(),
+                None => key.default.map(own_default).into_iter().collect(),
             };
             let inherited = synonym_of.and_then(|name| broker.get(name)).or(key.default);
             let text = self.get(key.name).or(inherited);

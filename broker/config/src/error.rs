@@ -30,6 +30,8 @@ pub enum InvalidConfig {
     NullTopicConfig { names: Vec<String> },
     #[error("Null value not supported for : {}", names.join(", "))]
     NullValue { names: Vec<String> },
+    #[error("Cannot update these configs dynamically: [{name}]")]
+    NotDynamic { name: String },
     #[error("Error due to duplicate config keys")]
     DuplicateKeys,
     #[error("Unknown operation type {code}")]
@@ -41,7 +43,10 @@ impl InvalidConfig {
     pub fn is_request_error(&self) -> bool {
         matches!(
             self,
-            Self::NullValue { .. } | Self::DuplicateKeys | Self::UnknownOperation { .. }
+            Self::NullValue { .. }
+                | Self::NotDynamic { .. }
+                | Self::DuplicateKeys
+                | Self::UnknownOperation { .. }
         )
     }
 }

@@ -3,7 +3,7 @@
 
 use super::reasons::{JAVA_CLASS, METADATA_GROUP, PROVIDERS, QUOTAS, UNSTABLE};
 use crate::key::{Key, boolean, class, int, list, long, string};
-use crate::validator::Validator::{AtLeast, EachOneOf, NonEmpty};
+use crate::validator::Validator::{AtLeast, EachOneOf};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
@@ -73,9 +73,9 @@ pub(super) const KEYS: &[Key] = &[
         .no_effect(JAVA_CLASS),
     class("alter.config.policy.class.name").low()
         .no_effect(JAVA_CLASS),
-    list("controller.quorum.voters").default("").valid(NonEmpty).high()
+    list("controller.quorum.voters").default("").high()
         .no_effect(METADATA_GROUP),
-    list("controller.quorum.bootstrap.servers").default("").valid(NonEmpty).high()
+    list("controller.quorum.bootstrap.servers").default("").high()
         .no_effect(METADATA_GROUP),
     int("controller.quorum.election.timeout.ms").default("1000").valid(AtLeast(0)).high()
         .no_effect(METADATA_GROUP),

@@ -1,0 +1,265 @@
+//! What a person meets who starts a node with a file.
+
+use std::time::Duration;
+
+use config::{
+    AlterOp, Alteration, BrokerValues, ConfigSource, Durability, NodeConfig, TopicConfig,
+    TopicOverrides,
+};
+
+const COMBINED: &str = include_str!("kafka_4_3/combined.properties");
+
+/// The keys of the `config/server.properties` that Kafka 4.3 ships.
+const STOCK: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+log.dirs=/tmp/kraft-combined-logs
+num.partitions=1
+num.recovery.threads.per.data.dir=1
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+";
+
+fn error(text: &str) -> String {
+    NodeConfig::from_properties(text).unwrap_err().to_string()
+}
+
+#[test]
+fn a_combined_roles_file_of_kafka_starts_a_node_unchanged() {
+    let (node, warnings) = NodeConfig::from_properties(COMBINED).unwrap();
+    assert_eq!(node.node_id, 1);
+    assert_eq!(node.data_dir, std::path::Path::new("/var/lib/kafka/data"));
+    assert_eq!(node.listeners.len(), 1);
+    assert_eq!(node.listeners[0].bind.port, 21611);
+    assert_eq!(
+        node.listeners[0].advertised.as_ref().unwrap().host,
+        "127.0.0.1"
+    );
+    let quorum = warnings
+        .iter()
+        .find(|w| w.keys.iter().any(|k| k == "controller.quorum.voters"));
+    assert!(
+        quorum
+            .unwrap()
+            .to_string()
+            .contains("metadata are kept in Millrace's own Raft group")
+    );
+}
+
+#[test]
+fn kafkas_stock_file_starts_a_node_unchanged() {
+    let (node, warnings) = NodeConfig::from_properties(STOCK).unwrap();
+    assert_eq!(node.listeners[0].bind.host, "");
+    assert_eq!(node.limits.frame_bytes_max, 104_857_600);
+    let mut warned: Vec<&str> = warnings
+        .iter()
+        .flat_map(|w| &w.keys)
+        .map(|k| k.as_str())
+        .collect();
+    warned.sort_unstable();
+    let expected = [
+        "controller.quorum.bootstrap.servers",
+        "inter.broker.listener.name",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "share.coordinator.state.topic.min.isr",
+        "share.coordinator.state.topic.replication.factor",
+        "transaction.state.log.min.isr",
+        "transaction.state.log.replication.factor",
+    ];
+    assert_eq!(warned, expected);
+}
+
+#[test]
+fn defaults_are_kafkas_and_our_own_limits_are_on() {
+    let (node, warnings) = NodeConfig::from_properties("node.id=0").unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(node.node_id, 0);
+    assert_eq!(node.durability, Durability::Disk);
+    assert_eq!(node.limits.connections_max, 10_000);
+    assert_eq!(node.limits.connections_per_ip_max, 1_000);
+    assert_eq!(node.limits.request_partitions_max, 2_000);
+    assert_eq!(node.limits.idle_timeout, Duration::from_secs(600));
+    assert_eq!(node.offsets_topic_partitions, 50);
+    assert!(node.auto_create_topics);
+    assert_eq!(node.metrics_listen, None);
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_known_one() {
+    let message = error("node.id=1\nlog.retention.hour=5");
+    assert_eq!(
+        message,
+        r#"unknown key "log.retention.hour"; did you mean "log.retention.hours"?"#
+    );
+    let message = error("node.id=1\nmillrace.shard=2");
+    assert_eq!(
+        message,
+        r#"unknown key "millrace.shard"; did you mean "millrace.shards"?"#
+    );
+    assert_eq!(error("node.id=1\nwibble=2"), r#"unknown key "wibble""#);
+    assert!(error("zookeeper.connect=localhost:2181").contains("ZooKeeper is gone"));
+}
+
+#[test]
+fn plugin_and_listener_prefixes_are_known() {
+    let file = "node.id=1\nlistener.name.internal.ssl.keystore.location=/k\n\
+                listener.name.internal.scram-sha-256.sasl.jaas.config=secret\n\
+                rsm.config.anything=1\nconfig.providers.file.class=X";
+    let (node, warnings) = NodeConfig::from_properties(file).unwrap();
+    assert_eq!(warnings.iter().map(|w| w.keys.len()).sum::<usize>(), 4);
+    let entries = node.values.describe();
+    let jaas = entries
+        .iter()
+        .find(|e| e.name.ends_with("scram-sha-256.sasl.jaas.config"))
+        .unwrap();
+    assert!(jaas.sensitive && jaas.value.is_none());
+}
+
+#[test]
+fn one_warning_is_given_per_reason() {
+    let file = "node.id=1\nnum.io.threads=8\nnum.network.threads=3\nnum.io.threads=9";
+    let (_, warnings) = NodeConfig::from_properties(file).unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].keys, ["num.io.threads", "num.network.threads"]);
+    assert!(
+        warnings[0]
+            .to_string()
+            .starts_with("num.io.threads, num.network.threads have no")
+    );
+}
+
+#[test]
+fn bad_values_missing_ids_and_contradictions_are_refused() {
+    assert!(error("").contains("node.id is required"));
+    assert!(error("node.id=1\nbroker.id=2").contains("node.id=1 says otherwise"));
+    assert!(error("node.id=x").contains("Not a number of type INT"));
+    assert!(error("node.id=1\nprocess.roles=controller").contains("broker,controller"));
+    assert!(error("node.id=1\nnum.partitions=0").contains("Value must be at least 1"));
+    assert!(error("node.id=1\nmillrace.durability=fast").contains("must be one of: disk, memory"));
+    assert!(error("node.id=1\nmax.connections.per.ip.overrides=a").contains("address:count"));
+    assert!(error("node.id=1\nlog.dirs=,").contains("log.dirs"));
+}
+
+#[test]
+fn a_node_that_was_asked_to_check_access_does_not_start_without_checking() {
+    let message = error("node.id=1\nauthorizer.class.name=org.apache.kafka.Standard");
+    assert!(
+        message.contains("this release has no authorizer"),
+        "{message}"
+    );
+    assert!(NodeConfig::from_properties("node.id=1\nauthorizer.class.name=").is_ok());
+}
+
+fn topic(file: &str, overrides: &[(&str, &str)]) -> TopicConfig {
+    let (broker, _) = BrokerValues::from_properties(file).unwrap();
+    let pairs = overrides.iter().map(|(k, v)| (*k, Some(*v)));
+    TopicConfig::resolve(&TopicOverrides::from_request(pairs).unwrap(), &broker)
+}
+
+#[test]
+fn retention_and_roll_take_the_finest_unit_that_is_set() {
+    assert_eq!(topic("", &[]).retention_ms, 604_800_000);
+    assert_eq!(topic("log.retention.hours=2", &[]).retention_ms, 7_200_000);
+    assert_eq!(
+        topic("log.retention.hours=2\nlog.retention.minutes=3", &[]).retention_ms,
+        180_000
+    );
+    let all = "log.retention.hours=2\nlog.retention.minutes=3\nlog.retention.ms=4";
+    assert_eq!(topic(all, &[]).retention_ms, 4);
+    assert_eq!(topic(all, &[("retention.ms", "-1")]).retention_ms, -1);
+    assert_eq!(topic("log.retention.hours=-1", &[]).retention_ms, -1);
+    assert_eq!(topic("log.roll.hours=1", &[]).segment_ms, 3_600_000);
+    assert_eq!(topic("log.roll.hours=1\nlog.roll.ms=9", &[]).segment_ms, 9);
+    assert_eq!(
+        topic("log.roll.jitter.hours=1", &[]).segment_jitter_ms,
+        3_600_000
+    );
+}
+
+#[test]
+fn a_topic_is_as_durable_as_the_node_says_unless_it_says_itself() {
+    assert_eq!(topic("", &[]).durability, Durability::Disk);
+    assert_eq!(
+        topic("millrace.durability=memory", &[]).durability,
+        Durability::Memory
+    );
+    let own = [("millrace.durability", "disk")];
+    assert_eq!(
+        topic("millrace.durability=memory", &own).durability,
+        Durability::Disk
+    );
+}
+
+#[test]
+fn an_empty_cleanup_policy_keeps_everything() {
+    let policy = topic("", &[("cleanup.policy", "")]).cleanup_policy;
+    assert!(!policy.delete && !policy.compact);
+    let policy = topic("log.cleanup.policy=compact,delete", &[]).cleanup_policy;
+    assert!(policy.delete && policy.compact);
+}
+
+#[test]
+fn a_dynamic_broker_value_reaches_topics_and_is_shown_with_its_source() {
+    let (mut broker, _) = BrokerValues::from_properties("message.max.bytes=2000").unwrap();
+    let set = |name: &str, value: &str| Alteration {
+        name: name.to_owned(),
+        op: AlterOp::Set,
+        value: Some(value.to_owned()),
+    };
+    let none = Default::default();
+    let layer = BrokerValues::alter_dynamic(&none, &[set("message.max.bytes", "3000")]).unwrap();
+    assert!(broker.set_dynamic(&none, &layer).is_empty());
+    let config = TopicConfig::resolve(&TopicOverrides::default(), &broker);
+    assert_eq!(config.max_message_bytes, 3000);
+    let entries = TopicOverrides::default().describe(&broker);
+    let entry = entries
+        .iter()
+        .find(|e| e.name == "max.message.bytes")
+        .unwrap();
+    assert_eq!(entry.source, ConfigSource::DynamicBroker);
+    assert_eq!(entry.synonyms.len(), 3);
+    let refused = BrokerValues::alter_dynamic(&none, &[set("process.roles", "broker")]);
+    let message = "Cannot update these configs dynamically: [process.roles]";
+    assert_eq!(refused.unwrap_err().to_string(), message);
+    let unknown = [("gone.key".to_owned(), "1".to_owned())].into();
+    assert_eq!(broker.set_dynamic(&unknown, &none), ["gone.key"]);
+}
+
+#[test]
+fn altering_a_topic_changes_all_or_nothing() {
+    let overrides = TopicOverrides::from_request([("retention.ms", Some("5"))]).unwrap();
+    let set = |name: &str, value: &str| Alteration {
+        name: name.to_owned(),
+        op: AlterOp::Set,
+        value: Some(value.to_owned()),
+    };
+    assert!(
+        overrides
+            .altered(&[set("flush.ms", "1"), set("segment.bytes", "200")])
+            .is_err()
+    );
+    let altered = overrides.altered(&[set("flush.ms", "1")]).unwrap();
+    assert_eq!(altered.iter().count(), 2);
+    let null = TopicOverrides::from_request([("retention.ms", None), ("flush.ms", None)]);
+    let message = "Null value not supported for topic configs: retention.ms,flush.ms";
+    assert_eq!(null.unwrap_err().to_string(), message);
+}
