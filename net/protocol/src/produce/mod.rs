@@ -1,0 +1,21 @@
+//! Produce, versions 3 to 13, without `kafka-protocol`: requests are read where they lie, answers
+//! are written in one pass into one buffer. The other direction is for tools.
+
+mod request;
+mod response;
+
+pub use request::{
+    ProducePart, ProducePartition, ProducePartitions, ProduceRequestView, ProduceTopic,
+    ProduceTopics, encode_produce_request,
+};
+pub use response::{
+    CurrentLeader, NodeEndpoint, PartitionOutcome, ProduceResponseWriter, ProduceResult,
+    RecordErrorEntry, read_produce_response,
+};
+
+pub(crate) use response::{put_endpoints, put_leader};
+
+/// First version in the flexible encoding.
+pub(crate) const FLEXIBLE_FROM: i16 = 9;
+/// First version that names topics by id.
+pub(crate) const TOPIC_IDS_FROM: i16 = 13;
