@@ -1,0 +1,187 @@
+//! How many connections one node and one client address may have.
+//!
+//! The only thing that the shards of a node share here: the kernel spreads a client's connections
+//! over the shards by hash, so a limit per shard would be wrong by chance. Touched at accept and at
+//! close only, under a lock that is never held across an await; no request ever comes here.
+//!
+//! Source: Kafka's `ConnectionQuotas`, `max.connections`, `max.connections.per.ip` and its
+//! overrides. Kafka stops accepting at `max.connections`; here the connection is closed at once, so
+//! that a client sees a refusal and not a hang.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Why a new connection was closed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("the node has max.connections = {limit} connections")]
+    Node { limit: usize },
+    #[error("{address} has max.connections.per.ip = {limit} connections")]
+    Address { address: IpAddr, limit: usize },
+}
+
+/// Limits and counts of one node. One per node, shared by its shards.
+#[derive(Debug)]
+pub struct ConnectionLimits {
+    per_node_max: usize,
+    per_address_max: usize,
+    overrides: BTreeMap<IpAddr, usize>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+impl ConnectionLimits {
+    pub const PER_NODE_MAX: usize = 10_000;
+    pub const PER_ADDRESS_MAX: usize = 1_000;
+
+    /// Limits as in `max.connections`, `max.connections.per.ip` and
+    /// `max.connections.per.ip.overrides`.
+    pub fn new(
+        per_node_max: usize,
+        per_address_max: usize,
+        overrides: impl IntoIterator<Item = (IpAddr, usize)>,
+    ) -> Arc<ConnectionLimits> {
+        Arc::new(ConnectionLimits {
+            per_node_max,
+            per_address_max,
+            overrides: overrides
+                .into_iter()
+                .map(|(ip, max)| (ip.to_canonical(), max))
+                .collect(),
+            open: Mutex::default(),
+        })
+    }
+
+    /// The limits that are on by default.
+    pub fn with_defaults() -> Arc<ConnectionLimits> {
+        Self::new(Self::PER_NODE_MAX, Self::PER_ADDRESS_MAX, [])
+    }
+
+    /// Counts a connection from `address`; it counts until the place is dropped.
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
+        let address = address.to_canonical();
+        let limit = self
+            .overrides
+            .get(&address)
+            .copied()
+            .unwrap_or(self.per_address_max);
+        let mut open = self.lock();
+        if open.total >= self.per_node_max {
+            return Err(Refusal::Node {
+                limit: self.per_node_max,
+            });
+        }
+        if open.by_address.get(&address).copied().unwrap_or(0) >= limit {
+            return Err(Refusal::Address { address, limit });
+        }
+        open.total += 1;
+        *open.by_address.entry(address).or_insert(0) += 1;
+        Ok(Place {
+            limits: Arc::clone(self),
+            address,
+        })
+    }
+
+    /// How many connections the node has.
+    pub fn open(&self) -> usize {
+        self.lock().total
+    }
+
+    /// The counts are plain numbers that no panic can leave half changed.
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One counted connection.
+#[derive(Debug)]
+pub struct Place {
+    limits: Arc<ConnectionLimits>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.limits.lock();
+        open.total -= 1;
+        if let Some(count) = open.by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    #[test]
+    fn an_address_at_its_limit_is_refused_until_one_of_its_connections_closes() {
+        let limits = ConnectionLimits::new(10, 2, []);
+        let first = limits.admit(ip(1)).expect("first");
+        let _second = limits.admit(ip(1)).expect("second");
+        let refusal = Refusal::Address {
+            address: ip(1),
+            limit: 2,
+        };
+        assert_eq!(limits.admit(ip(1)).expect_err("third"), refusal);
+        limits
+            .admit(ip(2))
+            .expect("another address has its own count");
+        drop(first);
+        limits.admit(ip(1)).expect("a place is free again");
+    }
+
+    #[test]
+    fn a_node_at_its_limit_refuses_every_address() {
+        let limits = ConnectionLimits::new(2, 2, []);
+        let _places = [limits.admit(ip(1)), limits.admit(ip(2))].map(|p| p.expect("place"));
+        assert_eq!(
+            limits.admit(ip(3)).expect_err("full"),
+            Refusal::Node { limit: 2 }
+        );
+        assert_eq!(limits.open(), 2);
+    }
+
+    #[test]
+    fn an_override_replaces_the_limit_of_its_address_alone() {
+        let limits = ConnectionLimits::new(10, 1, [(ip(1), 0), (ip(2), 2)]);
+        assert!(limits.admit(ip(1)).is_err());
+        let _places = [limits.admit(ip(2)), limits.admit(ip(2))].map(|p| p.expect("place"));
+        assert!(limits.admit(ip(2)).is_err());
+    }
+
+    #[test]
+    fn an_ipv4_address_counts_as_one_also_when_it_is_mapped_into_ipv6() {
+        let limits = ConnectionLimits::new(10, 1, []);
+        let _place = limits.admit(ip(1)).expect("first");
+        assert!(
+            limits
+                .admit("::ffff:10.0.0.1".parse().expect("address"))
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn addresses_without_connections_take_no_memory() {
+        let limits = ConnectionLimits::with_defaults();
+        for last in 0..=255 {
+            drop(limits.admit(ip(last)));
+        }
+        assert!(limits.lock().by_address.is_empty());
+    }
+}
