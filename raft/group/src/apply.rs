@@ -1,0 +1,124 @@
+//! What the shard tells the broker, in order, and whom it sends messages to.
+//!
+//! [`Apply`] is called by the commit loop only, never while the shard is borrowed: an
+//! implementation may open windows and propose from within a call.
+
+use bytes::Bytes;
+use raft::eraftpb::Message;
+use storage::wal::WalPosition;
+
+use crate::{EntryKind, Membership, RaftGroupId, RaftIndex, ReplicaId, Term, WindowTicket};
+
+/// An entry that is durable on a majority, for ever.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub raft_group: RaftGroupId,
+    pub term: Term,
+    pub index: RaftIndex,
+    pub kind: EntryKind,
+    /// A slice of the WAL frame.
+    pub payload: Bytes,
+    /// Where the frame lies in this shard's WAL.
+    pub position: WalPosition,
+    /// The proposal it came from, if this shard made it since it last became leader.
+    pub ticket: Option<WindowTicket>,
+}
+
+/// An entry with [`crate::Durability::Memory`] that is in memory on a majority and on its way to
+/// the disks. It will be [`Committed`] unless the node stops first.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    pub ticket: WindowTicket,
+    pub payload: Bytes,
+}
+
+/// Who leads a group, seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// This replica was elected and must apply the first entry of its term before it serves.
+    Elected,
+    /// This replica leads and everything before its term is applied. Windows can be opened.
+    Ready,
+    /// Another replica leads, or none is known. Proposals of this shard that are not committed
+    /// yet have an unknown outcome, and their tickets are not named again.
+    Following(Option<ReplicaId>),
+}
+
+/// A change of [`Leadership`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeadershipChange {
+    pub raft_group: RaftGroupId,
+    pub term: Term,
+    pub leadership: Leadership,
+}
+
+/// The members of a group after the entry at `index`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipChange {
+    pub raft_group: RaftGroupId,
+    pub index: RaftIndex,
+    pub membership: Membership,
+}
+
+/// The state machine of the broker.
+pub trait Apply {
+    /// The next entry of a group. Indexes of a group come in order without gaps, beginning behind
+    /// the start of its log; after a restart from there again.
+    fn apply(&mut self, committed: Committed);
+
+    /// An entry can be acknowledged to those who asked for memory only. Before its `apply`.
+    fn accepted(&mut self, accepted: Accepted) {
+        let _ = accepted;
+    }
+
+    /// Leadership of a group changed; in order with `apply`.
+    fn leadership_changed(&mut self, change: LeadershipChange) {
+        let _ = change;
+    }
+
+    /// The members of a group changed; right before the `apply` of the entry that did it.
+    fn membership_changed(&mut self, change: MembershipChange) {
+        let _ = change;
+    }
+}
+
+/// Carries messages to other replicas. May lose, delay, duplicate and reorder them, must not
+/// change them. Never called for groups with one voter and no learners.
+pub trait Transport {
+    /// Queues a message for replica `message.to`; never waits.
+    fn send(&mut self, raft_group: RaftGroupId, message: Message);
+}
+
+/// For nodes without peers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPeers;
+
+impl Transport for NoPeers {
+    fn send(&mut self, raft_group: RaftGroupId, message: Message) {
+        tracing::warn!(%raft_group, to = message.to, "no way to reach another replica");
+    }
+}
+
+/// Something to tell the broker.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Committed(Committed),
+    Accepted(Accepted),
+    Leadership(LeadershipChange),
+    Membership(MembershipChange),
+}
+
+/// What the groups of a shard produced and nobody has taken yet.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub events: Vec<Event>,
+    pub messages: Vec<(RaftGroupId, Message)>,
+    /// Bytes of payload sealed and not yet known to be durable.
+    pub queued_bytes: usize,
+    /// Frames sealed and not yet known to be durable.
+    pub queued_frames: usize,
+    /// Where the newest frame lies.
+    pub last_sealed: Option<WalPosition>,
+    /// Frames among `queued_frames` that belong to no group here.
+    pub unowned_frames: usize,
+}

@@ -1,0 +1,297 @@
+//! The entries of one Raft group that are not truncated yet, in memory: `raft`'s [`Storage`].
+//!
+//! Lives in [`crate::group::Group`]. Payloads are slices of the sealed WAL frames, so holding an
+//! entry holds its frame's memory; [`GroupLog::truncate_prefix`] lets go after a checkpoint. An
+//! entry is here as soon as it is sealed, before it is durable: `raft` learns of durability
+//! separately.
+//!
+//! Invariants: indexes run from `start_index + 1` without gaps; terms do not decrease; positions
+//! grow with the index.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use raft::eraftpb::{self, EntryType};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use storage::wal::WalPosition;
+
+use crate::{EntryKind, HardState, LogStart, RaftIndex, Term};
+
+/// Added to each payload when messages to peers are bounded by size.
+const ENTRY_OVERHEAD_BYTES: u64 = 32;
+
+/// A log entry and where its frame lies.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogEntry {
+    pub term: u64,
+    pub kind: EntryKind,
+    pub payload: Bytes,
+    pub position: WalPosition,
+}
+
+impl LogEntry {
+    /// Without copying the payload.
+    pub fn to_raft(&self, index: u64) -> eraftpb::Entry {
+        let mut entry = raft_entry(self.kind, self.payload.clone());
+        entry.term = self.term;
+        entry.index = index;
+        entry
+    }
+}
+
+/// An entry for `raft`, term and index unset. The kind travels as the entry's context.
+pub(crate) fn raft_entry(kind: EntryKind, payload: Bytes) -> eraftpb::Entry {
+    let entry_type = match kind {
+        EntryKind::ConfChange => EntryType::EntryConfChangeV2,
+        _ => EntryType::EntryNormal,
+    };
+    eraftpb::Entry {
+        entry_type,
+        data: payload,
+        context: Bytes::from_static(kind.as_static()),
+        ..Default::default()
+    }
+}
+
+/// The kind of an entry, `None` if no replica of ours made it. Entries that `raft` makes by itself
+/// have no context: the first of a term, and the one that leaves a joint configuration.
+pub(crate) fn kind_of(entry: &eraftpb::Entry) -> Option<EntryKind> {
+    let kind = match entry.context[..] {
+        [] if entry.entry_type == EntryType::EntryNormal && entry.data.is_empty() => {
+            EntryKind::Empty
+        }
+        [] => EntryKind::ConfChange,
+        [byte] => EntryKind::from_byte(byte)?,
+        _ => return None,
+    };
+    let expected = match kind {
+        EntryKind::ConfChange => EntryType::EntryConfChangeV2,
+        _ => EntryType::EntryNormal,
+    };
+    (entry.entry_type == expected).then_some(kind)
+}
+
+pub(crate) struct GroupLog {
+    initial: RaftState,
+    start_index: u64,
+    start_term: u64,
+    entries: VecDeque<LogEntry>,
+    payload_bytes: usize,
+}
+
+impl GroupLog {
+    /// A log of `entries` behind `start`; `hard_state` is what `raft` starts with.
+    pub fn new(start: &LogStart, hard_state: HardState, entries: VecDeque<LogEntry>) -> GroupLog {
+        GroupLog {
+            initial: RaftState::new(hard_state.to_raft(), start.membership.to_raft()),
+            start_index: start.index.0,
+            start_term: start.term.0,
+            payload_bytes: entries.iter().map(|entry| entry.payload.len()).sum(),
+            entries,
+        }
+    }
+
+    pub fn start_index(&self) -> u64 {
+        self.start_index
+    }
+
+    pub fn last_index_known(&self) -> u64 {
+        self.start_index + self.entries.len() as u64
+    }
+
+    /// Bytes of payload held.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
+    pub fn entry(&self, index: u64) -> Option<&LogEntry> {
+        let at = index.checked_sub(self.start_index + 1)?;
+        self.entries.get(usize::try_from(at).ok()?)
+    }
+
+    /// Puts an entry at `index`, dropping what was there and behind it.
+    ///
+    /// Panics on a gap or below the start: `raft` never writes there.
+    pub fn append(&mut self, index: u64, entry: LogEntry) {
+        let last = self.last_index_known();
+        assert!(
+            index > self.start_index && index <= last + 1,
+            "entry {index} does not follow {last} (log starts after {})",
+            self.start_index
+        );
+        let keep = (index - self.start_index - 1) as usize;
+        for dropped in self.entries.drain(keep..) {
+            self.payload_bytes -= dropped.payload.len();
+        }
+        self.payload_bytes += entry.payload.len();
+        self.entries.push_back(entry);
+    }
+
+    /// Puts the same entry in another frame.
+    pub fn replace(&mut self, index: u64, entry: LogEntry) {
+        let at = (index - self.start_index - 1) as usize;
+        assert_eq!(
+            self.entries[at].term, entry.term,
+            "entry {index} changed its term"
+        );
+        self.entries[at] = entry;
+    }
+
+    /// Lets go of everything up to and including `index`, which must be in the log.
+    pub fn truncate_prefix(&mut self, index: u64) {
+        let Some(entry) = self.entry(index) else {
+            return;
+        };
+        let term = entry.term;
+        let count = (index - self.start_index) as usize;
+        for dropped in self.entries.drain(..count) {
+            self.payload_bytes -= dropped.payload.len();
+        }
+        self.start_index = index;
+        self.start_term = term;
+    }
+
+    /// Term of the entry at `index`, also of the one right before the first.
+    pub fn term_at(&self, index: u64) -> Option<Term> {
+        if index == self.start_index {
+            return Some(Term(self.start_term));
+        }
+        self.entry(index).map(|entry| Term(entry.term))
+    }
+
+    /// Where the frame of the first entry behind `index` lies.
+    pub fn position_after(&self, index: RaftIndex) -> Option<WalPosition> {
+        self.entry(index.0.max(self.start_index) + 1)
+            .map(|entry| entry.position)
+    }
+}
+
+impl Storage for GroupLog {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(self.initial.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<eraftpb::Entry>> {
+        if low <= self.start_index {
+            return Err(StorageError::Compacted.into());
+        }
+        if high > self.last_index_known() + 1 {
+            return Err(StorageError::Unavailable.into());
+        }
+        let bytes_max = max_size.into().unwrap_or(u64::MAX);
+        let mut bytes = 0u64;
+        let mut found = Vec::new();
+        for index in low..high {
+            let Some(entry) = self.entry(index) else {
+                break;
+            };
+            bytes += entry.payload.len() as u64 + ENTRY_OVERHEAD_BYTES;
+            if bytes > bytes_max && !found.is_empty() {
+                break;
+            }
+            found.push(entry.to_raft(index));
+        }
+        Ok(found)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        match self.term_at(index) {
+            Some(term) => Ok(term.0),
+            None if index < self.start_index => Err(StorageError::Compacted.into()),
+            None => Err(StorageError::Unavailable.into()),
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.start_index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last_index_known())
+    }
+
+    /// Replicas that lag behind the log need the partitions' data, which is not in the log.
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Membership, ReplicaId};
+
+    fn entry(term: u64, payload: &'static [u8]) -> LogEntry {
+        LogEntry {
+            term,
+            kind: EntryKind::Inline,
+            payload: Bytes::from_static(payload),
+            position: WalPosition::START,
+        }
+    }
+
+    fn log() -> GroupLog {
+        let start = LogStart::create(Membership::of_voters([ReplicaId(1)]));
+        let mut log = GroupLog::new(&start, HardState::default(), VecDeque::new());
+        for (index, term) in [(2, 2), (3, 2), (4, 3)] {
+            log.append(index, entry(term, b"12345678"));
+        }
+        log
+    }
+
+    fn fetch(log: &GroupLog, low: u64, high: u64, max: u64) -> raft::Result<Vec<u64>> {
+        let found = log.entries(low, high, max, GetEntriesContext::empty(false))?;
+        Ok(found.iter().map(|entry| entry.index).collect())
+    }
+
+    #[test]
+    fn a_later_entry_at_an_earlier_index_replaces_the_suffix() {
+        let mut log = log();
+        log.append(3, entry(4, b"1"));
+        assert_eq!(log.last_index_known(), 3);
+        assert_eq!(log.term_at(3), Some(Term(4)));
+        assert_eq!(log.payload_bytes(), 9);
+    }
+
+    #[test]
+    fn truncation_keeps_the_term_of_the_last_entry_it_dropped() {
+        let mut log = log();
+        log.truncate_prefix(3);
+        assert_eq!(log.first_index(), Ok(4));
+        assert_eq!(log.term(3), Ok(2));
+        assert_eq!(log.term(2), Err(StorageError::Compacted.into()));
+        assert_eq!(log.payload_bytes(), 8);
+        log.truncate_prefix(2);
+        assert_eq!(log.first_index(), Ok(4), "truncating again changes nothing");
+        assert_eq!(fetch(&log, 3, 5, 100), Err(StorageError::Compacted.into()));
+    }
+
+    #[test]
+    fn entries_are_bounded_by_size_but_never_none() {
+        let log = log();
+        assert_eq!(fetch(&log, 2, 5, u64::MAX), Ok(vec![2, 3, 4]));
+        assert_eq!(fetch(&log, 2, 5, 80), Ok(vec![2, 3]));
+        assert_eq!(fetch(&log, 2, 5, 0), Ok(vec![2]));
+        assert_eq!(fetch(&log, 2, 6, 0), Err(StorageError::Unavailable.into()));
+    }
+
+    #[test]
+    fn the_kind_of_an_entry_survives_the_raft_crate() {
+        for byte in 1..=5 {
+            let kind = EntryKind::from_byte(byte).unwrap();
+            assert_eq!(kind_of(&raft_entry(kind, Bytes::new())), Some(kind));
+        }
+        assert_eq!(kind_of(&eraftpb::Entry::default()), Some(EntryKind::Empty));
+        let mut odd = raft_entry(EntryKind::Inline, Bytes::new());
+        odd.entry_type = EntryType::EntryConfChangeV2;
+        assert_eq!(kind_of(&odd), None);
+        odd.context = Bytes::from_static(&[9]);
+        assert_eq!(kind_of(&odd), None);
+    }
+}
