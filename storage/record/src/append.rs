@@ -185,6 +185,9 @@ pub enum BatchRefusal {
     NoBatch,
     #[error("more than one record batch for one partition")]
     SeveralBatches,
+    /// The first bytes are no start of a batch.
+    #[error(transparent)]
+    NotABatch(BatchError),
     #[error(transparent)]
     Corrupt(BatchError),
     #[error("record batches of format {magic} are not accepted")]
@@ -224,7 +227,7 @@ impl BatchRefusal {
     pub fn kind(&self) -> RefusalKind {
         use RefusalKind::*;
         match self {
-            Self::Corrupt(_) => CorruptMessage,
+            Self::NotABatch(_) | Self::Corrupt(_) => CorruptMessage,
             Self::TooLarge { .. } | Self::Bomb { .. } => MessageTooLarge,
             Self::ZstdTooEarly => UnsupportedCompressionType,
             Self::UnknownCodec { .. }
@@ -257,10 +260,12 @@ impl BatchRefusal {
         }
     }
 
-    /// The answer's `error_message`: Kafka sends one only with record errors.
+    /// The answer's `error_message`: Kafka sends one with record errors, and where it finds no
+    /// batch at all because of its first bytes.
     pub fn error_message(&self) -> Option<String> {
         match self {
             Self::Records(errors) => Some(records_message(errors)),
+            Self::NotABatch(_) => Some(self.to_string()),
             _ => None,
         }
     }
@@ -320,7 +325,7 @@ impl std::fmt::Display for RecordError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.fault {
             RecordErrorFault::NullKey => {
-                f.write_str("Compacted topic cannot accept message without key.")
+                f.write_str("Compacted topic cannot accept message without key")
             }
             RecordErrorFault::Timestamp {
                 timestamp,
@@ -376,7 +381,17 @@ pub fn validate_for_append(
                 e => BatchRefusal::Undecodable(e),
             })?,
     };
-    let walk = walk(plain, &header, rules)?;
+    let walk = walk(plain, &header, rules).map_err(|refusal| match refusal {
+        // Kafka reads compressed records through a stream, where this is a fault like others.
+        BatchRefusal::Malformed {
+            index,
+            fault: RecordFault::LengthTooLong,
+        } if source != Codec::None => BatchRefusal::Malformed {
+            index,
+            fault: RecordFault::VarintTooLong,
+        },
+        other => other,
+    })?;
     if source != target {
         return rewrite(&header, plain, target, rules, &mut scratch.compressor);
     }
@@ -388,7 +403,9 @@ pub fn validate_for_append(
 
 /// Format and checksum of the one batch in `sent`.
 fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>, BatchRefusal> {
-    let size = next_batch(sent)?.ok_or(BatchRefusal::NoBatch)?;
+    let size = next_batch(sent)
+        .map_err(BatchRefusal::NotABatch)?
+        .ok_or(BatchRefusal::NoBatch)?;
     let magic = sent[layout::MAGIC] as i8;
     if magic != layout::MAGIC_V2 {
         return Err(BatchRefusal::OldMagic { magic });
@@ -401,7 +418,10 @@ fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>
             Some(_) => {}
         }
     }
-    if next_batch(&sent[size..])?.is_some() {
+    if next_batch(&sent[size..])
+        .map_err(BatchRefusal::Corrupt)?
+        .is_some()
+    {
         return Err(BatchRefusal::SeveralBatches);
     }
     let base_offset = layout::i64_at(sent, layout::BASE_OFFSET);
@@ -421,24 +441,23 @@ fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>
 
 /// Size of the batch at the start of `bytes`; `None` if there is none that is whole
 /// (`ByteBufferLogInputStream.nextBatch`).
-fn next_batch(bytes: &[u8]) -> Result<Option<usize>, BatchRefusal> {
+fn next_batch(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
     if bytes.len() < layout::LOG_OVERHEAD {
         return Ok(None);
     }
     let length = layout::i32_at(bytes, layout::BATCH_LENGTH);
     if length < layout::LENGTH_MIN {
-        let fault = BatchError::TooSmall {
+        return Err(BatchError::TooSmall {
             length,
             min: layout::LENGTH_MIN,
-        };
-        return Err(BatchRefusal::Corrupt(fault));
+        });
     }
     if bytes.len() <= layout::MAGIC {
         return Ok(None);
     }
     let magic = bytes[layout::MAGIC] as i8;
     if !(0..=layout::MAGIC_V2).contains(&magic) {
-        return Err(BatchRefusal::Corrupt(BatchError::Magic { magic }));
+        return Err(BatchError::Magic { magic });
     }
     let size = layout::LOG_OVERHEAD + length as usize;
     Ok((size <= bytes.len()).then_some(size))

@@ -75,6 +75,7 @@ const BUFFER_BYTES_KEPT: usize = 4 * 1024 * 1024;
 /// First reservation, as a multiple of the compressed size.
 const RATIO_GUESS: usize = 4;
 
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
@@ -115,8 +116,11 @@ impl Decompressor {
         self.out.clear();
         let guess = input.len().saturating_mul(RATIO_GUESS).min(self.bytes_max);
         self.out.reserve(guess.min(BUFFER_BYTES_KEPT));
-        if input.is_empty() && codec != Codec::None {
-            return Err(corrupt(codec, "no bytes"));
+        match codec {
+            _ if !input.is_empty() => {}
+            // For Java's readers nothing at all is an empty stream in zstd only.
+            Codec::None | Codec::Zstd => return Ok(&self.out),
+            _ => return Err(corrupt(codec, "no bytes")),
         }
         match codec {
             Codec::None => {
@@ -127,7 +131,7 @@ impl Decompressor {
                 }
                 self.out.extend_from_slice(input);
             }
-            Codec::Gzip => self.read_all(codec, flate2::bufread::MultiGzDecoder::new(input))?,
+            Codec::Gzip => self.gzip(input)?,
             Codec::Lz4 => {
                 if !lz4_frame_is_whole(input) {
                     return Err(corrupt(codec, "frame is cut"));
@@ -153,6 +157,18 @@ impl Decompressor {
         Ok(())
     }
 
+    /// Members one behind the other; other bytes behind a member are ignored, as Java's reader
+    /// does.
+    fn gzip(&mut self, mut input: &[u8]) -> Result<(), CodecError> {
+        loop {
+            self.read_all(Codec::Gzip, flate2::bufread::GzDecoder::new(&mut input))?;
+            if !input.starts_with(&GZIP_MAGIC) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fewer than four bytes behind a block are ignored, as Java's reader does.
     fn snappy(&mut self, input: &[u8]) -> Result<(), CodecError> {
         if !input.starts_with(&XERIAL_MAGIC) {
             return self.snappy_block(input);
@@ -167,7 +183,7 @@ impl Decompressor {
                 continue;
             }
             if rest.len() < 4 {
-                return Err(corrupt(Codec::Snappy, "block length is cut"));
+                break;
             }
             let len = layout::u32_at(rest, 0) as usize;
             if len > rest.len() - 4 {
@@ -448,7 +464,7 @@ mod tests {
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let mut out = Vec::new();
             c.compress(codec, &input, &mut out).unwrap();
-            for cut in [0, 1, 5, out.len() / 2, out.len() - 1] {
+            for cut in [1, 5, out.len() / 2, out.len() - 1] {
                 let got = d.decompress(codec, &out[..cut]).map(<[u8]>::len);
                 assert!(
                     matches!(got, Err(CodecError::Corrupt { .. })),

@@ -90,7 +90,14 @@ impl Attributes {
 
     /// Only the bits Kafka's broker keeps when it writes this field anew.
     pub(crate) fn kept_by_broker(self) -> Self {
-        Self(self.0 & (Self::CODEC | Self::TIMESTAMP_TYPE | Self::TRANSACTIONAL | Self::CONTROL))
+        Self(
+            self.0
+                & (Self::CODEC
+                    | Self::TIMESTAMP_TYPE
+                    | Self::TRANSACTIONAL
+                    | Self::CONTROL
+                    | Self::DELETE_HORIZON),
+        )
     }
 }
 
