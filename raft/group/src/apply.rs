@@ -25,7 +25,8 @@ pub struct Committed {
 }
 
 /// An entry with [`crate::Durability::Memory`] that is in memory on a majority and on its way to
-/// the disks. It will be [`Committed`] unless the node stops first.
+/// the disks. It will be [`Committed`] unless the node stops first. Only sole voters say so; in
+/// a group with more voters such an entry is acknowledged when it is [`Committed`].
 #[derive(Clone, Debug)]
 pub struct Accepted {
     pub ticket: WindowTicket,

@@ -486,7 +486,7 @@ impl Group {
         );
         self.raft.bcast_append();
         self.tickets.push_back(ticket);
-        if durability == Durability::Memory {
+        if durability == Durability::Memory && self.membership().is_sole_voter(self.replica) {
             let payload = sealed.payload.clone();
             out.events
                 .push(Event::Accepted(Accepted { ticket, payload }));
@@ -560,6 +560,31 @@ impl Group {
                 raft_group,
                 from: ReplicaId(message.from),
             });
+        }
+        let log = &self.raft.raft_log;
+        if message.term >= self.raft.term {
+            // What `raft` would panic on: the sender believes that this replica has lost or
+            // committed something else. No correct replica does.
+            let (beyond, kind) = (log.last_index() + 1, message.get_msg_type());
+            let knows_more = match kind {
+                MessageType::MsgHeartbeat => message.commit >= beyond,
+                // One that has lost its lead with its unwritten tail ignores such answers.
+                MessageType::MsgAppendResponse if self.is_leader() => {
+                    message.term == self.raft.term && !message.reject && message.index >= beyond
+                }
+                _ => false,
+            };
+            if knows_more {
+                return malformed("claims entries that this replica does not have");
+            }
+            let contradicts = |entry: &raft::eraftpb::Entry| {
+                entry.index > log.store.start_index()
+                    && entry.index <= log.committed
+                    && log.store.term_at(entry.index) != Some(Term(entry.term))
+            };
+            if message.entries.iter().any(contradicts) {
+                return malformed("contradicts committed entries");
+            }
         }
         let mut previous = (message.index, message.log_term);
         for entry in &message.entries {

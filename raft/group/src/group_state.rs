@@ -220,9 +220,8 @@ impl Membership {
 }
 
 impl LogStart {
-    /// Where a new group begins. Index 1 and term 1 count as taken by the creation itself: the
-    /// `raft` crate takes a log at (0, 0) for one without members, and a replica that joins later
-    /// must not match it.
+    /// Where a new group begins. Index 1 and term 1 count as taken by the creation itself, so that
+    /// a replica which knows nothing of it, at (0, 0), never matches one that does.
     pub fn create(membership: Membership) -> LogStart {
         LogStart {
             index: RaftIndex(1),
