@@ -1,0 +1,127 @@
+// sarama.
+package main
+
+import (
+	"context"
+
+	"github.com/IBM/sarama"
+
+	"millrace/compat/driver"
+)
+
+func config() *sarama.Config {
+	config := sarama.NewConfig()
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Producer.Return.Successes = true // a synchronous producer needs it
+	return config
+}
+
+func create(r driver.Request) {
+	admin, err := sarama.NewClusterAdmin([]string{r.Bootstrap}, config())
+	driver.Must(err)
+	driver.Must(admin.CreateTopic(r.Topic, &sarama.TopicDetail{NumPartitions: int32(r.Partitions), ReplicationFactor: 1}, false))
+	driver.Must(admin.Close())
+}
+
+func produce(r driver.Request) {
+	config := config()
+	codecs := map[string]sarama.CompressionCodec{
+		"gzip": sarama.CompressionGZIP, "snappy": sarama.CompressionSnappy,
+		"lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD,
+	}
+	if codec, asked := codecs[r.Codec]; asked {
+		config.Producer.Compression = codec
+	}
+	producer, err := sarama.NewSyncProducer([]string{r.Bootstrap}, config)
+	driver.Must(err)
+	var messages []*sarama.ProducerMessage
+	for _, record := range r.Records() {
+		message := &sarama.ProducerMessage{
+			Topic: r.Topic, Key: sarama.ByteEncoder(record.Key), Value: sarama.ByteEncoder(record.Value), Timestamp: record.Time,
+		}
+		for _, header := range record.Headers {
+			message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(header.Name), Value: header.Data})
+		}
+		messages = append(messages, message)
+	}
+	driver.Must(producer.SendMessages(messages))
+	driver.Must(producer.Close())
+}
+
+func say(message *sarama.ConsumerMessage) {
+	read := driver.Record{Key: message.Key, Value: message.Value, Time: message.Timestamp}
+	for _, header := range message.Headers {
+		read.Headers = append(read.Headers, driver.Header{Name: string(header.Key), Data: header.Value})
+	}
+	driver.SayRecord(int(message.Partition), message.Offset, read)
+}
+
+func consume(r driver.Request) {
+	client, err := sarama.NewClient([]string{r.Bootstrap}, config())
+	driver.Must(err)
+	consumer, err := sarama.NewConsumerFromClient(client)
+	driver.Must(err)
+	partitions, err := consumer.Partitions(r.Topic)
+	driver.Must(err)
+	messages := make(chan *sarama.ConsumerMessage)
+	for _, partition := range partitions {
+		offset := sarama.OffsetOldest
+		if from, timed := r.FromTime(); timed {
+			offset, err = client.GetOffset(r.Topic, partition, from.UnixMilli())
+			driver.Must(err)
+		}
+		stream, err := consumer.ConsumePartition(r.Topic, partition, offset)
+		driver.Must(err)
+		go func() {
+			for message := range stream.Messages() {
+				messages <- message
+			}
+		}()
+	}
+	for range r.Count {
+		say(<-messages)
+	}
+}
+
+// handler prints what a session of the group brings.
+type handler struct{ topic string }
+
+func (h handler) Setup(session sarama.ConsumerGroupSession) error {
+	var partitions []int
+	for _, partition := range session.Claims()[h.topic] {
+		partitions = append(partitions, int(partition))
+	}
+	driver.SayAssigned(partitions)
+	return nil
+}
+
+func (handler) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for message := range claim.Messages() {
+		say(message)
+		session.MarkMessage(message, "")
+	}
+	return nil
+}
+
+func member(r driver.Request) {
+	group, err := sarama.NewConsumerGroup([]string{r.Bootstrap}, r.Group, config())
+	driver.Must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		<-driver.EndOfInput()
+		stop()
+	}()
+	for ctx.Err() == nil {
+		driver.Must(group.Consume(ctx, []string{r.Topic}, handler{r.Topic}))
+	}
+	driver.Must(group.Close())
+	driver.Say("left", nil)
+}
+
+func main() {
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, map[string]func(driver.Request){
+		"create": create, "produce": produce, "consume": consume, "member": member,
+	})
+}

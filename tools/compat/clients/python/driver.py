@@ -1,0 +1,42 @@
+"""What the three Python programs share: the request, the records and the lines they print (see ../README.md)."""
+
+import json
+import sys
+import threading
+
+
+def request():
+    return json.loads(sys.argv[1])
+
+
+def say(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def records(req):
+    """(key, value, headers, timestamp or None) of every record that `produce` sends."""
+    for i in range(req["first"], req["first"] + req["count"]):
+        value = f"v{i}".encode().ljust(req.get("size") or 0, b".")
+        headers = [("n", f"h{i}".encode()), ("bin", b"\x00\xff")] if req.get("headers") else []
+        timestamp = req["timestamp"] + i if req.get("timestamp") else None
+        yield f"k{i}".encode(), value, headers, timestamp
+
+
+def say_record(partition, offset, key, value, timestamp, headers):
+    say(
+        "record",
+        partition=partition,
+        offset=offset,
+        key=key.decode(),
+        value=value.rstrip(b".").decode(),
+        size=len(value),
+        timestamp=timestamp,
+        headers={name: data.hex() for name, data in headers or []},
+    )
+
+
+def end_of_input():
+    """An event that is set when standard input ends."""
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    return ended

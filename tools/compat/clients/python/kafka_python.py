@@ -1,0 +1,77 @@
+"""kafka-python."""
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+
+import driver
+
+
+def create(req):
+    admin = KafkaAdminClient(bootstrap_servers=req["bootstrap"])
+    admin.create_topics([NewTopic(req["topic"], num_partitions=req["partitions"], replication_factor=-1)])
+    admin.close()
+    driver.say("done")
+
+
+def produce(req):
+    producer = KafkaProducer(bootstrap_servers=req["bootstrap"], compression_type=req.get("codec"))
+    sent = [
+        producer.send(req["topic"], value=value, key=key, headers=headers, timestamp_ms=timestamp)
+        for key, value, headers, timestamp in driver.records(req)
+    ]
+    for future in sent:
+        future.get(timeout=60)
+    producer.close()
+    driver.say("done")
+
+
+def say_message(message):
+    driver.say_record(
+        message.partition, message.offset, message.key, message.value, message.timestamp, message.headers
+    )
+
+
+def consume(req):
+    consumer = KafkaConsumer(bootstrap_servers=req["bootstrap"])
+    partitions = [TopicPartition(req["topic"], p) for p in consumer.partitions_for_topic(req["topic"])]
+    consumer.assign(partitions)
+    if req["from"] == "beginning":
+        consumer.seek_to_beginning()
+    else:
+        for partition, found in consumer.offsets_for_times({p: req["from"] for p in partitions}).items():
+            if found is None:
+                consumer.seek_to_end(partition)
+            else:
+                consumer.seek(partition, found.offset)
+    for _, message in zip(range(req["count"]), consumer):
+        say_message(message)
+    consumer.close()
+
+
+class Listener(ConsumerRebalanceListener):
+    def on_partitions_revoked(self, revoked):
+        pass
+
+    def on_partitions_assigned(self, assigned):
+        driver.say("assigned", partitions=sorted(p.partition for p in assigned))
+
+
+def member(req):
+    ended = driver.end_of_input()
+    consumer = KafkaConsumer(bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest")
+    consumer.subscribe([req["topic"]], listener=Listener())
+    while not ended.is_set():
+        for messages in consumer.poll(timeout_ms=100).values():
+            for message in messages:
+                say_message(message)
+    consumer.close()
+    driver.say("left")
+
+
+def codecs(_req):
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"])
+
+
+if __name__ == "__main__":
+    req = driver.request()
+    globals()[req["command"]](req)
