@@ -1,0 +1,279 @@
+//! `millrace check`: reads the host and says what to change before a broker runs on it.
+//!
+//! Runs in the binary, before any shard: plain system calls and files under /proc and /sys. Each finding is one
+//! sentence with the remedy. Exit code 1 if the broker cannot start here.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the check reads the host itself; no shard runs in this process"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+/// How a finding bears on a broker here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Works, slower or with less headroom.
+    Advice,
+    /// The broker cannot start.
+    Fatal,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Good => "ok",
+            Level::Advice => "advice",
+            Level::Fatal => "FATAL",
+        }
+    }
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: &'static str,
+    /// Verdict.
+    pub level: Level,
+    /// What was found and, unless good, what to do.
+    pub text: String,
+}
+
+fn good(subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding {
+        subject,
+        level: Level::Good,
+        text: text.into(),
+    }
+}
+
+fn advice(subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding {
+        subject,
+        level: Level::Advice,
+        text: text.into(),
+    }
+}
+
+fn fatal(subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding {
+        subject,
+        level: Level::Fatal,
+        text: text.into(),
+    }
+}
+
+/// Looks at the host for a broker that keeps its data in `data`.
+pub fn inspect(data: &Path) -> Vec<Finding> {
+    let mut findings = vec![kernel(), io_uring(), open_files(), locked_memory(), cpus()];
+    findings.extend(storage(&existing_parent(data)));
+    findings.push(swappiness());
+    findings
+}
+
+/// Prints findings as lines or JSON; returns the exit code.
+pub fn report(findings: &[Finding], as_json: bool) -> i32 {
+    if as_json {
+        let rows: Vec<_> = findings
+            .iter()
+            .map(|f| json!({"subject": f.subject, "level": f.level.name(), "text": f.text}))
+            .collect();
+        println!("{}", serde_json::Value::from(rows));
+    } else {
+        for f in findings {
+            println!("{:7} {:14} {}", f.level.name(), f.subject, f.text);
+        }
+    }
+    i32::from(findings.iter().any(|f| f.level == Level::Fatal))
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok().map(|s| s.trim().to_owned())
+}
+
+fn kernel() -> Finding {
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|n| n.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
+            good("kernel", format!("Linux {release}"))
+        }
+        (Some(_), Some(_)) => fatal(
+            "kernel",
+            format!("Linux {release} is too old; run Linux 5.15 or newer"),
+        ),
+        _ => advice("kernel", format!("the release `{release}` cannot be read")),
+    }
+}
+
+fn io_uring() -> Finding {
+    if let Some(setting) = read("/proc/sys/kernel/io_uring_disabled").filter(|s| s != "0") {
+        return fatal(
+            "io_uring",
+            format!(
+                "switched off (kernel.io_uring_disabled = {setting}); run \
+                 `sysctl -w kernel.io_uring_disabled=0` as root"
+            ),
+        );
+    }
+    match runtime::shards::run::<(), _, _>(Default::default(), |_| async {}) {
+        Ok(()) => good("io_uring", "a shard starts and stops"),
+        Err(e) => fatal("io_uring", e.to_string()),
+    }
+}
+
+fn limit(name: &str) -> Option<(u64, u64)> {
+    let limits = read("/proc/self/limits")?;
+    let line = limits.lines().find(|l| l.starts_with(name))?;
+    let mut fields = line[name.len()..].split_whitespace().map(|f| match f {
+        "unlimited" => u64::MAX,
+        n => n.parse().unwrap_or(0),
+    });
+    Some((fields.next()?, fields.next()?))
+}
+
+fn open_files() -> Finding {
+    match limit("Max open files") {
+        Some((_, hard)) if hard >= 65_536 => good("open files", format!("hard limit {hard}")),
+        Some((_, hard)) => advice(
+            "open files",
+            format!(
+                "the hard limit is {hard}; set `LimitNOFILE=1048576` in the systemd unit for \
+                 many connections"
+            ),
+        ),
+        None => advice(
+            "open files",
+            "the limit cannot be read from /proc/self/limits",
+        ),
+    }
+}
+
+fn locked_memory() -> Finding {
+    const ENOUGH: u64 = 64 << 20;
+    match limit("Max locked memory") {
+        Some((_, u64::MAX)) => good("locked memory", "unlimited"),
+        Some((_, hard)) if hard >= ENOUGH => good("locked memory", format!("{hard} bytes")),
+        Some((_, hard)) => advice(
+            "locked memory",
+            format!("the hard limit is {hard} bytes; set `LimitMEMLOCK=infinity` in the unit"),
+        ),
+        None => advice(
+            "locked memory",
+            "the limit cannot be read from /proc/self/limits",
+        ),
+    }
+}
+
+fn cpus() -> Finding {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    match governor.as_deref() {
+        Some("powersave") => advice(
+            "cpus",
+            format!(
+                "{count} usable, governor powersave; run `cpupower frequency-set -g performance` \
+                 for low latency"
+            ),
+        ),
+        _ => good("cpus", format!("{count} usable, one shard each")),
+    }
+}
+
+fn swappiness() -> Finding {
+    match read("/proc/swaps").map(|s| s.lines().count()) {
+        Some(0 | 1) | None => good("swap", "none"),
+        Some(_) => advice(
+            "swap",
+            "swap is on; run `swapoff -a` or set vm.swappiness=1",
+        ),
+    }
+}
+
+fn existing_parent(path: &Path) -> PathBuf {
+    let mut at = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    while !at.exists() && at.pop() {}
+    at
+}
+
+fn storage(dir: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some((device, fs_type)) = mount_of(dir) else {
+        return vec![advice(
+            "storage",
+            format!(
+                "the file system of {} is not in /proc/self/mountinfo",
+                dir.display()
+            ),
+        )];
+    };
+    findings.push(match fs_type.as_str() {
+        "xfs" => good("file system", "xfs"),
+        "ext4" => advice("file system", "ext4 works; xfs has fewer latency outliers"),
+        "tmpfs" => advice(
+            "file system",
+            "tmpfs loses everything at a power cut; use a disk",
+        ),
+        other => advice(
+            "file system",
+            format!("{other} is not tried; use xfs or ext4"),
+        ),
+    });
+    let cache = format!("/sys/dev/block/{device}/queue/write_cache");
+    let parent_cache = format!("/sys/dev/block/{device}/../queue/write_cache");
+    findings.push(
+        match read(cache).or_else(|| read(parent_cache)).as_deref() {
+            Some("write through") => {
+                good("disk cache", "write through: a sync costs a plain write")
+            }
+            Some("write back") => advice(
+                "disk cache",
+                "write back (volatile): each commit flushes it; drives with power-loss protection \
+             commit faster",
+            ),
+            _ => advice(
+                "disk cache",
+                "the device does not say whether its cache is volatile",
+            ),
+        },
+    );
+    findings
+}
+
+/// `major:minor` and type of the file system that holds `dir`.
+fn mount_of(dir: &Path) -> Option<(String, String)> {
+    let mounts = read("/proc/self/mountinfo")?;
+    let mut best: Option<(usize, String, String)> = None;
+    for line in mounts.lines() {
+        let (head, tail) = line.split_once(" - ")?;
+        let mut head = head.split(' ').skip(2);
+        let (device, _root, point) = (head.next()?, head.next()?, head.next()?);
+        let longer = best.as_ref().is_none_or(|b| point.len() >= b.0);
+        if dir.starts_with(point) && longer {
+            let fs_type = tail.split(' ').next()?.to_owned();
+            best = Some((point.len(), device.to_owned(), fs_type));
+        }
+    }
+    best.map(|(_, device, fs_type)| (device, fs_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finding_that_is_not_good_says_what_was_found() {
+        let findings = inspect(Path::new("/tmp/does/not/exist/yet"));
+        assert!(findings.len() >= 7);
+        assert!(findings.iter().all(|f| !f.text.is_empty()));
+        assert_eq!(report(&[fatal("x", "y")], true), 1);
+        assert_eq!(report(&[good("x", "y"), advice("x", "z")], false), 0);
+    }
+}

@@ -1,0 +1,165 @@
+//! `millrace dev` and `millrace start`: configuration, limits, lock, shards, exit code.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "runs before and after the shards, in the process's main thread"
+)]
+
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use config::NodeConfig;
+
+use super::args::{DevArgs, StartArgs};
+use super::{http, logs};
+use crate::node::{self, NodeContext};
+
+/// Runs a development broker until it is stopped; returns the exit code.
+pub fn dev(args: DevArgs) -> i32 {
+    let (dir, temporary) = match args.data {
+        Some(dir) => (dir, false),
+        None => (
+            std::env::temp_dir().join(format!("millrace-dev-{}", std::process::id())),
+            true,
+        ),
+    };
+    let mut text = format!(
+        "node.id=1\nprocess.roles=broker,controller\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:0\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:0\n\
+         offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\nmillrace.log.level=warn\n",
+        port = args.port
+    );
+    text.push_str(&format!("log.dirs={}\n", escape(&dir)));
+    if let Some(shards) = args.shards {
+        text.push_str(&format!("millrace.shards={shards}\n"));
+    }
+    let code = run_text(&text, &args.set, false);
+    if temporary && code == 0 {
+        let _ = fs::remove_dir_all(&dir);
+    }
+    code
+}
+
+/// Runs a broker from a file until it is stopped; returns the exit code.
+pub fn start(args: StartArgs) -> i32 {
+    match fs::read_to_string(&args.config) {
+        Ok(text) => run_text(&text, &args.set, true),
+        Err(e) => refuse(&format!("cannot read {}: {e}", args.config.display())),
+    }
+}
+
+fn refuse(sentence: &str) -> i32 {
+    eprintln!("millrace: {sentence}");
+    1
+}
+
+/// A path as a value in properties syntax.
+fn escape(path: &Path) -> String {
+    path.display().to_string().replace('\\', "\\\\")
+}
+
+fn run_text(text: &str, set: &[String], warn: bool) -> i32 {
+    let mut text = text.to_owned();
+    for pair in set {
+        text.push('\n');
+        text.push_str(pair);
+    }
+    let (config, warnings) = match NodeConfig::from_properties(&text) {
+        Ok(parsed) => parsed,
+        Err(e) => return refuse(&e.to_string()),
+    };
+    if let Err(e) = logs::install(config.log_format, &config.log_level) {
+        return refuse(&e);
+    }
+    if warn {
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+    }
+    match run(config) {
+        Ok(()) => 0,
+        Err(sentence) => refuse(&sentence),
+    }
+}
+
+fn run(config: NodeConfig) -> Result<(), String> {
+    let _lock = lock(&config.data_dir)?;
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if config.shards == 0 {
+        cpus
+    } else {
+        config.shards
+    };
+    let options = runtime::shards::Options {
+        count: shards,
+        pin: config.pin_shards,
+        spin: config.spin,
+        name: "shard".into(),
+        ..Default::default()
+    };
+    let metrics_listen = config.metrics_listen.clone();
+    let context = NodeContext::new(config, shards, announce);
+    if let Some(listen) = metrics_listen {
+        let address = resolve(&listen)?;
+        http::serve(address, context.metrics.clone(), context.ready.clone())?;
+    }
+    let shared = context.clone();
+    runtime::shards::run(options, move |shard| {
+        node::shard_main(shard, shared.clone())
+    })
+    .map_err(|e| e.to_string())?;
+    match context.failure.get() {
+        Some(reason) => Err(reason.clone()),
+        None => Ok(()),
+    }
+}
+
+fn resolve(listen: &str) -> Result<SocketAddr, String> {
+    let resolved = listen.to_socket_addrs().ok().and_then(|mut a| a.next());
+    resolved.ok_or_else(|| {
+        format!("millrace.metrics.listen={listen} is not an address; write it as 127.0.0.1:9644")
+    })
+}
+
+/// Prints the one line that says where to connect.
+fn announce(context: &NodeContext) {
+    let bound = context.bound.get().map(Vec::as_slice).unwrap_or_default();
+    let addresses: Vec<String> = bound
+        .iter()
+        .map(|(_, address)| address.to_string())
+        .collect();
+    println!(
+        "millrace is ready: bootstrap.servers={} data={} shards={}",
+        addresses.join(","),
+        context.config.data_dir.display(),
+        context.metrics.shards.len(),
+    );
+}
+
+/// Takes the directory for this process; the lock ends with the process.
+fn lock(dir: &Path) -> Result<fs::File, String> {
+    let path: PathBuf = dir.join(".lock");
+    let cannot = |e: std::io::Error| {
+        format!(
+            "cannot use {}: {e}; check that it is a writable directory",
+            dir.display()
+        )
+    };
+    fs::create_dir_all(dir).map_err(cannot)?;
+    let file = fs::File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => Err(format!(
+            "{} is in use by another process; stop it or choose another directory",
+            dir.display()
+        )),
+    }
+}

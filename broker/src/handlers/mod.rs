@@ -1,0 +1,128 @@
+//! Answers to requests, one file per API: decode, plan by shard, execute, encode.
+//!
+//! Lives on: the shard that accepted the connection; partitions, groups and metadata are reached by calls to the
+//! shards that own them. A handler never fails: what goes wrong is an error code in its answer. A request that does
+//! not parse closes the connection, as in Kafka.
+
+mod delete_records;
+mod fetch;
+mod list_offsets;
+mod offset_for_leader_epoch;
+mod produce;
+mod scatter;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use protocol::{ApiKey, ApiRequest, RequestHeader, decode_request, encode_response};
+use runtime::time::Instant;
+use server::{ConnectionInfo, Pipelining, Reply, Request, Service};
+
+use crate::shard::Shard;
+
+/// One request being answered: what a handler may know besides the request itself.
+#[derive(Clone)]
+pub struct Call {
+    /// The shard that accepted the connection.
+    pub shard: Rc<Shard>,
+    /// The connection it came on.
+    pub connection: Rc<ConnectionInfo>,
+    /// Its header; the version is one that this node serves.
+    pub header: RequestHeader,
+    /// When its last byte was read.
+    pub received: Instant,
+}
+
+impl Call {
+    /// Version of the request.
+    pub fn version(&self) -> i16 {
+        self.header.api_version
+    }
+}
+
+/// Answers Kafka requests on one shard.
+pub struct KafkaService {
+    shard: Rc<Shard>,
+}
+
+impl KafkaService {
+    /// For the connections of `shard`.
+    pub fn new(shard: Rc<Shard>) -> Rc<KafkaService> {
+        Rc::new(KafkaService { shard })
+    }
+}
+
+impl Service for KafkaService {
+    fn pipelining(&self, api_key: i16) -> Pipelining {
+        match ApiKey::try_from(api_key) {
+            Ok(ApiKey::Produce) => Pipelining::Overlap,
+            _ => Pipelining::Barrier,
+        }
+    }
+
+    async fn call(self: Rc<Self>, connection: Rc<ConnectionInfo>, request: Request) -> Reply {
+        let Request {
+            header,
+            body,
+            received,
+        } = request;
+        self.shard.metrics.requests.add(1);
+        if !protocol::is_served(header.api_key, header.api_version) {
+            return refuse(&header);
+        }
+        let Ok(api) = ApiKey::try_from(header.api_key) else {
+            return refuse(&header);
+        };
+        let call = Call {
+            shard: self.shard.clone(),
+            connection,
+            header,
+            received,
+        };
+        match api {
+            ApiKey::Produce => produce::handle(call, body).await,
+            ApiKey::Fetch => Box::pin(fetch::handle(call, body)).await,
+            ApiKey::ListOffsets => answer(call, body, list_offsets::handle).await,
+            ApiKey::OffsetForLeaderEpoch => {
+                answer(call, body, offset_for_leader_epoch::handle).await
+            }
+            ApiKey::DeleteRecords => answer(call, body, delete_records::handle).await,
+            _ => refuse(&call.header),
+        }
+    }
+}
+
+/// An API or version that is not served: Kafka closes the connection, except for ApiVersions.
+fn refuse(header: &RequestHeader) -> Reply {
+    if header.api_key == ApiKey::ApiVersions as i16
+        && let Ok(frame) = protocol::api_versions::unsupported_version(header)
+    {
+        return Reply::frame(frame);
+    }
+    Reply::close(format!(
+        "API {} version {} is not served",
+        header.api_key, header.api_version
+    ))
+}
+
+/// Decodes, handles, encodes. The handler's future is boxed: these APIs are rare or small next to their work.
+async fn answer<R, F, Fut>(call: Call, body: Bytes, handle: F) -> Reply
+where
+    R: ApiRequest,
+    F: FnOnce(Call, R) -> Fut,
+    Fut: Future<Output = R::Response>,
+{
+    let header = call.header.clone();
+    let request = match decode_request::<R>(body, header.api_version) {
+        Ok(request) => request,
+        Err(e) => return Reply::close(e.to_string()),
+    };
+    let response = Box::pin(handle(call, request)).await;
+    match encode_response(&header, &response) {
+        Ok(frame) => Reply::frame(frame),
+        Err(e) => {
+            tracing::error!("an answer cannot be encoded: {e}");
+            Reply::close(e.to_string())
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! The metadata image: an immutable snapshot of everything the metadata log says, resolved for reading.
+//!
+//! Every shard holds an `Arc<Image>`. The metadata shard applies committed records to a copy and publishes it;
+//! an operation that changed metadata is answered only after every shard has acknowledged the new version.
+//! Topics are shared by `Arc` between versions, so a copy costs the map nodes, not the topics.
+//!
+//! Invariants: `version` only grows; a topic name maps to at most one live incarnation; partitions of a topic are
+//! contiguous from 0; every partition's group exists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use config::{BrokerValues, TopicConfig, TopicOverrides};
+use raft_group::{EpochBase, Term};
+use runtime::shards::ShardId;
+
+use super::record::{ConfigResource, MetadataRecord, PartitionRecord};
+use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Index of the last applied entry of the metadata log, plus leadership announcements.
+    pub version: u64,
+    /// Stable, non-empty (`meta.properties`).
+    pub cluster_id: Arc<str>,
+    /// This node.
+    pub node: NodeId,
+    /// Shards of this node, over which its groups are spread.
+    pub shards: usize,
+    /// Registered nodes: rack and endpoints.
+    pub nodes: BTreeMap<NodeId, RegisteredNode>,
+    /// Raft groups and who leads them.
+    pub groups: BTreeMap<RaftGroupId, RaftGroupView>,
+    /// Dynamic configs of brokers and consumer groups.
+    pub configs: BTreeMap<ConfigResource, BTreeMap<String, String>>,
+    /// First producer id not yet handed to a node.
+    pub next_producer_id: i64,
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    by_id: BTreeMap<TopicId, Arc<Topic>>,
+    defaults: Arc<BrokerValues>,
+}
+
+/// A node as other nodes and clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredNode {
+    /// `broker.rack`.
+    pub rack: Option<Arc<str>>,
+    /// Listener name, security protocol, host, port.
+    pub endpoints: Arc<[(String, String, String, u16)]>,
+}
+
+/// A Raft group as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftGroupView {
+    /// Voters in replica order.
+    pub voters: Arc<[NodeId]>,
+    /// Who leads, if known.
+    pub leader: Option<NodeId>,
+    /// Term of that leader; 0 before the first election.
+    pub term: u64,
+    /// The shard that hosts the group on this node (node-local).
+    pub shard: ShardId,
+}
+
+/// One topic incarnation.
+#[derive(Clone, Debug)]
+pub struct Topic {
+    /// Incarnation id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// In index order.
+    pub partitions: Arc<[PartitionRecord]>,
+    /// Dynamic overrides as given.
+    pub overrides: TopicOverrides,
+    /// Overrides over broker defaults, typed.
+    pub config: Arc<TopicConfig>,
+    /// `__consumer_offsets`, `__transaction_state`, `__share_group_state`.
+    pub internal: bool,
+}
+
+/// Everything a handler needs to know about one partition.
+#[derive(Clone, Debug)]
+pub struct PartitionPlacement {
+    /// Which.
+    pub id: PartitionId,
+    /// Its Raft group.
+    pub group: RaftGroupId,
+    /// Shard of this node that hosts the group.
+    pub shard: ShardId,
+    /// Leader node, if known.
+    pub leader: Option<NodeId>,
+    /// Kafka's leader epoch.
+    pub leader_epoch: i32,
+    /// Replica list.
+    pub replicas: Arc<[NodeId]>,
+}
+
+/// A record that does not fit the image: the log is from another version or damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("metadata record at version {version} does not fit: {problem}")]
+pub struct ImageError {
+    /// Version of the image it was applied to.
+    pub version: u64,
+    /// What does not fit.
+    pub problem: String,
+}
+
+/// Topics that only the broker writes.
+pub const INTERNAL_TOPICS: [&str; 3] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+];
+
+impl Image {
+    /// The image before the first record.
+    pub fn empty(
+        cluster_id: &str,
+        node: NodeId,
+        shards: usize,
+        defaults: Arc<BrokerValues>,
+    ) -> Image {
+        Image {
+            version: 0,
+            cluster_id: cluster_id.into(),
+            node,
+            shards,
+            nodes: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            next_producer_id: 0,
+            by_name: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            defaults,
+        }
+    }
+
+    /// The live topic of that name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    /// The live topic of that incarnation.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.by_id.get(&id)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl DoubleEndedIterator<Item = &Arc<Topic>> {
+        self.by_name.values()
+    }
+
+    /// Topics from `name` (inclusive) on, by name.
+    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
+        use std::ops::Bound;
+        self.by_name
+            .range::<str, _>((Bound::Included(name), Bound::Unbounded))
+            .map(|(_, t)| t)
+    }
+
+    /// Where a partition of `topic` lives; absent if the index does not exist.
+    pub fn placement(&self, topic: &Topic, index: i32) -> Option<PartitionPlacement> {
+        let record = topic.partitions.get(usize::try_from(index).ok()?)?;
+        let group = self.groups.get(&record.group)?;
+        Some(PartitionPlacement {
+            id: PartitionId {
+                topic: topic.id,
+                index,
+            },
+            group: record.group,
+            shard: group.shard,
+            leader: group.leader,
+            leader_epoch: leader_epoch(record, group.term),
+            replicas: group.voters.clone(),
+        })
+    }
+
+    /// Which shard of this node owns a partition, for the hot paths: no reference is counted.
+    pub fn locate(&self, topic: &Topic, index: i32) -> Option<(PartitionId, ShardId)> {
+        let record = topic.partitions.get(usize::try_from(index).ok()?)?;
+        let group = self.groups.get(&record.group)?;
+        Some((
+            PartitionId {
+                topic: topic.id,
+                index,
+            },
+            group.shard,
+        ))
+    }
+
+    /// Where a partition lives, by id.
+    pub fn placement_by_id(&self, id: PartitionId) -> Option<PartitionPlacement> {
+        self.placement(self.by_id.get(&id.topic)?, id.index)
+    }
+
+    /// Broker-level defaults that topic configs resolve against (static file plus dynamic changes).
+    pub fn defaults(&self) -> &Arc<BrokerValues> {
+        &self.defaults
+    }
+
+    /// Replaces the broker-level defaults; every topic's config is resolved again.
+    pub fn set_defaults(&mut self, defaults: Arc<BrokerValues>) {
+        self.defaults = defaults;
+        let topics: Vec<_> = self.by_name.values().cloned().collect();
+        for topic in topics {
+            let config = self.resolve(&topic.overrides);
+            self.insert(Topic {
+                config,
+                ..(*topic).clone()
+            });
+        }
+    }
+
+    /// Applies one committed record.
+    ///
+    /// # Errors
+    /// [`ImageError`] if it contradicts the image; the image is then unchanged.
+    pub fn apply(&mut self, record: &MetadataRecord) -> Result<(), ImageError> {
+        let version = self.version;
+        let misfit = |problem: String| ImageError { version, problem };
+        match record {
+            MetadataRecord::RegisterNode {
+                node,
+                rack,
+                endpoints,
+            } => {
+                let registered = RegisteredNode {
+                    rack: rack.as_deref().map(Arc::from),
+                    endpoints: endpoints.clone().into(),
+                };
+                self.nodes.insert(*node, registered);
+            }
+            MetadataRecord::CreateRaftGroup { group, voters } => {
+                let view = RaftGroupView {
+                    voters: voters.clone().into(),
+                    leader: None,
+                    term: 0,
+                    shard: hosting_shard(*group, self.shards),
+                };
+                self.groups.entry(*group).or_insert(view);
+            }
+            MetadataRecord::CreateTopic {
+                topic,
+                name,
+                partitions,
+                configs,
+            } => {
+                if self.by_name.contains_key(name.as_str()) {
+                    return Err(misfit(format!("topic {name} already exists")));
+                }
+                self.check_groups(partitions).map_err(misfit)?;
+                let overrides = configs.iter().cloned().collect();
+                let overrides = TopicOverrides::from_map(overrides)
+                    .map_err(|e| misfit(format!("configs of topic {name}: {e}")))?;
+                self.insert(Topic {
+                    id: *topic,
+                    name: name.as_str().into(),
+                    partitions: partitions.clone().into(),
+                    config: self.resolve(&overrides),
+                    overrides,
+                    internal: INTERNAL_TOPICS.contains(&name.as_str()),
+                });
+            }
+            MetadataRecord::AddPartitions { topic, partitions } => {
+                self.check_groups(partitions).map_err(misfit)?;
+                let old = self.known(*topic)?.clone();
+                let all = old.partitions.iter().chain(partitions).copied().collect();
+                self.insert(Topic {
+                    partitions: all,
+                    ..(*old).clone()
+                });
+            }
+            MetadataRecord::DeleteTopic { topic } => {
+                let old = self.known(*topic)?.clone();
+                self.by_id.remove(topic);
+                self.by_name.remove(&old.name);
+            }
+            MetadataRecord::AlterConfig { resource, changes } => {
+                self.alter_config(resource, changes)?;
+            }
+            MetadataRecord::ProducerIds { next } => {
+                self.next_producer_id = self.next_producer_id.max(*next);
+            }
+        }
+        Ok(())
+    }
+
+    /// The records that recreate this image (leadership is not part of it).
+    pub fn to_records(&self) -> Vec<MetadataRecord> {
+        let mut out = Vec::new();
+        for (node, n) in &self.nodes {
+            out.push(MetadataRecord::RegisterNode {
+                node: *node,
+                rack: n.rack.as_deref().map(str::to_owned),
+                endpoints: n.endpoints.to_vec(),
+            });
+        }
+        for (group, view) in &self.groups {
+            let voters = view.voters.to_vec();
+            out.push(MetadataRecord::CreateRaftGroup {
+                group: *group,
+                voters,
+            });
+        }
+        for t in self.by_name.values() {
+            out.push(MetadataRecord::CreateTopic {
+                topic: t.id,
+                name: t.name.to_string(),
+                partitions: t.partitions.to_vec(),
+                configs: t
+                    .overrides
+                    .iter()
+                    .map(|(k, v)| (k.into(), v.into()))
+                    .collect(),
+            });
+        }
+        for (resource, values) in &self.configs {
+            let changes = values
+                .iter()
+                .map(|(k, v)| super::ConfigChange {
+                    key: k.clone(),
+                    value: Some(v.clone()),
+                })
+                .collect();
+            out.push(MetadataRecord::AlterConfig {
+                resource: resource.clone(),
+                changes,
+            });
+        }
+        out.push(MetadataRecord::ProducerIds {
+            next: self.next_producer_id,
+        });
+        out
+    }
+
+    fn alter_config(
+        &mut self,
+        resource: &ConfigResource,
+        changes: &[super::ConfigChange],
+    ) -> Result<(), ImageError> {
+        if let ConfigResource::Topic(id) = resource {
+            let old = self.known(*id)?.clone();
+            let mut overrides = old.overrides.as_map().clone();
+            apply_changes(&mut overrides, changes);
+            let overrides = TopicOverrides::from_map(overrides).map_err(|e| ImageError {
+                version: self.version,
+                problem: format!("configs of topic {}: {e}", old.name),
+            })?;
+            let config = self.resolve(&overrides);
+            self.insert(Topic {
+                overrides,
+                config,
+                ..(*old).clone()
+            });
+            return Ok(());
+        }
+        let values = self.configs.entry(resource.clone()).or_default();
+        apply_changes(values, changes);
+        if values.is_empty() {
+            self.configs.remove(resource);
+        }
+        Ok(())
+    }
+
+    fn resolve(&self, overrides: &TopicOverrides) -> Arc<TopicConfig> {
+        Arc::new(TopicConfig::resolve(overrides, &self.defaults))
+    }
+
+    fn insert(&mut self, topic: Topic) {
+        let topic = Arc::new(topic);
+        self.by_id.insert(topic.id, topic.clone());
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+
+    fn known(&self, id: TopicId) -> Result<&Arc<Topic>, ImageError> {
+        self.by_id.get(&id).ok_or_else(|| ImageError {
+            version: self.version,
+            problem: format!("topic {id} does not exist"),
+        })
+    }
+
+    fn check_groups(&self, partitions: &[PartitionRecord]) -> Result<(), String> {
+        match partitions
+            .iter()
+            .find(|p| !self.groups.contains_key(&p.group))
+        {
+            Some(p) => Err(format!("raft group {} does not exist", p.group.0)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn apply_changes(values: &mut BTreeMap<String, String>, changes: &[super::ConfigChange]) {
+    for change in changes {
+        match &change.value {
+            Some(v) => values.insert(change.key.clone(), v.clone()),
+            None => values.remove(&change.key),
+        };
+    }
+}
+
+/// The shard of a node with `shards` shards that hosts `group`: the node-local table of the design as arithmetic, so
+/// that another number of shards at the next start spreads the same groups anew.
+pub fn hosting_shard(group: RaftGroupId, shards: usize) -> ShardId {
+    match group.0.checked_sub(1) {
+        Some(data) => ShardId((data % shards as u64) as u16),
+        None => ShardId(0),
+    }
+}
+
+/// Kafka's leader epoch of a partition whose group is in `term`; 0 before its first election here.
+fn leader_epoch(record: &PartitionRecord, term: u64) -> i32 {
+    EpochBase(record.epoch_base)
+        .leader_epoch(Term(term))
+        .unwrap_or(0)
+}

@@ -1,0 +1,13 @@
+//! Cluster metadata: the records of the metadata group's log, the image they add up to, and its publication.
+//!
+//! Lives on: the shard that hosts raft group 0 writes; every shard holds one immutable [`Image`] at a time.
+
+mod image;
+mod record;
+
+pub use image::{
+    Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic, hosting_shard,
+};
+pub use record::{
+    ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records, encode_records,
+};

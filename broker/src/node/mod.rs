@@ -1,0 +1,89 @@
+//! A node: its shards from the first byte of its data directory to the last answer.
+//!
+//! [`shard_main`] is the whole life of one shard; the binary runs it on glommio threads, the simulator in virtual time.
+
+mod boot;
+mod data_dir;
+mod recovery;
+mod serving;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use config::NodeConfig;
+use server::ConnectionLimits;
+
+pub use boot::{BootError, BootMessage, shard_main};
+pub use data_dir::{DataDirError, Identity};
+
+use crate::ids::NodeId;
+use crate::metrics::NodeMetrics;
+
+/// What all shards of a node share. Read-only but for a few flags that only ever change once.
+#[derive(Debug)]
+pub struct NodeContext {
+    /// As started.
+    pub config: NodeConfig,
+    /// Counters of all shards.
+    pub metrics: NodeMetrics,
+    /// Set when every shard serves, cleared when the node stops.
+    pub ready: Arc<AtomicBool>,
+    /// Who the data directory belongs to; known once shard 0 has opened it.
+    pub identity: OnceLock<Identity>,
+    /// Host and port of each listener as bound, in configuration order; known once shard 0 listens.
+    pub bound: OnceLock<Vec<(String, std::net::SocketAddr)>>,
+    /// The sentence that ended the node.
+    pub failure: OnceLock<String>,
+    /// Connection limits, counted over all shards.
+    pub connections: Arc<ConnectionLimits>,
+    /// Called once, on shard 0, when the node is ready.
+    pub on_ready: fn(&NodeContext),
+}
+
+impl NodeContext {
+    /// For a node with this configuration and `shards` shards.
+    pub fn new(config: NodeConfig, shards: usize, on_ready: fn(&NodeContext)) -> Arc<NodeContext> {
+        let limits = &config.limits;
+        let overrides = limits
+            .connections_per_ip_overrides
+            .iter()
+            .filter_map(|(ip, count)| Some((ip.parse().ok()?, *count)));
+        let connections = ConnectionLimits::new(
+            limits.connections_max,
+            limits.connections_per_ip_max,
+            overrides,
+        );
+        Arc::new(NodeContext {
+            connections,
+            config,
+            metrics: NodeMetrics::new(shards),
+            ready: Arc::default(),
+            identity: OnceLock::new(),
+            bound: OnceLock::new(),
+            failure: OnceLock::new(),
+            on_ready,
+        })
+    }
+
+    /// `node.id`.
+    pub fn node_id(&self) -> NodeId {
+        NodeId(self.config.node_id)
+    }
+
+    /// Keeps the first reason why the node ends, and says it.
+    pub fn fail(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        tracing::error!("{reason}");
+        let _ = self.failure.set(reason);
+    }
+
+    /// Says whether the node serves.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// True while the node serves.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,127 @@
+//! Listeners of a shard, and the orderly stop of a node.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+
+use config::NodeConfig;
+use futures_util::future::join_all;
+use runtime::task::{self, Class};
+use server::{Listener, Options, Server};
+
+use crate::handlers::KafkaService;
+use crate::shard::Shard;
+
+/// Bind addresses of the configured listeners.
+///
+/// # Errors
+/// One sentence that names the host which cannot be resolved.
+pub fn resolve_listeners(config: &NodeConfig) -> Result<Vec<Listener>, String> {
+    let resolve = |listener: &config::Listener| {
+        let (host, port) = (listener.bind.host.as_str(), listener.bind.port);
+        let address = match host.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, port),
+            Err(_) if host.is_empty() => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+            Err(_) => (host, port)
+                .to_socket_addrs()
+                .ok()
+                .and_then(|mut found| found.next())
+                .ok_or_else(|| {
+                    format!(
+                        "listener {} names host {host}, which cannot be resolved",
+                        listener.name
+                    )
+                })?,
+        };
+        Ok(Listener {
+            name: listener.name.clone(),
+            address,
+        })
+    };
+    config.listeners.iter().map(resolve).collect()
+}
+
+/// The same listeners on IPv4 where the host has no IPv6.
+fn without_ipv6(listeners: &[Listener]) -> Vec<Listener> {
+    let narrow = |l: &Listener| match l.address.ip() {
+        IpAddr::V6(ip) if ip.is_unspecified() => Listener {
+            name: l.name.clone(),
+            address: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), l.address.port()),
+        },
+        _ => l.clone(),
+    };
+    listeners.iter().map(narrow).collect()
+}
+
+fn options(config: &NodeConfig) -> Options {
+    let limits = &config.limits;
+    Options {
+        frame_bytes_max: limits.frame_bytes_max,
+        request_bytes_max: limits.request_memory_bytes,
+        unsent_bytes_max: limits.connection_unsent_bytes_max,
+        partial_frame_timeout: limits.frame_timeout,
+        idle_timeout: limits.idle_timeout,
+        accepts_per_second: limits.connection_rate_max,
+        ..Options::default()
+    }
+}
+
+impl Shard {
+    /// Opens the listening sockets; clients wait until [`Shard::open_listeners`].
+    pub(super) fn bind(&self, listeners: Vec<Listener>) -> Result<Vec<Listener>, String> {
+        let limits = self.node.connections.clone();
+        let options = options(&self.node.config);
+        let server = match Server::bind(options.clone(), limits.clone(), &listeners) {
+            Err(e) if listeners != without_ipv6(&listeners) => {
+                tracing::debug!("no IPv6 here: {e}");
+                Server::bind(options, limits, &without_ipv6(&listeners))
+            }
+            other => other,
+        };
+        let server = server.map_err(|e| {
+            format!("{e}; stop the process that uses the address or change `listeners`")
+        })?;
+        let bound = server.listeners();
+        self.bound_server.replace(Some(server));
+        Ok(bound)
+    }
+
+    /// Begins to accept on `bound`, the addresses that shard 0 got.
+    pub(super) fn open_listeners(self: Rc<Self>, bound: Vec<Listener>) -> Result<(), String> {
+        if self.bound_server.borrow().is_none() {
+            self.bind(bound)?;
+        }
+        let server = self.bound_server.take();
+        if let Some(server) = server {
+            let running = server.start(KafkaService::new(self.clone()));
+            self.running_server.replace(Some(running));
+        }
+        Ok(())
+    }
+
+    async fn stop_serving(self: Rc<Self>) {
+        let running = self.running_server.take();
+        if let Some(running) = running {
+            running.stop(self.node.config.stop_timeout).await;
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT and then stops the node in order: no new requests, answers to those that were accepted,
+/// everything durable and destaged, end.
+pub fn stop_on_signal(shard: &Rc<Shard>) {
+    let shard = shard.clone();
+    let stop = async move {
+        match runtime::signal::stop_requested().await {
+            Ok(signal) => tracing::info!("{signal:?}: stopping"),
+            Err(error) => return tracing::warn!(%error, "signals cannot be received"),
+        }
+        shard.node.set_ready(false);
+        join_all(shard.shards().map(|to| shard.on(to, Shard::stop_serving))).await;
+        join_all(shard.shards().map(|to| shard.on(to, Shard::flush))).await;
+        for to in shard.shards().filter(|to| *to != shard.id) {
+            shard.tell(to, |there| there.finish());
+        }
+        shard.finish();
+    };
+    task::spawn(Class::Latency, stop).detach();
+}

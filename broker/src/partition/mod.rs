@@ -1,0 +1,15 @@
+//! A partition on the shard that owns it: offsets, producer state, tail cache, waiters.
+//!
+//! Lives on: the shard that hosts the partition's Raft group; one owner, plain synchronous state changes.
+
+mod leader_epochs;
+mod partition_state;
+mod producer_state;
+mod tail_cache;
+mod waiters;
+
+pub use leader_epochs::LeaderEpochs;
+pub use partition_state::{AppendOutcome, PartitionState, ReadStart};
+pub use producer_state::{BatchSequence, ProducerStates, SequenceCheck, SequenceError};
+pub use tail_cache::{TailBatch, TailCache};
+pub use waiters::{FetchSignal, ProduceJoin, ProduceTicket, Waiters};

@@ -1,0 +1,265 @@
+//! Appending batches to the partitions of this shard: validate, give offsets, copy into the open window, wait.
+//!
+//! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous, so appends of one
+//! connection keep the order of its requests. The payload is copied exactly once, into the WAL frame of the Raft
+//! group's open window; base offset and leader epoch are stamped there.
+//!
+//! Ordering: when [`Shard::append`] returns, everything it reports as appended is durable as the topic asks
+//! (`disk`: synced; `memory`: in the memory of a majority). Cost: no allocation per batch beyond the waiter.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use config::{CompressionType, Durability, TimestampType, TopicConfig};
+use raft_group::{ProposeError, WindowFull};
+use record::{AppendRules, BatchRefusal, Codec, Levels, Validated, validate_for_append};
+
+use super::partitions::raft_durability;
+use super::{Partition, Shard};
+use crate::entry::{self, ItemKind};
+use crate::ids::PartitionId;
+use crate::partition::{AppendOutcome, ProduceJoin, ProduceTicket, SequenceError};
+
+/// One batch for one partition.
+#[derive(Clone, Debug)]
+pub struct AppendPart {
+    /// The caller's number for it.
+    pub slot: u32,
+    /// Where to.
+    pub partition: PartitionId,
+    /// Exactly one record batch as sent.
+    pub records: Bytes,
+}
+
+/// Who appends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A Produce request of this version.
+    Client {
+        /// Decides about zstd.
+        api_version: i16,
+    },
+    /// A coordinator of this node; the batch is trusted.
+    Coordinator,
+}
+
+/// A batch that stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of its first record; the original one if it was repeated.
+    pub base_offset: i64,
+    /// Broker time for LogAppendTime topics and repeated batches, else -1.
+    pub log_append_time_ms: i64,
+    /// First offset of the log.
+    pub log_start_offset: i64,
+}
+
+/// Why a batch is not in the log.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The partition is not (or no longer) on this shard.
+    #[error("the partition does not exist here")]
+    UnknownPartition,
+    /// No leader here right now.
+    #[error("this node does not lead the partition")]
+    NotLeader,
+    /// The disk is nearly full; retriable.
+    #[error("the data directory's file system is nearly full")]
+    DiskFull,
+    /// The bytes are not acceptable.
+    #[error(transparent)]
+    Batch(#[from] BatchRefusal),
+    /// Idempotence.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// Larger than an entry of the WAL can be.
+    #[error("a batch of {bytes} bytes does not fit into an entry")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not committed within the request's timeout; it may be later.
+    #[error("the batch was not committed in time")]
+    TimedOut,
+    /// The shard no longer accepts anything.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Answer for one part, with its slot.
+pub type AppendAnswer = (u32, Result<Appended, AppendError>);
+
+enum Attempt {
+    Done(Appended),
+    WindowFull,
+}
+
+impl Shard {
+    /// Appends all parts and, if `wait`, waits until they are committed. Answers in the order of the parts.
+    pub async fn append(
+        self: &Rc<Self>,
+        parts: Vec<AppendPart>,
+        origin: Origin,
+        wait: bool,
+    ) -> Vec<AppendAnswer> {
+        let join = ProduceJoin::new();
+        let mut answers = Vec::with_capacity(parts.len());
+        let now_ms = runtime::time::wall_clock_ms();
+        for part in &parts {
+            let answer = loop {
+                match self.try_append(part, origin, now_ms, &join) {
+                    Ok(Attempt::Done(appended)) => break Ok(appended),
+                    Ok(Attempt::WindowFull) => self.raft.window_closed().await,
+                    Err(e) => break Err(e),
+                }
+            };
+            answers.push((part.slot, answer));
+        }
+        if wait {
+            join.done().await;
+            self.revoke_deleted(&parts, &mut answers);
+        }
+        answers
+    }
+
+    /// A partition that was deleted while its batches waited has not committed them for anybody to read.
+    fn revoke_deleted(&self, parts: &[AppendPart], answers: &mut [AppendAnswer]) {
+        for (part, (_, answer)) in parts.iter().zip(answers) {
+            if answer.is_ok() && self.partition(part.partition).is_none() {
+                *answer = Err(AppendError::UnknownPartition);
+            }
+        }
+    }
+
+    fn try_append(
+        &self,
+        part: &AppendPart,
+        origin: Origin,
+        now_ms: i64,
+        join: &Rc<ProduceJoin>,
+    ) -> Result<Attempt, AppendError> {
+        let partition = self
+            .partition(part.partition)
+            .ok_or(AppendError::UnknownPartition)?;
+        if self.disk_full.get() && origin != Origin::Coordinator {
+            return Err(AppendError::DiskFull);
+        }
+        let config = partition.state.borrow().config.clone();
+        let validated = self.validate(&part.records, &config, origin, now_ms)?;
+        self.place(&partition, &config, &part.records, &validated, now_ms, join)
+    }
+
+    fn validate(
+        &self,
+        records: &Bytes,
+        config: &TopicConfig,
+        origin: Origin,
+        now_ms: i64,
+    ) -> Result<Validated, BatchRefusal> {
+        let rules = rules(config, origin, now_ms);
+        let mut scratch = self.scratch.borrow_mut();
+        if rules.compression.is_some() {
+            scratch.set_levels(levels(config));
+        }
+        validate_for_append(records, &rules, &mut scratch)
+    }
+
+    fn place(
+        &self,
+        partition: &Rc<Partition>,
+        config: &TopicConfig,
+        sent: &Bytes,
+        validated: &Validated,
+        now_ms: i64,
+        join: &Rc<ProduceJoin>,
+    ) -> Result<Attempt, AppendError> {
+        let memory = config.durability == Durability::Memory;
+        let mut state = partition.state.borrow_mut();
+        let stored = validated.bytes(sent);
+        let mut window = match self.raft.open_window(state.group, raft_durability(config)) {
+            Ok(window) => window,
+            Err(ProposeError::Backlog { .. }) => return Ok(Attempt::WindowFull),
+            Err(ProposeError::Stopped) => return Err(AppendError::Stopping),
+            Err(_) => return Err(AppendError::NotLeader),
+        };
+        match window.check_room(entry::ITEM_HEADER_BYTES + stored.len()) {
+            Ok(()) => {}
+            Err(WindowFull::Later { .. }) => return Ok(Attempt::WindowFull),
+            Err(WindowFull::Never { bytes, .. }) => return Err(AppendError::TooLarge { bytes }),
+        }
+        let outcome = state.propose(&validated.header, now_ms)?;
+        if let AppendOutcome::Appended { base_offset, .. } = outcome {
+            let header = entry::item_header(ItemKind::Batch, memory, partition.id, stored.len());
+            let at = window
+                .append_all(&[&header, stored])
+                .expect("room was checked");
+            let copy = window.bytes_mut(at.start + header.len()..at.end);
+            validated.patch(copy);
+            record::stamp(copy, base_offset, state.leader_epoch);
+        }
+        drop(window);
+        let log_start_offset = state.log_start_offset();
+        let (base_offset, last_offset, log_append_time_ms) = match outcome {
+            AppendOutcome::Appended {
+                base_offset,
+                last_offset,
+            } => {
+                self.metrics.produce_batches.add(1);
+                self.metrics.produce_bytes.add(stored.len() as u64);
+                (base_offset, last_offset, validated.log_append_time_ms())
+            }
+            AppendOutcome::Duplicate(b) => {
+                self.metrics.produce_duplicates.add(1);
+                (b.base_offset, b.last_offset, b.timestamp)
+            }
+        };
+        if last_offset >= state.high_watermark() {
+            state
+                .waiters
+                .wait_commit(last_offset, ProduceTicket::take(join));
+        }
+        Ok(Attempt::Done(Appended {
+            base_offset,
+            log_append_time_ms,
+            log_start_offset,
+        }))
+    }
+}
+
+fn rules(config: &TopicConfig, origin: Origin, now_ms: i64) -> AppendRules {
+    let api_version = match origin {
+        Origin::Client { api_version } => api_version,
+        Origin::Coordinator => i16::MAX,
+    };
+    AppendRules {
+        api_version,
+        timestamp_type: match config.timestamp_type {
+            TimestampType::CreateTime => record::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => record::TimestampType::LogAppendTime,
+        },
+        timestamp_before_max_ms: config.timestamp_before_max_ms,
+        timestamp_after_max_ms: config.timestamp_after_max_ms,
+        now_ms,
+        compacted: config.cleanup_policy.compact,
+        batch_bytes_max: config.max_message_bytes,
+        compression: match config.compression {
+            CompressionType::Producer => None,
+            CompressionType::Uncompressed => Some(Codec::None),
+            CompressionType::Gzip(_) => Some(Codec::Gzip),
+            CompressionType::Snappy => Some(Codec::Snappy),
+            CompressionType::Lz4(_) => Some(Codec::Lz4),
+            CompressionType::Zstd(_) => Some(Codec::Zstd),
+        },
+        ..AppendRules::default()
+    }
+}
+
+fn levels(config: &TopicConfig) -> Levels {
+    let mut levels = Levels::default();
+    match config.compression {
+        CompressionType::Gzip(level) => levels.gzip = level,
+        CompressionType::Zstd(level) => levels.zstd = level,
+        _ => {}
+    }
+    levels
+}

@@ -1,0 +1,165 @@
+//! The Raft groups of a shard: brought up at boot, created when metadata names a new one.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use raft_group::{GroupError, Membership, RecoveredGroup, ReplicaId};
+use runtime::task::{self, Class};
+use server::Listener;
+
+use super::{Applier, Change, Router, Shard};
+use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
+use crate::metadata::{Image, MetadataRecord};
+use crate::node::BootError;
+
+/// The replica that a node holds in any group.
+pub(crate) fn replica_of(node: NodeId) -> ReplicaId {
+    ReplicaId::of_node(u32::try_from(node.0).unwrap_or_default())
+}
+
+impl Shard {
+    /// Starts what runs as long as the shard: the receiver of messages and the commit loop.
+    pub(crate) fn run_background(self: &Rc<Self>) {
+        task::spawn(Class::Latency, Router::receive(self.clone())).detach();
+        let shard = self.clone();
+        let commit = async move {
+            let applier = Applier::new(&shard);
+            if let Err(error) = shard.raft.run(applier, raft_group::NoPeers).await {
+                shard
+                    .node
+                    .fail(format!("{error}; nothing after it was acknowledged"));
+                panic!("the WAL of shard {} failed: {error}", shard.id);
+            }
+            shard.committed.notify_waiters();
+        };
+        task::spawn(Class::Latency, commit).detach();
+    }
+
+    /// Keeps groups found in a WAL until metadata says what is in them.
+    pub(crate) fn keep_recovered(&self, groups: Vec<RecoveredGroup>) {
+        let mut recovered = self.recovered.borrow_mut();
+        recovered.extend(groups.into_iter().map(|g| (g.raft_group, g)));
+    }
+
+    /// Brings up the metadata group with everything it had; on the metadata shard, once.
+    pub(crate) async fn bring_up_metadata(self: &Rc<Self>) -> Result<(), BootError> {
+        self.bring_up(METADATA_GROUP)?;
+        self.raft.ready(METADATA_GROUP).await?;
+        Ok(())
+    }
+
+    fn bring_up(&self, group: RaftGroupId) -> Result<(), GroupError> {
+        let recovered = self.recovered.borrow_mut().remove(&group);
+        match recovered {
+            Some(recovered) => self.raft.add_group(recovered),
+            None => {
+                let me = replica_of(self.node.node_id());
+                self.raft.create_group(group, Membership::of_voters([me]))
+            }
+        }
+    }
+
+    /// Hosts every group of `image` that falls to this shard and is not here yet.
+    pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
+        for (group, view) in &image.groups {
+            if view.shard != self.id || self.raft.status(*group).is_some() {
+                continue;
+            }
+            if let Err(error) = self.bring_up(*group) {
+                self.node
+                    .fail(format!("raft group {group} cannot be brought up: {error}"));
+                panic!("raft group {group} on shard {}: {error}", self.id);
+            }
+        }
+    }
+
+    /// Waits until every group hosted here leads and has applied what it had.
+    pub(crate) async fn groups_ready(self: Rc<Self>) -> Result<(), GroupError> {
+        let image = self.image();
+        for (group, _) in image
+            .groups
+            .iter()
+            .filter(|(_, view)| view.shard == self.id)
+        {
+            self.raft.ready(*group).await?;
+            let term = self.raft.status(*group).map_or(0, |s| s.term.0);
+            self.announce_leader(*group, self.node.node_id(), term)
+                .await;
+        }
+        Ok(())
+    }
+
+    /// Registers this node with its endpoints and creates the data groups it lacks.
+    pub(crate) async fn register_node(
+        self: &Rc<Self>,
+        bound: &[Listener],
+    ) -> Result<(), BootError> {
+        let endpoints = self.endpoints(bound).await;
+        let (node, rack, shards) = (
+            self.node.node_id(),
+            self.node.config.rack.clone(),
+            self.count,
+        );
+        let register = move |image: &Image| {
+            let mut records = Vec::new();
+            let known = image.nodes.get(&node);
+            let same = known.is_some_and(|known| {
+                *known.endpoints == *endpoints && known.rack.as_deref() == rack.as_deref()
+            });
+            if !same {
+                records.push(MetadataRecord::RegisterNode {
+                    node,
+                    rack,
+                    endpoints,
+                });
+            }
+            for group in (0..=shards as u64).map(RaftGroupId) {
+                if !image.groups.contains_key(&group) {
+                    records.push(MetadataRecord::CreateRaftGroup {
+                        group,
+                        voters: vec![node],
+                    });
+                }
+            }
+            Change {
+                records,
+                answer: (),
+            }
+        };
+        let changed = self.change_metadata(register).await;
+        changed.map_err(|e| BootError::Metadata(e.to_string()))
+    }
+
+    /// Advertised endpoints: as configured, else the bound address, else this host's name.
+    async fn endpoints(&self, bound: &[Listener]) -> Vec<(String, String, String, u16)> {
+        let mut endpoints = Vec::new();
+        for (listener, bound) in self.node.config.listeners.iter().zip(bound) {
+            let advertised = listener.advertised.as_ref();
+            let port = advertised
+                .map(|a| a.port)
+                .filter(|p| *p != 0)
+                .unwrap_or(bound.address.port());
+            let host = match advertised {
+                Some(endpoint) => endpoint.host.clone(),
+                None if listener.bind.host.is_empty() || bound.address.ip().is_unspecified() => {
+                    host_name().await
+                }
+                None => listener.bind.host.clone(),
+            };
+            endpoints.push((listener.name.clone(), "PLAINTEXT".to_owned(), host, port));
+        }
+        endpoints
+    }
+}
+
+async fn host_name() -> String {
+    let name = runtime::fs::read("/proc/sys/kernel/hostname")
+        .await
+        .unwrap_or_else(|_| Bytes::new());
+    let name = String::from_utf8_lossy(&name).trim().to_owned();
+    if name.is_empty() {
+        "localhost".to_owned()
+    } else {
+        name
+    }
+}

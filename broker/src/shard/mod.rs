@@ -1,0 +1,204 @@
+//! One shard of the node: the partitions, Raft groups and connections of one core.
+//!
+//! Everything here lives on one thread. State is private to its owner and changed in synchronous code; async code
+//! performs effects. No borrow is held across an await. Other shards are reached by [`Shard::on`] only.
+
+mod append;
+mod apply;
+mod hosting;
+mod lookups;
+mod metadata_writer;
+mod partitions;
+mod router;
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use raft_group::{RaftOptions, RaftShard, RecoveredGroup};
+use record::Scratch;
+use runtime::collections::HashMap;
+use runtime::shards::{Mailbox, ShardId};
+use runtime::sync::Notify;
+use server::{RunningServer, Server};
+use storage::wal::Wal;
+
+pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin};
+pub use apply::Applier;
+pub use lookups::{FoundOffset, LookupError, timestamp};
+pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
+pub use router::{Message, Router};
+
+use crate::fetch::FetchSessions;
+use crate::ids::{PartitionId, RaftGroupId};
+use crate::metadata::Image;
+use crate::metrics::ShardMetrics;
+use crate::node::NodeContext;
+use crate::partition::{FetchSignal, PartitionState};
+
+/// Most bytes that one compressed batch may become while it is validated.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
+/// The Raft groups of a shard on its WAL.
+pub type Raft = RaftShard<Wal>;
+
+/// A partition and its segments.
+pub struct Partition {
+    /// Which.
+    pub id: PartitionId,
+    /// Offsets and caches.
+    pub state: RefCell<PartitionState>,
+}
+
+/// See the module.
+pub struct Shard {
+    /// This shard's number.
+    pub id: ShardId,
+    /// Shards of the node.
+    pub count: usize,
+    /// What all shards of the node share, read-only.
+    pub node: Arc<NodeContext>,
+    /// What this shard counts.
+    pub metrics: Arc<ShardMetrics>,
+    /// Raft groups hosted here.
+    pub raft: Rc<Raft>,
+    /// Fetch sessions of connections accepted here.
+    pub sessions: RefCell<FetchSessions>,
+    /// Produce is refused while this is set.
+    pub disk_full: Cell<bool>,
+    pub(crate) router: Router,
+    pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
+    pub(crate) bound_server: RefCell<Option<Server>>,
+    pub(crate) running_server: RefCell<Option<RunningServer>>,
+    /// Groups found in a WAL that metadata has not named yet.
+    pub(crate) recovered: RefCell<BTreeMap<RaftGroupId, RecoveredGroup>>,
+    /// The commit loop has ended in order.
+    pub(crate) committed: Notify,
+    finish: Cell<bool>,
+    finish_notify: Notify,
+    image: RefCell<Arc<Image>>,
+    partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
+    metadata_writer: OnceCell<MetadataWriter>,
+    watch_number: Cell<u64>,
+    tail_bytes: Cell<usize>,
+}
+
+impl Shard {
+    /// A shard without groups or partitions, writing to `wal`.
+    ///
+    /// # Panics
+    /// If shard 0 has not opened the data directory.
+    pub(crate) fn new(
+        id: ShardId,
+        count: usize,
+        node: Arc<NodeContext>,
+        mailbox: Mailbox<Message>,
+        wal: Rc<Wal>,
+    ) -> Rc<Shard> {
+        let identity = node.identity.get().expect("the data directory is open");
+        let defaults = Arc::new(node.config.values.clone());
+        let image = Image::empty(&identity.cluster_id, node.node_id(), count, defaults);
+        let image = Arc::new(image);
+        let metadata_writer = OnceCell::new();
+        if id == METADATA_SHARD {
+            let _ = metadata_writer.set(MetadataWriter::new(image.clone(), 0));
+        }
+        let options = RaftOptions::new(hosting::replica_of(node.node_id()), id.0);
+        let slots = (node.config.limits.fetch_sessions_max / count).max(1);
+        Rc::new(Shard {
+            id,
+            count,
+            metrics: node.metrics.shards[id.index()].clone(),
+            raft: RaftShard::new(options, wal),
+            sessions: RefCell::new(FetchSessions::new(slots)),
+            disk_full: Cell::new(false),
+            router: Router::new(id, mailbox),
+            scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
+            watches: RefCell::default(),
+            bound_server: RefCell::new(None),
+            running_server: RefCell::new(None),
+            recovered: RefCell::default(),
+            committed: Notify::new(),
+            finish: Cell::new(false),
+            finish_notify: Notify::new(),
+            image: RefCell::new(image),
+            partitions: RefCell::default(),
+            metadata_writer,
+            watch_number: Cell::new(0),
+            tail_bytes: Cell::new(0),
+            node,
+        })
+    }
+
+    /// All shards of this node.
+    pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
+        (0..self.count as u16).map(ShardId)
+    }
+
+    /// Makes everything accepted durable; the last thing before [`Shard::finish`].
+    pub(crate) async fn flush(self: Rc<Self>) {
+        self.raft.stop();
+        self.committed.notified().await;
+    }
+
+    /// Ends the shard's main function.
+    pub(crate) fn finish(&self) {
+        self.finish.set(true);
+        self.finish_notify.notify_waiters();
+    }
+
+    /// Waits for [`Shard::finish`].
+    pub(crate) async fn finished(&self) {
+        while !self.finish.get() {
+            self.finish_notify.notified().await;
+        }
+    }
+
+    /// Tail caches hold `bytes` more.
+    pub(crate) fn tail_grew(&self, bytes: usize) {
+        self.tail_bytes.set(self.tail_bytes.get() + bytes);
+        self.metrics
+            .tail_cache_bytes
+            .set(self.tail_bytes.get() as u64);
+    }
+
+    /// Tail caches hold `bytes` less.
+    pub(crate) fn tail_shrank(&self, bytes: usize) {
+        self.tail_bytes.set(self.tail_bytes.get() - bytes);
+        self.metrics
+            .tail_cache_bytes
+            .set(self.tail_bytes.get() as u64);
+    }
+
+    /// Wall clock, ms.
+    pub fn clock_ms(&self) -> i64 {
+        runtime::time::wall_clock_ms()
+    }
+
+    /// The image in force on this shard.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.borrow().clone()
+    }
+
+    /// The partition, if this shard owns it.
+    pub fn partition(&self, id: PartitionId) -> Option<Rc<Partition>> {
+        self.partitions.borrow().get(&id).cloned()
+    }
+
+    /// The writer of the metadata log; only on [`METADATA_SHARD`].
+    ///
+    /// # Panics
+    /// On any other shard: a defect in routing.
+    pub fn metadata_writer(&self) -> &MetadataWriter {
+        self.metadata_writer
+            .get()
+            .expect("only the metadata shard writes metadata")
+    }
+
+    /// A number for a watch of this shard, unique while the node runs.
+    pub fn next_watch(&self) -> u64 {
+        self.watch_number.replace(self.watch_number.get() + 1)
+    }
+}
