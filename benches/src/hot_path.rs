@@ -1,0 +1,177 @@
+//! System calls, context switches and CPU per produce request on the hot path.
+//!
+//! `strace -c -f` counts the calls of a node while a fixed number of requests runs; the same
+//! requests once more without it give the CPU. Counting is exact; nothing about time is taken from
+//! the traced run.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::load::{
+    BatchTemplate, Consumer, Engine, OpenLoop, OpenLoopProducer, Payload, Recorder, Saturate,
+    SaturatingProducer,
+};
+use crate::rivals::{Durability, System};
+use crate::scenarios::{Place, Settings, Stage, warm_up};
+
+/// What a run of one shape cost, per acknowledged request.
+pub struct Cost {
+    pub shape: &'static str,
+    pub requests: u64,
+    pub cpu_us: f64,
+    pub switches: f64,
+    pub syscalls: BTreeMap<String, f64>,
+}
+
+const SHAPES: [&str; 3] = [
+    "ping 1 000/s with a consumer",
+    "unbatched, saturated",
+    "1 MiB batches",
+];
+
+pub fn run(
+    system: System,
+    durability: Durability,
+    place: &Place,
+    settings: &Settings,
+) -> Result<Vec<Cost>> {
+    system.prepare()?;
+    let dir = tempfile::Builder::new()
+        .prefix("hot-path-")
+        .tempdir_in(&place.dir)?;
+    system.format(dir.path(), place.address)?;
+    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
+    node.ready()?;
+    let mut stage = Stage::new(&node, system, durability, settings, place)?;
+    warm_up(&mut stage, settings.warm_up.min(10.0))?;
+    let mut costs = Vec::new();
+    for shape in SHAPES {
+        let (plain, usage) = load(&mut stage, shape)?;
+        let tracer = Tracer::attach(node.pid())?;
+        let (traced, _) = load(&mut stage, shape)?;
+        let total = (traced.acked_requests as f64).max(1.0);
+        let syscalls = tracer.counts()?;
+        costs.push(Cost {
+            shape,
+            requests: plain.acked_requests,
+            cpu_us: usage.broker_cpu_s * 1e6 / plain.acked_requests as f64,
+            switches: usage.broker_switches as f64 / plain.acked_requests as f64,
+            syscalls: syscalls
+                .into_iter()
+                .map(|(n, c)| (n, c as f64 / total))
+                .collect(),
+        });
+    }
+    drop(stage);
+    node.stop()?;
+    Ok(costs)
+}
+
+fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Usage)> {
+    let topic = stage.topic("hot-path", 1)?;
+    let window = stage.window(stage.settings.seconds);
+    let mut engine = Engine::new()?;
+    if shape == SHAPES[0] {
+        let plan = OpenLoop {
+            topic: topic.clone(),
+            partitions: 1,
+            record_bytes: 256,
+            per_second: 1_000.0,
+            in_flight_max: 5,
+            batch_bytes: 16 << 10,
+            burst: 1,
+            begin_ns: window.start_ns,
+            end_ns: window.end_ns,
+        };
+        let identity = stage.identity()?;
+        engine.add(Box::new(OpenLoopProducer::new(
+            plan,
+            stage.connect()?,
+            Some(identity),
+        )))?;
+        engine.add(Box::new(Consumer::new(
+            stage.connect()?,
+            &topic,
+            1,
+            true,
+            window.end_ns,
+        )))?;
+    } else {
+        let (connections, record, batch) = if shape == SHAPES[1] {
+            (64, 100, 0)
+        } else {
+            (4, 1024, 1 << 20)
+        };
+        for _ in 0..connections {
+            let template = BatchTemplate::fill(&mut Payload::new(3), record, batch)?;
+            let plan = Saturate {
+                topic: topic.clone(),
+                partitions: vec![0],
+                batches_per_request: 1,
+                in_flight_max: 5,
+                end_ns: window.end_ns,
+            };
+            let (connection, identity) = (stage.connect()?, stage.identity()?);
+            engine.add(Box::new(SaturatingProducer::new(
+                plan, connection, identity, template,
+            )))?;
+        }
+    }
+    let mut recorder = Recorder::new(window);
+    let usage = stage.run(&mut engine, &mut recorder)?;
+    Ok((recorder, usage))
+}
+
+/// An strace attached to a running node.
+struct Tracer {
+    child: Child,
+    output: tempfile::NamedTempFile,
+}
+
+impl Tracer {
+    fn attach(pid: u32) -> Result<Tracer> {
+        let output = tempfile::NamedTempFile::new()?;
+        let child = Command::new("strace")
+            .args([
+                "-c",
+                "-f",
+                "-qq",
+                "-U",
+                "calls,name",
+                "-p",
+                &pid.to_string(),
+                "-o",
+            ])
+            .arg(output.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("strace is needed to count system calls")?;
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(Tracer { child, output })
+    }
+
+    /// Detaches and reads the table.
+    fn counts(mut self) -> Result<BTreeMap<String, u64>> {
+        let pid = rustix::process::Pid::from_raw(self.child.id() as i32).context("strace's id")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        self.child.wait()?;
+        let text = std::fs::read_to_string(self.output.path())?;
+        let parse = |line: &str| {
+            let mut words = line.split_whitespace();
+            let calls = words.next()?.parse().ok()?;
+            Some((words.next()?.to_owned(), calls))
+        };
+        let counts: BTreeMap<String, u64> = text
+            .lines()
+            .filter_map(parse)
+            .filter(|(name, _)| name != "total")
+            .collect();
+        if counts.is_empty() {
+            bail!("strace counted nothing; may it trace?");
+        }
+        Ok(counts)
+    }
+}

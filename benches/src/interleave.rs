@@ -1,0 +1,156 @@
+//! The order of a comparison: A B, B A, A B, ... in blocks with fresh directories, only one broker
+//! alive at a time. A block starts a node, warms it up, runs all shared scenarios on it, stops it,
+//! and then runs the scenarios that start their own.
+
+use anyhow::{Context, Result};
+
+use crate::rivals::{Durability, System};
+use crate::sample::Sample;
+use crate::scenarios::{OWN, Place, SHARED, Settings, Stage, run_own, run_shared, warm_up};
+
+pub struct Plan {
+    /// The two sides; equal for a run of one system against itself.
+    pub sides: Vec<System>,
+    pub pairs: usize,
+    pub scenarios: Vec<u8>,
+    pub durabilities: Vec<Durability>,
+    pub settings: Settings,
+    pub place: Place,
+}
+
+/// A sample with the side it was measured for; sides differ when a system runs against itself.
+pub struct Measured {
+    pub side: usize,
+    pub sample: Sample,
+}
+
+pub fn run(plan: &Plan) -> Result<Vec<Measured>> {
+    for side in &plan.sides {
+        side.prepare()?;
+    }
+    let mut all = Vec::new();
+    for pair in 0..plan.pairs {
+        let mut order: Vec<usize> = (0..plan.sides.len()).collect();
+        if pair % 2 == 1 {
+            order.reverse();
+        }
+        for side in order {
+            let system = plan.sides[side];
+            eprintln!("pair {} of {}: {}", pair + 1, plan.pairs, system.name());
+            let samples = run_block(plan, system).with_context(|| system.name().to_owned())?;
+            all.extend(samples.into_iter().map(|mut sample| {
+                sample.pair = pair;
+                Measured { side, sample }
+            }));
+        }
+    }
+    Ok(all)
+}
+
+fn run_block(plan: &Plan, system: System) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    let chosen = |list: &[u8]| -> Vec<u8> {
+        plan.scenarios
+            .iter()
+            .copied()
+            .filter(|n| list.contains(n))
+            .collect()
+    };
+    let shared = chosen(SHARED);
+    if !shared.is_empty() {
+        run_shared_block(plan, system, &shared, &mut samples)?;
+    }
+    for number in chosen(OWN) {
+        eprintln!("  scenario {number}");
+        let done = run_own(
+            number,
+            system,
+            &plan.durabilities,
+            &plan.place,
+            &plan.settings,
+        )
+        .with_context(|| format!("scenario {number}"))?;
+        done.iter().for_each(print);
+        samples.extend(done);
+    }
+    Ok(samples)
+}
+
+fn run_shared_block(
+    plan: &Plan,
+    system: System,
+    scenarios: &[u8],
+    samples: &mut Vec<Sample>,
+) -> Result<()> {
+    /// Enough for code that is already compiled.
+    const NATIVE_WARM_UP: f64 = 5.0;
+    let (place, settings) = (&plan.place, &plan.settings);
+    let dir = tempfile::Builder::new()
+        .prefix("block-")
+        .tempdir_in(&place.dir)?;
+    system.format(dir.path(), place.address)?;
+    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
+    node.ready()?;
+    let warm = match system {
+        System::Kafka => settings.warm_up,
+        System::Millrace => settings.warm_up.min(NATIVE_WARM_UP),
+    };
+    let mut stage = Stage::new(&node, system, Durability::Memory, settings, place)?;
+    warm_up(&mut stage, warm).context("warming up")?;
+    for &number in scenarios {
+        for &durability in &plan.durabilities {
+            eprintln!("  scenario {number}, {durability:?}");
+            stage.durability = durability;
+            let done = run_shared(number, &mut stage);
+            let done = done.with_context(|| format!("scenario {number}, {durability:?}"))?;
+            done.iter().for_each(print);
+            samples.extend(done);
+        }
+    }
+    drop(stage);
+    node.stop()
+}
+
+/// One line per point while the run goes on.
+fn print(sample: &Sample) {
+    let shown = [
+        "produce p50",
+        "produce p99",
+        "end-to-end p50",
+        "end-to-end p99",
+        "records/s",
+        "requests/s",
+        "MB/s in",
+        "MB/s out",
+        "CPU per request",
+        "CPU per GB",
+        "device bytes per byte",
+        "resident",
+        "create topic",
+        "ready, empty directory",
+        "first ack, empty directory",
+        "first ack after stop",
+        "first ack after kill -9",
+        "resident, empty node",
+    ];
+    let found = shown
+        .iter()
+        .filter_map(|name| Some((name, sample.metrics.get(*name)?)));
+    let text: Vec<String> = found
+        .map(|(name, value)| format!("{name} {value:.1}"))
+        .collect();
+    let noisy = if sample.usage.is_noisy() {
+        " NOISY"
+    } else {
+        ""
+    };
+    let errors = match sample.errors.is_empty() {
+        true => String::new(),
+        false => format!(" ERRORS {:?}", sample.errors),
+    };
+    eprintln!(
+        "    {}: {}{noisy}{errors}",
+        sample.id.point,
+        text.join(", ")
+    );
+}

@@ -1,0 +1,94 @@
+//! A broker process: started, awaited, stopped or killed, by its id only.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wire::Admin;
+
+pub struct Node {
+    child: Child,
+    pub address: SocketAddr,
+    /// When the process was started.
+    pub spawned: Instant,
+}
+
+const START_LIMIT: Duration = Duration::from_secs(180);
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+impl Node {
+    pub fn spawn(mut command: Command, dir: &Path, address: SocketAddr) -> Result<Node> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(dir.join("node.log"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let spawned = Instant::now();
+        let child = command
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
+        Ok(Node {
+            child,
+            address,
+            spawned,
+        })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the node answers.
+    pub fn ready(&mut self) -> Result<Admin> {
+        let admin = Admin::connect_when_ready(self.address, START_LIMIT);
+        if let Ok(Some(status)) = self.child.try_wait() {
+            anyhow::bail!(
+                "the node ended while starting ({status}); see node.log in its directory"
+            );
+        }
+        admin
+    }
+
+    pub fn stop(mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let asked = Instant::now();
+        while asked.elapsed() < STOP_LIMIT {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.kill()
+    }
+
+    /// kill -9.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32).context("a process has an id")?;
+        kill_process(pid, signal)?;
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // an error path: leave no broker behind
+        if let Ok(None) = self.child.try_wait() {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}

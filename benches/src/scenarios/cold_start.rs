@@ -1,0 +1,71 @@
+//! Scenario 15: from starting the process to the first acknowledged record, and the memory of a
+//! node that has nothing to do. Times count from before the process is made; formatting Kafka's
+//! directory, which Millrace does not need, is left out.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Place, Settings};
+use crate::host::resident_bytes;
+use crate::rivals::{Durability, Node, System};
+use crate::sample::Sample;
+
+const COUNTS: [i32; 2] = [1, 1_000];
+const LIMIT: Duration = Duration::from_secs(180);
+
+pub fn run(system: System, place: &Place, _: &Settings) -> Result<Vec<Sample>> {
+    COUNTS
+        .iter()
+        .map(|&count| run_count(system, place, count))
+        .collect()
+}
+
+fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
+    // each system as it comes out of the box
+    let durability = match system {
+        System::Kafka => Durability::Memory,
+        System::Millrace => Durability::Synced,
+    };
+    let mut sample = Sample::new(15, &format!("{count} partitions"), system, durability);
+    let dir = tempfile::Builder::new()
+        .prefix("start-")
+        .tempdir_in(&place.dir)?;
+    system.format(dir.path(), place.address)?;
+    let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+    let start = || -> Result<Node> { system.start(dir.path(), place.address, &place.broker_cpus) };
+
+    let mut node = start()?;
+    let mut admin = node.ready()?;
+    sample.set("ready, empty directory", ms(node.spawned));
+    let configs = system.topic_configs(durability);
+    if count == 1 {
+        admin.create_topic("first", 1, &configs)?;
+        admin.produce_until_acknowledged("first", 0, LIMIT)?;
+        sample.set("first ack, empty directory", ms(node.spawned));
+    } else {
+        // what a node needs that nobody has asked for anything yet
+        std::thread::sleep(Duration::from_secs(2));
+        let resident = resident_bytes(node.pid()) as f64 / (1 << 20) as f64;
+        sample.set("resident, empty node", resident);
+    }
+    admin.create_topic("start", count, &configs)?;
+    admin.wait_for_leaders("start", count)?;
+    for partition in 0..count {
+        admin.produce_until_acknowledged("start", partition, LIMIT)?;
+    }
+    node.stop()?;
+
+    let mut node = start()?;
+    node.ready()?
+        .produce_until_acknowledged("start", count - 1, LIMIT)?;
+    sample.set("first ack after stop", ms(node.spawned));
+    node.kill()?;
+
+    let mut node = start()?;
+    node.ready()?
+        .produce_until_acknowledged("start", count - 1, LIMIT)?;
+    sample.set("first ack after kill -9", ms(node.spawned));
+    node.stop()?;
+    Ok(sample)
+}

@@ -1,0 +1,63 @@
+//! The scenarios at replication factor 1. Numbers are those of the project's list.
+
+mod cold_start;
+mod fan_out;
+mod ingest;
+mod many_partitions;
+mod ping;
+mod stage;
+mod unbatched;
+mod warm_up;
+
+pub use stage::{Place, Settings, Stage};
+pub use warm_up::warm_up;
+
+use anyhow::Result;
+
+use crate::rivals::{Durability, System};
+use crate::sample::Sample;
+
+/// Scenarios that share one running node per block.
+pub const SHARED: &[u8] = &[1, 4, 5, 6, 13];
+/// Scenarios that start nodes of their own.
+pub const OWN: &[u8] = &[10, 15];
+
+pub fn title(number: u8) -> &'static str {
+    match number {
+        1 => "trading ping: 1 partition, 256 B, linger 0, one producer and one consumer",
+        4 => "ingest: 1 KiB records in 1 MiB batches, 16 partitions, 4 producers",
+        5 => "ingest: 100 B records in 64 KiB batches, 16 partitions, 4 producers",
+        6 => "unbatched: one 100 B record per request, 64 connections x 5 in flight, 16 partitions",
+        10 => "many partitions: 1 KiB records at 2 000/s over all of them",
+        13 => "fan-out: 40 MB/s in, 1 / 3 / 8 consumers of everything",
+        15 => "cold start and the memory of an empty node",
+        _ => "unknown",
+    }
+}
+
+/// Runs one shared scenario with one durability.
+pub fn run_shared(number: u8, stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
+    match number {
+        1 => ping::run(stage),
+        4 => ingest::run(stage, &ingest::BIG_BATCHES),
+        5 => ingest::run(stage, &ingest::SMALL_RECORDS),
+        6 => unbatched::run(stage),
+        13 => fan_out::run(stage),
+        _ => Ok(vec![]),
+    }
+}
+
+/// Runs one scenario that starts its own nodes, for all durabilities that matter to it.
+pub fn run_own(
+    number: u8,
+    system: System,
+    durabilities: &[Durability],
+    place: &Place,
+    settings: &Settings,
+) -> Result<Vec<Sample>> {
+    match number {
+        10 => many_partitions::run(system, durabilities, place, settings),
+        15 => cold_start::run(system, place, settings),
+        _ => Ok(vec![]),
+    }
+}
