@@ -89,6 +89,8 @@ impl Schema {
 
 #[cfg(test)]
 mod tests {
+    use kafka_protocol::protocol::StrBytes;
+
     use super::*;
 
     #[test]
@@ -124,5 +126,77 @@ mod tests {
         assert_eq!(s.tagged(1).unwrap().0, b"(48{})");
         assert_eq!(s.tagged(7).unwrap().0, b"8");
         assert!(s.tagged(2).is_none());
+    }
+
+    /// Sizes of array elements in a schema, in the order in which they open.
+    fn element_sizes(text: &str) -> Vec<usize> {
+        let mut sizes = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['[', '<']) {
+            rest = &rest[at + 1..];
+            let end = rest.find(';').unwrap();
+            sizes.push(rest[..end].parse().unwrap());
+        }
+        sizes
+    }
+
+    macro_rules! elements {
+        ($($key:literal $version:literal: $($element:ty),*;)*) => {
+            [$(($key, $version, vec![$(size_of::<$element>()),*])),*]
+        };
+    }
+
+    #[test]
+    fn the_sizes_of_elements_cover_the_structs_that_are_decoded() {
+        use kafka_protocol::messages::*;
+        let structs = elements! {
+            0 13: produce_request::TopicProduceData, produce_request::PartitionProduceData;
+            1 18: fetch_request::FetchTopic, fetch_request::FetchPartition,
+                fetch_request::ForgottenTopic, i32;
+            2 11: list_offsets_request::ListOffsetsTopic, list_offsets_request::ListOffsetsPartition;
+            3 13: metadata_request::MetadataRequestTopic;
+            8 10: offset_commit_request::OffsetCommitRequestTopic,
+                offset_commit_request::OffsetCommitRequestPartition;
+            9 7: offset_fetch_request::OffsetFetchRequestTopic, i32;
+            9 10: offset_fetch_request::OffsetFetchRequestGroup,
+                offset_fetch_request::OffsetFetchRequestTopics, i32;
+            10 6: StrBytes;
+            11 9: join_group_request::JoinGroupRequestProtocol;
+            13 5: leave_group_request::MemberIdentity;
+            14 5: sync_group_request::SyncGroupRequestAssignment;
+            15 6: GroupId;
+            16 5: StrBytes, StrBytes;
+            19 7: create_topics_request::CreatableTopic,
+                create_topics_request::CreatableReplicaAssignment, BrokerId,
+                create_topics_request::CreatableTopicConfig;
+            20 5: TopicName;
+            20 6: delete_topics_request::DeleteTopicState;
+            21 2: delete_records_request::DeleteRecordsTopic,
+                delete_records_request::DeleteRecordsPartition;
+            23 4: offset_for_leader_epoch_request::OffsetForLeaderTopic,
+                offset_for_leader_epoch_request::OffsetForLeaderPartition;
+            32 4: describe_configs_request::DescribeConfigsResource, StrBytes;
+            37 3: create_partitions_request::CreatePartitionsTopic,
+                create_partitions_request::CreatePartitionsAssignment, BrokerId;
+            42 2: GroupId;
+            44 1: incremental_alter_configs_request::AlterConfigsResource,
+                incremental_alter_configs_request::AlterableConfig;
+            47 0: offset_delete_request::OffsetDeleteRequestTopic,
+                offset_delete_request::OffsetDeleteRequestPartition;
+            75 0: describe_topic_partitions_request::TopicRequest;
+        };
+        for (key, version, actual) in structs {
+            let schema = Schema::of_request(key, version).unwrap();
+            let told = element_sizes(std::str::from_utf8(schema.0).unwrap());
+            assert_eq!(told.len(), actual.len(), "API {key} version {version}");
+            let covered = told
+                .iter()
+                .zip(&actual)
+                .all(|(told, actual)| told >= actual);
+            assert!(
+                covered,
+                "API {key} version {version}: {told:?} told, {actual:?} in memory"
+            );
+        }
     }
 }
