@@ -87,7 +87,7 @@ fn serve(port: usize) {
 fn load(address: &str, connections: usize, depth: usize, body_bytes: usize, duration: Duration) {
     let mut request = BytesMut::new();
     request.put_i32(10 + body_bytes as i32);
-    request.put_slice(&[0, 0, 0, 9, 0, 0, 0, 1, 0, 0]);
+    request.put_slice(&[0, 0, 0, 8, 0, 0, 0, 1, 0, 0]);
     request.put_bytes(7, body_bytes);
     let burst = Bytes::from(request.repeat(depth));
     let mut answers = vec![0; depth * (8 + body_bytes)];
