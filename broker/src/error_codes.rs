@@ -2,6 +2,7 @@
 //!
 //! Exhaustive matches only: a new variant does not compile until it has a code here.
 
+use coordinator::GroupError;
 use protocol::ErrorCode;
 use record::RefusalKind;
 
@@ -25,6 +26,30 @@ impl KafkaCode for AppendError {
             AppendError::Sequence(e) => e.code(),
             AppendError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             AppendError::TimedOut => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl KafkaCode for GroupError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            GroupError::UnknownServerError => ErrorCode::UnknownServerError,
+            GroupError::OffsetMetadataTooLarge => ErrorCode::OffsetMetadataTooLarge,
+            GroupError::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
+            GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
+            GroupError::NotCoordinator => ErrorCode::NotCoordinator,
+            GroupError::IllegalGeneration => ErrorCode::IllegalGeneration,
+            GroupError::InconsistentGroupProtocol => ErrorCode::InconsistentGroupProtocol,
+            GroupError::InvalidGroupId => ErrorCode::InvalidGroupId,
+            GroupError::UnknownMemberId => ErrorCode::UnknownMemberId,
+            GroupError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+            GroupError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+            GroupError::NonEmptyGroup => ErrorCode::NonEmptyGroup,
+            GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
+            GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
+            GroupError::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
+            GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
         }
     }
 }

@@ -101,6 +101,11 @@ impl GroupCoordinator {
         self.effects
     }
 
+    /// Groups, whatever their state.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
     /// Walks all groups.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -201,8 +206,12 @@ impl GroupCoordinator {
     }
 
     fn failed(&mut self, ticket: Ticket, failure: AppendFailure) {
-        let error = failure.as_group_error();
         while let Some(append) = self.appends.pop_failed(ticket) {
+            let error = match append.ticket == ticket || failure == AppendFailure::NotLeader {
+                true => failure.as_group_error(),
+                // it failed with the one before it, not for what it holds: worth another try
+                false => GroupError::CoordinatorNotAvailable,
+            };
             for undo in append.undo.into_iter().rev() {
                 self.undo(undo);
             }

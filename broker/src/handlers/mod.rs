@@ -6,6 +6,7 @@
 
 mod delete_records;
 mod fetch;
+mod groups;
 mod list_offsets;
 mod offset_for_leader_epoch;
 mod produce;
@@ -86,6 +87,17 @@ impl Service for KafkaService {
             ApiKey::OffsetForLeaderEpoch => {
                 answer(call, body, offset_for_leader_epoch::handle).await
             }
+            ApiKey::FindCoordinator => answer(call, body, groups::find_coordinator::handle).await,
+            ApiKey::JoinGroup => answer(call, body, groups::join_group::handle).await,
+            ApiKey::SyncGroup => answer(call, body, groups::sync_group::handle).await,
+            ApiKey::Heartbeat => answer(call, body, groups::heartbeat::handle).await,
+            ApiKey::LeaveGroup => answer(call, body, groups::leave_group::handle).await,
+            ApiKey::OffsetCommit => answer(call, body, groups::offset_commit::handle).await,
+            ApiKey::OffsetFetch => answer(call, body, groups::offset_fetch::handle).await,
+            ApiKey::OffsetDelete => answer(call, body, groups::offset_delete::handle).await,
+            ApiKey::ListGroups => answer(call, body, groups::list_groups::handle).await,
+            ApiKey::DescribeGroups => answer(call, body, groups::describe_groups::handle).await,
+            ApiKey::DeleteGroups => answer(call, body, groups::delete_groups::handle).await,
             ApiKey::DeleteRecords => answer(call, body, delete_records::handle).await,
             _ => refuse(&call.header),
         }

@@ -9,6 +9,7 @@ mod hosting;
 mod lookups;
 mod metadata_writer;
 mod partitions;
+mod patience;
 mod router;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -30,7 +31,10 @@ pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
 pub use router::{Message, Router};
 
+use patience::Patience;
+
 use crate::fetch::FetchSessions;
+use crate::groups::Groups;
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::Image;
 use crate::metrics::ShardMetrics;
@@ -67,7 +71,10 @@ pub struct Shard {
     pub sessions: RefCell<FetchSessions>,
     /// Produce is refused while this is set.
     pub disk_full: Cell<bool>,
+    /// Group coordinators of the partitions owned here.
+    pub groups: Groups,
     pub(crate) router: Router,
+    patience: Patience,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
     pub(crate) bound_server: RefCell<Option<Server>>,
@@ -114,7 +121,9 @@ impl Shard {
             raft: RaftShard::new(options, wal),
             sessions: RefCell::new(FetchSessions::new(slots)),
             disk_full: Cell::new(false),
+            groups: Groups::default(),
             router: Router::new(id, mailbox),
+            patience: Patience::default(),
             scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
             watches: RefCell::default(),
             bound_server: RefCell::new(None),

@@ -37,6 +37,7 @@ impl Shard {
         self.metrics
             .partitions
             .set(self.partitions.borrow().len() as u64);
+        self.groups_follow(&before, &image);
     }
 
     fn adopt_topic(self: &Rc<Self>, image: &Image, topic: &Arc<Topic>) {

@@ -1,0 +1,61 @@
+//! The topic `__consumer_offsets`: which partition a group belongs to, and how the topic comes into being.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use raft_group::{EpochBase, Term};
+
+use crate::ids::{METADATA_GROUP, TopicId};
+use crate::metadata::{Image, MetadataRecord, PartitionPlacement, PartitionRecord, Topic};
+use crate::shard::{Change, ChangeError, Shard};
+
+/// Where groups and committed offsets are kept.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Where the coordinator of a group lives; absent while the topic does not exist.
+pub(super) fn coordinator_of(image: &Image, group_id: &str) -> Option<PartitionPlacement> {
+    let topic: &Arc<Topic> = image.topic(OFFSETS_TOPIC)?;
+    let index = coordinator::partition_of(group_id, topic.partitions.len() as i32);
+    image.placement(topic, index)
+}
+
+impl Shard {
+    /// Creates the topic if it is not there yet; afterwards every shard knows it.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn ensure_offsets_topic(self: &Rc<Self>) -> Result<(), ChangeError> {
+        if self.image().topic(OFFSETS_TOPIC).is_some() {
+            return Ok(());
+        }
+        let config = &self.node.config;
+        let partitions = config.offsets_topic_partitions.max(1);
+        let configs = vec![
+            ("cleanup.policy".to_owned(), "compact".to_owned()),
+            ("compression.type".to_owned(), "producer".to_owned()),
+            ("segment.bytes".to_owned(), config.offsets_topic_segment_bytes.to_string()),
+        ];
+        let topic = TopicId::random();
+        self.change_metadata(move |image| {
+            let mut records = Vec::new();
+            if image.topic(OFFSETS_TOPIC).is_none() {
+                let name = OFFSETS_TOPIC.to_owned();
+                let partitions = spread(image, partitions);
+                records.push(MetadataRecord::CreateTopic { topic, name, partitions, configs });
+            }
+            Change { records, answer: () }
+        })
+        .await
+    }
+}
+
+/// Partitions in turn over the data groups, so that coordinators are spread over the shards.
+fn spread(image: &Image, partitions: i32) -> Vec<PartitionRecord> {
+    let groups: Vec<_> = image.groups.iter().filter(|(id, _)| **id != METADATA_GROUP).collect();
+    let place = |(group, term): (_, u64)| PartitionRecord {
+        group,
+        epoch_base: EpochBase::create(Term(term)).0,
+    };
+    let groups = groups.into_iter().map(|(id, view)| (*id, view.term)).cycle();
+    groups.take(partitions as usize).map(place).collect()
+}

@@ -1,0 +1,224 @@
+//! The seat of one coordinator: its state machine, the requests that wait for it, and its way into the log.
+//!
+//! Lives on: the shard that owns the partition; in the shard's [`super::Groups`]. All changes are synchronous; one task
+//! at a time writes what the coordinator wants appended.
+//!
+//! Ordering: records reach the partition in the order of their tickets. One batch is on its way at a time and carries
+//! everything that was queued when it set out: group commit, as in the WAL beneath. If a batch fails, what is queued
+//! behind it fails with it, as the coordinator's contract asks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coordinator::{
+    Append, AppendFailure, Clock, Effects, Event, GroupCoordinator, GroupError, Request,
+    RequestToken, Response, Ticket,
+};
+use record::BatchBuilder;
+use runtime::collections::HashMap;
+use runtime::sync::oneshot;
+use runtime::task::{self, Class};
+use runtime::time::Instant;
+
+use crate::ids::PartitionId;
+use crate::shard::{AppendError, AppendPart, Origin, Shard};
+
+/// Appends are gathered into one batch up to this size; a larger one goes alone.
+const BATCH_BYTES_MAX: usize = 256 << 10;
+
+/// See the module.
+pub(super) struct Seat {
+    pub(super) partition: PartitionId,
+    state: RefCell<State>,
+    waiting: RefCell<HashMap<RequestToken, oneshot::Sender<Response>>>,
+    next_token: Cell<u64>,
+    queue: RefCell<VecDeque<Append>>,
+    writing: Cell<bool>,
+}
+
+enum State {
+    /// Reading the partition; topics deleted meanwhile are remembered.
+    Loading(Vec<Arc<str>>),
+    Ready(GroupCoordinator),
+    /// The partition is gone from this shard.
+    Closed,
+}
+
+/// Now, for a coordinator.
+pub(super) fn clock() -> Clock {
+    let monotonic_ms = (Instant::now().as_nanos() / 1_000_000) as i64;
+    Clock { monotonic_ms, wall_ms: runtime::time::wall_clock_ms() }
+}
+
+impl Seat {
+    pub(super) fn new(partition: PartitionId) -> Rc<Seat> {
+        Rc::new(Seat {
+            partition,
+            state: RefCell::new(State::Loading(Vec::new())),
+            waiting: RefCell::default(),
+            next_token: Cell::new(0),
+            queue: RefCell::default(),
+            writing: Cell::new(false),
+        })
+    }
+
+    /// Asks the coordinator and waits for its answer, which may take as long as a rebalance.
+    pub(super) async fn ask(
+        self: Rc<Self>,
+        shard: Rc<Shard>,
+        request: Request,
+    ) -> Result<Response, GroupError> {
+        match &*self.state.borrow() {
+            State::Loading(_) => return Err(GroupError::CoordinatorLoadInProgress),
+            State::Closed => return Err(GroupError::NotCoordinator),
+            State::Ready(_) => {}
+        }
+        let token = RequestToken(self.next_token.replace(self.next_token.get() + 1));
+        let (tx, rx) = oneshot::channel();
+        self.waiting.borrow_mut().insert(token, tx);
+        self.handle(&shard, Event::Request(token, request));
+        rx.await.map_err(|_| GroupError::NotCoordinator)
+    }
+
+    /// Hands an event to the coordinator, if it is loaded, and carries out what follows.
+    pub(super) fn handle(self: &Rc<Self>, shard: &Rc<Shard>, event: Event) {
+        let (effects, deadline) = match &mut *self.state.borrow_mut() {
+            State::Ready(coordinator) => {
+                let effects = coordinator.handle(event, clock());
+                (effects, coordinator.next_deadline())
+            }
+            State::Loading(deleted) => {
+                if let Event::TopicsDeleted(topics) = event {
+                    deleted.extend(topics);
+                }
+                return;
+            }
+            State::Closed => return,
+        };
+        self.perform(shard, effects);
+        shard.groups.deadline_is(deadline);
+    }
+
+    /// The loaded coordinator takes its seat.
+    pub(super) fn open(self: &Rc<Self>, shard: &Rc<Shard>, mut coordinator: GroupCoordinator) {
+        let deleted = match &mut *self.state.borrow_mut() {
+            State::Loading(deleted) => std::mem::take(deleted),
+            State::Ready(_) | State::Closed => return,
+        };
+        let effects = coordinator.finish_load(clock());
+        self.state.replace(State::Ready(coordinator));
+        self.perform(shard, effects);
+        self.handle(shard, Event::TopicsDeleted(deleted));
+    }
+
+    /// Sends everybody who waits elsewhere.
+    pub(super) fn close(&self) {
+        if let State::Ready(coordinator) = self.state.replace(State::Closed) {
+            self.answer(coordinator.unload());
+        }
+        self.queue.borrow_mut().clear();
+        self.waiting.borrow_mut().clear();
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        match &*self.state.borrow() {
+            State::Ready(coordinator) => coordinator.next_deadline(),
+            State::Loading(_) | State::Closed => None,
+        }
+    }
+
+    pub(super) fn groups(&self) -> usize {
+        match &*self.state.borrow() {
+            State::Ready(coordinator) => coordinator.groups(),
+            State::Loading(_) | State::Closed => 0,
+        }
+    }
+
+    fn perform(self: &Rc<Self>, shard: &Rc<Shard>, mut effects: Effects) {
+        let appends = std::mem::take(&mut effects.appends);
+        self.answer(effects);
+        if appends.is_empty() {
+            return;
+        }
+        self.queue.borrow_mut().extend(appends);
+        if !self.writing.replace(true) {
+            let write = self.clone().write(shard.clone());
+            task::spawn(Class::Latency, write).detach();
+        }
+    }
+
+    fn answer(&self, effects: Effects) {
+        let mut waiting = self.waiting.borrow_mut();
+        for (token, response) in effects.responses {
+            if let Some(tx) = waiting.remove(&token) {
+                let _ = tx.send(response);
+            }
+        }
+    }
+
+    /// Writes until nothing is queued.
+    async fn write(self: Rc<Self>, shard: Rc<Shard>) {
+        while let Some((first, last, records)) = self.next_batch() {
+            let part = AppendPart { slot: 0, partition: self.partition, records };
+            let answers = shard.append(vec![part], Origin::Coordinator, true).await;
+            match answers.into_iter().next() {
+                Some((_, Ok(_))) => self.handle(&shard, Event::Appended(last)),
+                Some((_, Err(error))) => {
+                    tracing::warn!(partition = ?self.partition, %error, "a coordinator cannot write");
+                    self.queue.borrow_mut().clear();
+                    self.handle(&shard, Event::AppendFailed(first, as_failure(&error)));
+                }
+                None => break,
+            }
+        }
+        self.writing.set(false);
+    }
+
+    /// The queued appends as one batch, with the first and the last ticket in it.
+    fn next_batch(&self) -> Option<(Ticket, Ticket, Bytes)> {
+        let mut queue = self.queue.borrow_mut();
+        let first = queue.front()?.ticket;
+        let now_ms = runtime::time::wall_clock_ms();
+        let mut batch = BatchBuilder::new();
+        let mut last = first;
+        while let Some(append) = queue.front() {
+            let bytes: usize = append.records.iter().map(record_bytes).sum();
+            if !batch.is_empty() && batch.size() + bytes > BATCH_BYTES_MAX {
+                break;
+            }
+            last = append.ticket;
+            for record in &append.records {
+                // fails beyond 2 GiB only, which no request can bring about; the append is then refused as empty
+                let _ = batch.push(now_ms, Some(&record.key), record.value.as_deref(), &[]);
+            }
+            queue.pop_front();
+        }
+        let bytes = batch.finish().map(Bytes::copy_from_slice).unwrap_or_default();
+        Some((first, last, bytes))
+    }
+}
+
+/// About what a record takes in a batch.
+fn record_bytes(record: &coordinator::Record) -> usize {
+    const OVERHEAD: usize = 24;
+    OVERHEAD + record.key.len() + record.value.as_ref().map_or(0, Bytes::len)
+}
+
+fn as_failure(error: &AppendError) -> AppendFailure {
+    match error {
+        AppendError::UnknownPartition | AppendError::NotLeader | AppendError::Stopping => {
+            AppendFailure::NotLeader
+        }
+        AppendError::TooLarge { .. } => AppendFailure::TooLarge,
+        AppendError::Batch(refusal) if refusal.kind() == record::RefusalKind::MessageTooLarge => {
+            AppendFailure::TooLarge
+        }
+        AppendError::Batch(_)
+        | AppendError::Sequence(_)
+        | AppendError::DiskFull
+        | AppendError::TimedOut => AppendFailure::NotAvailable,
+    }
+}
