@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -45,10 +46,11 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     };
     let (mut outcomes, parts) = plan(&call, &request);
     let wait = request.acks != 0;
+    let patience = wait.then(|| Duration::from_millis(request.timeout_ms.max(0) as u64));
     let origin = Origin::Client {
         api_version: call.version(),
     };
-    for (slot, result) in append(&call, parts, origin, wait).await {
+    for (slot, result) in append(&call, parts, origin, patience).await {
         outcomes[slot as usize] = Outcome::Done(result);
     }
     let metrics = &call.shard.metrics;
@@ -178,17 +180,17 @@ async fn append(
     call: &Call,
     mut parts: PartsByShard,
     origin: Origin,
-    wait: bool,
+    patience: Option<Duration>,
 ) -> Vec<AppendAnswer> {
     if parts.len() <= 1 {
         return match parts.pop() {
-            Some((to, parts)) => append_on(call, to, parts, origin, wait).await,
+            Some((to, parts)) => append_on(call, to, parts, origin, patience).await,
             None => Vec::new(),
         };
     }
     let calls = parts
         .into_iter()
-        .map(|(to, parts)| append_on(call, to, parts, origin, wait));
+        .map(|(to, parts)| append_on(call, to, parts, origin, patience));
     join_all(calls).await.concat()
 }
 
@@ -197,15 +199,15 @@ async fn append_on(
     to: ShardId,
     parts: Vec<AppendPart>,
     origin: Origin,
-    wait: bool,
+    patience: Option<Duration>,
 ) -> Vec<AppendAnswer> {
     let shard: &Rc<_> = &call.shard;
     if to == shard.id {
-        return shard.append(parts, origin, wait).await;
+        return shard.append(parts, origin, patience).await;
     }
     shard
         .on(to, move |there| async move {
-            there.append(parts, origin, wait).await
+            there.append(parts, origin, patience).await
         })
         .await
 }

@@ -19,6 +19,7 @@ pub const FETCH_SIGNALS_MAX: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct ProduceJoin {
     open: Cell<usize>,
+    expired: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -28,16 +29,33 @@ impl ProduceJoin {
         Rc::new(ProduceJoin::default())
     }
 
-    /// Resolves when every ticket taken so far has been completed.
-    pub async fn done(&self) {
+    /// Resolves with true when every ticket taken so far has been completed, with false after
+    /// [`ProduceJoin::expire`].
+    pub async fn done(&self) -> bool {
         std::future::poll_fn(|cx| {
             if self.open.get() == 0 {
-                return Poll::Ready(());
+                return Poll::Ready(true);
+            }
+            if self.expired.get() {
+                return Poll::Ready(false);
             }
             self.waker.replace(Some(cx.waker().clone()));
             Poll::Pending
         })
         .await
+    }
+
+    /// True while a ticket is open.
+    pub fn is_open(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// The requester's patience is over.
+    pub fn expire(&self) {
+        self.expired.set(true);
+        if let Some(w) = self.waker.take() {
+            w.wake();
+        }
     }
 }
 
@@ -187,7 +205,21 @@ mod tests {
             b.advanced(9);
             assert_eq!(join.open.get(), 1, "offset 9 is not below the watermark 9");
             b.advanced(10);
-            join.done().await;
+            assert!(join.done().await);
+        });
+    }
+
+    #[test]
+    fn an_expired_join_ends_without_its_tickets() {
+        runtime::block_on(async {
+            let join = ProduceJoin::new();
+            let mut w = Waiters::default();
+            w.wait_commit(4, ProduceTicket::take(&join));
+            join.expire();
+            assert!(!join.done().await);
+            assert!(join.is_open());
+            w.close();
+            assert!(join.done().await, "what completed late is complete");
         });
     }
 

@@ -8,6 +8,7 @@
 //! (`disk`: synced; `memory`: in the memory of a majority). Cost: no allocation per batch beyond the waiter.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use config::{CompressionType, Durability, TimestampType, TopicConfig};
@@ -48,6 +49,8 @@ pub enum Origin {
 pub struct Appended {
     /// Offset of its first record; the original one if it was repeated.
     pub base_offset: i64,
+    /// Offset of its last record.
+    pub last_offset: i64,
     /// Broker time for LogAppendTime topics and repeated batches, else -1.
     pub log_append_time_ms: i64,
     /// First offset of the log.
@@ -95,16 +98,17 @@ enum Attempt {
 }
 
 impl Shard {
-    /// Appends all parts and, if `wait`, waits until they are committed. Answers in the order of the parts.
+    /// Appends all parts and, if there is `patience`, waits that long until they are committed. Answers in the order of
+    /// the parts.
     pub async fn append(
         self: &Rc<Self>,
         parts: Vec<AppendPart>,
         origin: Origin,
-        wait: bool,
+        patience: Option<Duration>,
     ) -> Vec<AppendAnswer> {
         let join = ProduceJoin::new();
         let mut answers = Vec::with_capacity(parts.len());
-        let now_ms = runtime::time::wall_clock_ms();
+        let now_ms = self.clock_ms();
         for part in &parts {
             let answer = loop {
                 match self.try_append(part, origin, now_ms, &join) {
@@ -115,18 +119,26 @@ impl Shard {
             };
             answers.push((part.slot, answer));
         }
-        if wait {
+        if let Some(patience) = patience
+            && join.is_open()
+        {
+            self.patience.watch(&join, patience);
             join.done().await;
-            self.revoke_deleted(&parts, &mut answers);
+            self.check_committed(&parts, &mut answers);
         }
         answers
     }
 
-    /// A partition that was deleted while its batches waited has not committed them for anybody to read.
-    fn revoke_deleted(&self, parts: &[AppendPart], answers: &mut [AppendAnswer]) {
+    /// What is not committed after the wait was cut short by the request's timeout or by the end of the partition.
+    fn check_committed(&self, parts: &[AppendPart], answers: &mut [AppendAnswer]) {
         for (part, (_, answer)) in parts.iter().zip(answers) {
-            if answer.is_ok() && self.partition(part.partition).is_none() {
-                *answer = Err(AppendError::UnknownPartition);
+            let Ok(appended) = answer else { continue };
+            match self.partition(part.partition) {
+                None => *answer = Err(AppendError::UnknownPartition),
+                Some(p) if p.state.borrow().high_watermark() <= appended.last_offset => {
+                    *answer = Err(AppendError::TimedOut);
+                }
+                Some(_) => {}
             }
         }
     }
@@ -220,6 +232,7 @@ impl Shard {
         }
         Ok(Attempt::Done(Appended {
             base_offset,
+            last_offset,
             log_append_time_ms,
             log_start_offset,
         }))
