@@ -19,8 +19,8 @@ pub mod varint;
 mod error;
 
 pub use append::{
-    AppendRules, BatchRefusal, CompressedCheck, RecordError, RefusalKind, Scratch, Stored,
-    Validated, validate_for_append,
+    AppendRules, BatchRefusal, CompressedCheck, RecordError, RecordErrorFault, RefusalKind,
+    Scratch, Stored, Validated, validate_for_append,
 };
 pub use builder::{BatchBuilder, BuildError, ProducerFields};
 pub use codec::{Codec, CodecError, Compressor, Decompressor, Levels};
