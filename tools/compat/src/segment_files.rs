@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 
 const TOPIC: &str = "files";
 const PARTITIONS: i32 = 2;
-const ROUNDS: i64 = 5;
+const CODECS: [&str; 6] = ["", "gzip", "", "snappy", "lz4", "zstd"];
 const PER_ROUND: i64 = 400;
-const TOTAL: usize = (ROUNDS * PER_ROUND) as usize;
+const TOTAL: usize = CODECS.len() * PER_ROUND as usize;
 /// Small enough for several segments per partition, and every 4 KiB has its index entry.
 const SEGMENT_BYTES: &str = "segment.bytes=1048576";
 /// What belongs to the broker that wrote it and may not move: the topic's id.
@@ -55,12 +55,9 @@ pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
 /// Records of every codec, with and without headers, small and large.
 fn write(suites: &Suites, program: &Program, node: &Node) -> Result<Vec<Record>> {
     create(suites, node)?;
-    for (round, codec) in ["", "gzip", "snappy", "lz4", "zstd"]
-        .into_iter()
-        .enumerate()
-    {
+    for (round, codec) in CODECS.into_iter().enumerate() {
         let first = round as i64 * PER_ROUND;
-        let mut more = json!({"headers": round % 2 == 0, "size": 2000 * (round + 1)});
+        let mut more = json!({"headers": round % 2 == 0, "size": 4000});
         if !codec.is_empty() {
             more["codec"] = json!(codec);
         }

@@ -102,7 +102,9 @@ fn produce(request: &Request) -> Done {
     let size = usize::try_from(request.number("size"))?;
     for i in request.number("first")..request.number("first") + request.number("count") {
         let key = format!("k{i}");
-        let value = format!("{:.<size$}", format!("v{i}"));
+        let mut value = format!("v{i}");
+        // Not by a format's width, which ends at 65 535.
+        value.push_str(&".".repeat(size.saturating_sub(value.len())));
         let mut record = BaseRecord::to(request.text("topic"))
             .key(&key)
             .payload(&value);
