@@ -127,6 +127,21 @@ impl GroupLog {
         self.entries.push_back(entry);
     }
 
+    /// Lets go of the payloads up to and including `index`; terms and positions stay. For groups
+    /// whose entries nobody will ask for again.
+    pub fn release_payloads(&mut self, index: u64) {
+        let count = index.saturating_sub(self.start_index) as usize;
+        let to = count.min(self.entries.len());
+        // From the newest on: what lies before the first empty one was released earlier.
+        for entry in self.entries.range_mut(..to).rev() {
+            if entry.payload.is_empty() && entry.kind != EntryKind::Empty {
+                break;
+            }
+            self.payload_bytes -= entry.payload.len();
+            entry.payload = Bytes::new();
+        }
+    }
+
     /// Puts the same entry in another frame.
     pub fn replace(&mut self, index: u64, entry: LogEntry) {
         let at = (index - self.start_index - 1) as usize;

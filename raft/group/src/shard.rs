@@ -221,6 +221,19 @@ impl<W: FrameLog> RaftShard<W> {
         self.state.borrow_mut().checkpointed(checkpoint);
     }
 
+    /// Lets go of the payloads of entries up to and including `index`, before a checkpoint covers
+    /// them: their batches are in segments, and the WAL has them for a restart. Does nothing for a
+    /// group with other members, which may still ask for its entries.
+    pub fn release_payloads(&self, raft_group: RaftGroupId, index: RaftIndex) {
+        let mut state = self.state.borrow_mut();
+        if let Some((group, _, _)) = state.group_mut(raft_group)
+            && !group.has_peers()
+        {
+            let index = index.0.min(group.delivered);
+            group.raft.raft_log.store.release_payloads(index);
+        }
+    }
+
     /// The payload of an entry that is still in memory.
     pub fn entry(&self, raft_group: RaftGroupId, index: RaftIndex) -> Option<Bytes> {
         let state = self.state.borrow();

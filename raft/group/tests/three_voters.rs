@@ -242,6 +242,33 @@ fn a_vote_leaves_only_when_it_is_durable() {
 }
 
 #[test]
+fn a_vote_in_a_term_that_is_known_already_is_remembered_after_a_crash() {
+    use raft::eraftpb::MessageType;
+    let mut cluster = Cluster::new(3, 1);
+    cluster.settle();
+    let message = |from: u64, kind| {
+        let mut message = Message { from, to: 3, term: 9, ..Default::default() };
+        message.set_msg_type(kind);
+        (message.index, message.log_term) = (1, 1);
+        message
+    };
+    let node = cluster.at(3);
+    node.shard.step(GROUP, message(2, MessageType::MsgRequestVoteResponse)).unwrap();
+    node.finish();
+    assert_eq!(node.shard.status(GROUP).unwrap().term, Term(9));
+    node.shard.step(GROUP, message(1, MessageType::MsgRequestVote)).unwrap();
+    node.run();
+    assert!(node.sent.0.borrow().is_empty());
+    node.write();
+    assert!(!node.sent.0.borrow()[0].1.reject, "voted for 1");
+    cluster.crash(3, 0);
+    let node = cluster.at(3);
+    node.shard.step(GROUP, message(2, MessageType::MsgRequestVote)).unwrap();
+    node.finish();
+    assert!(node.sent.0.borrow()[0].1.reject, "and for nobody else");
+}
+
+#[test]
 fn an_uncommitted_tail_is_overwritten_and_stays_so_after_a_restart() {
     let mut cluster = Cluster::new(3, 1);
     cluster.elect(1);
@@ -514,7 +541,7 @@ fn random_cluster(seed: u64) {
             }
         }
     };
-    for step in 0..1500 {
+    for step in 0..3000 {
         let replica = random.next() % 3 + 1;
         match random.below(40) {
             0..=7 => {
