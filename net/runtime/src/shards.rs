@@ -56,7 +56,7 @@ impl Default for Options {
             count: 1,
             pin: false,
             spin: Duration::ZERO,
-            slice: Duration::from_micros(250),
+            slice: Duration::from_micros(500),
             name: "shard".to_owned(),
             descriptors_min: 1024,
         }

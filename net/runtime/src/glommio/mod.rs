@@ -16,6 +16,7 @@ pub mod task;
 pub mod time;
 
 mod commit_thread;
+mod heartbeat;
 mod limits;
 mod readiness;
 mod ring;

@@ -77,7 +77,6 @@ impl Ring {
     pub fn new() -> io::Result<Ring> {
         let uring = match IoUring::builder()
             .setup_cqsize(COMPLETIONS)
-            .setup_coop_taskrun()
             .build(SUBMISSIONS)
         {
             // Kernels before 5.19 do not know cooperative task running.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::commit_thread::CommitThread;
+use super::heartbeat::Activity;
 use super::ring::Ring;
 
 /// Shares of the CPU while both classes have ready tasks.
@@ -20,6 +21,7 @@ pub(super) struct Shard {
     pub latency: TaskQueueHandle,
     pub background: TaskQueueHandle,
     pub live: LiveTasks,
+    pub activity: Rc<Activity>,
     commit_thread: OnceCell<CommitThread>,
 }
 
@@ -44,6 +46,7 @@ impl Shard {
                 "background",
             ),
             live: LiveTasks::default(),
+            activity: Rc::default(),
             commit_thread: OnceCell::new(),
         });
         CURRENT.with_borrow_mut(|current| *current = Some(Rc::clone(&shard)));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
+use super::heartbeat;
 use super::limits;
 use super::mailbox::Mailbox;
 use super::ring::Ring;
@@ -104,10 +105,14 @@ fn run_shard<T: 'static>(
         let reaper = Rc::clone(&shard.ring);
         let reaper = glommio::spawn_local_into(async move { reaper.reap().await }, shard.latency)
             .expect("the queue was made just now");
+        let heartbeat = heartbeat::beat(Rc::clone(&shard.activity));
+        let heartbeat = glommio::spawn_local_into(heartbeat, shard.latency)
+            .expect("the queue was made just now");
         let output = crate::task::spawn(crate::task::Class::Latency, f).await;
         shard.live.close().await;
         shard.ring.drain();
         reaper.cancel().await;
+        heartbeat.cancel().await;
         Shard::leave();
         output
     })

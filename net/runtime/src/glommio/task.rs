@@ -61,6 +61,7 @@ impl<F: Future> Future for Live<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         // SAFETY: `future` is pinned with `self`: it is only polled in place and dropped in place.
         let this = unsafe { self.get_unchecked_mut() };
+        this.shard.activity.note();
         if this.shard.live.closing() {
             this.future = None;
             this.leave();
