@@ -12,4 +12,6 @@
 //! | [`checkpoint`] | how far each log is destaged, and from where the WAL must be replayed |
 //! | [`cleaner`] | compaction by key of closed segments |
 
+pub mod checkpoint;
+pub mod log;
 pub mod wal;

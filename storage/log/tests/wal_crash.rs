@@ -14,7 +14,7 @@ const SECTOR: usize = 512;
 
 fn options() -> WalOptions {
     WalOptions {
-        backend: WriteBackend::CommitThread,
+        backend: WriteBackend::IoUring,
         file_bytes: 96 << 10,
         first_file_bytes: 32 << 10,
         spare_files_max: 2,
@@ -22,20 +22,13 @@ fn options() -> WalOptions {
 }
 
 fn payload(number: u64, len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|at| (number as usize * 31 + at * 7) as u8)
-        .collect()
+    (0..len).map(|at| (number as usize * 31 + at * 7) as u8).collect()
 }
 
 fn seal(wal: &Wal, number: u64, len: usize) -> WalPosition {
     let mut builder = FrameBuilder::new(0);
     builder.append(&payload(number, len));
-    let tag = FrameTag {
-        owner: number,
-        kind: 3,
-        major: number * 2,
-        minor: number * 3,
-    };
+    let tag = FrameTag { owner: number, kind: 3, major: number * 2, minor: number * 3 };
     let sealed = wal.seal(builder, tag).expect("frame is sealed");
     assert_eq!(sealed.payload, payload(number, len));
     assert_eq!(sealed.frame.len() % storage::wal::FRAME_ALIGNMENT, 0);
@@ -47,18 +40,13 @@ async fn read_all(
     dir: &Path,
     from: WalPosition,
 ) -> Result<(Vec<(u64, usize)>, WalReader), WalError> {
-    let mut reader = WalReader::open(dir, from, WriteBackend::CommitThread).await?;
+    let mut reader = WalReader::open(dir, from, WriteBackend::IoUring).await?;
     let mut frames = Vec::new();
     while let Some(frame) = reader.next().await? {
         let number = frame.tag.owner;
         assert_eq!(
             frame.tag,
-            FrameTag {
-                owner: number,
-                kind: 3,
-                major: number * 2,
-                minor: number * 3
-            }
+            FrameTag { owner: number, kind: 3, major: number * 2, minor: number * 3 }
         );
         assert_eq!(frame.payload, payload(number, frame.payload.len()));
         frames.push((number, frame.payload.len()));
@@ -112,21 +100,14 @@ fn every_sector_of_the_last_write_may_be_torn() {
         let crashed = scratch.path().join("crashed");
         for lost in 0..sectors {
             for keep_rest in [true, false] {
-                let image = torn(&before, &after, |at| {
-                    if keep_rest { at != lost } else { at < lost }
-                });
+                let image =
+                    torn(&before, &after, |at| if keep_rest { at != lost } else { at < lost });
                 put_image(&crashed, &image).await;
                 let (frames, _) = read_all(&crashed, WalPosition::START).await.unwrap();
                 let numbers: Vec<u64> = frames.iter().map(|(number, _)| *number).collect();
-                assert!(
-                    numbers.len() >= 4,
-                    "sector {lost} took durable frames: {numbers:?}"
-                );
+                assert!(numbers.len() >= 4, "sector {lost} took durable frames: {numbers:?}");
                 assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
-                assert!(
-                    numbers.len() < 7,
-                    "sector {lost} is missing but nothing was noticed"
-                );
+                assert!(numbers.len() < 7, "sector {lost} is missing but nothing was noticed");
             }
         }
     });
@@ -155,12 +136,7 @@ fn a_flipped_bit_before_the_last_write_is_refused_with_file_and_position() {
                 damaged.get_mut(&name).unwrap()[at] ^= 0x10;
                 put_image(&damaged_dir, &damaged).await;
                 match read_all(&damaged_dir, WalPosition::START).await {
-                    Err(WalError::Corrupt {
-                        file,
-                        offset,
-                        expected_sequence,
-                        ..
-                    }) => {
+                    Err(WalError::Corrupt { file, offset, expected_sequence, .. }) => {
                         assert_eq!(expected_sequence, position.sequence);
                         assert_eq!(offset, position.offset);
                         assert_eq!(file, damaged_dir.join(&name));
@@ -189,19 +165,9 @@ fn a_write_that_went_to_the_place_of_another_is_noticed() {
         file.copy_within(3 * 4096..4 * 4096, 4096);
         let damaged = scratch.path().join("damaged");
         put_image(&damaged, &image).await;
-        let error = read_all(&damaged, WalPosition::START)
-            .await
-            .err()
-            .expect("is refused");
+        let error = read_all(&damaged, WalPosition::START).await.err().expect("is refused");
         assert!(
-            matches!(
-                error,
-                WalError::Corrupt {
-                    offset: 4096,
-                    expected_sequence: 2,
-                    ..
-                }
-            ),
+            matches!(error, WalError::Corrupt { offset: 4096, expected_sequence: 2, .. }),
             "{error}"
         );
     });
@@ -225,17 +191,10 @@ fn a_file_that_a_checkpoint_needs_is_missed() {
         image.remove("00000000000000000002.wal");
         let damaged = scratch.path().join("damaged");
         put_image(&damaged, &image).await;
-        let from = WalPosition {
-            sequence: 4,
-            file: 2,
-            offset: 0,
-        };
+        let from = WalPosition { sequence: 4, file: 2, offset: 0 };
         let missing = read_all(&damaged, from).await.err().expect("is refused");
         assert!(matches!(missing, WalError::MissingFile { .. }), "{missing}");
-        let hole = read_all(&damaged, WalPosition::START)
-            .await
-            .err()
-            .expect("is refused");
+        let hole = read_all(&damaged, WalPosition::START).await.err().expect("is refused");
         assert!(matches!(hole, WalError::Corrupt { .. }), "{hole}");
     });
 }
@@ -244,9 +203,7 @@ fn a_file_that_a_checkpoint_needs_is_missed() {
 fn a_frame_larger_than_a_file_is_refused_and_the_stream_goes_on() {
     runtime::block_on(async {
         let scratch = Scratch::new();
-        let wal = Wal::create(&scratch.path().join("wal"), options())
-            .await
-            .unwrap();
+        let wal = Wal::create(&scratch.path().join("wal"), options()).await.unwrap();
         let mut builder = FrameBuilder::new(0);
         builder.append(&vec![1; 96 << 10]);
         let refused = wal.seal(builder, FrameTag::default());
@@ -256,9 +213,7 @@ fn a_frame_larger_than_a_file_is_refused_and_the_stream_goes_on() {
         let end = wal.write_queued().await.unwrap();
         assert_eq!(end.sequence, 3);
         drop(wal);
-        let (frames, _) = read_all(&scratch.path().join("wal"), WalPosition::START)
-            .await
-            .unwrap();
+        let (frames, _) = read_all(&scratch.path().join("wal"), WalPosition::START).await.unwrap();
         assert_eq!(frames, [(1, (96 << 10) - 128), (2, 10)]);
     });
 }
@@ -267,9 +222,7 @@ fn a_frame_larger_than_a_file_is_refused_and_the_stream_goes_on() {
 fn an_abandoned_write_closes_the_stream() {
     runtime::block_on(async {
         let scratch = Scratch::new();
-        let wal = Wal::create(&scratch.path().join("wal"), options())
-            .await
-            .unwrap();
+        let wal = Wal::create(&scratch.path().join("wal"), options()).await.unwrap();
         seal(&wal, 1, 10);
         {
             let mut write = Box::pin(wal.write_queued());
@@ -277,10 +230,7 @@ fn an_abandoned_write_closes_the_stream() {
             let mut context = std::task::Context::from_waker(waker);
             assert!(write.as_mut().poll(&mut context).is_pending());
         }
-        assert!(matches!(
-            wal.write_queued().await,
-            Err(WalError::Failed { .. })
-        ));
+        assert!(matches!(wal.write_queued().await, Err(WalError::Failed { .. })));
         assert!(wal.seal(FrameBuilder::new(0), FrameTag::default()).is_err());
     });
 }

@@ -114,10 +114,9 @@ impl LeaderEpochs {
             epochs.entries.push(entry);
         }
         let whole = epochs.entries.len() == count && lines.next().is_none();
-        let rising = epochs
-            .entries
-            .windows(2)
-            .all(|pair| pair[0].epoch < pair[1].epoch && pair[0].start_offset <= pair[1].start_offset);
+        let rising = epochs.entries.windows(2).all(|pair| {
+            pair[0].epoch < pair[1].epoch && pair[0].start_offset <= pair[1].start_offset
+        });
         (whole && rising).then_some(epochs)
     }
 }
@@ -183,7 +182,9 @@ mod tests {
         assert_eq!(epochs().to_file(), text);
         assert_eq!(LeaderEpochs::from_file(text), Some(epochs()));
         assert_eq!(LeaderEpochs::from_file("0\n0\n"), Some(LeaderEpochs::default()));
-        for bad in ["", "1\n0\n", "0\n2\n1 0\n", "0\n1\n1 0\n2 3\n", "0\n1\nx 0\n", "0\n2\n5 0\n2 3\n"] {
+        for bad in
+            ["", "1\n0\n", "0\n2\n1 0\n", "0\n1\n1 0\n2 3\n", "0\n1\nx 0\n", "0\n2\n5 0\n2 3\n"]
+        {
             assert_eq!(LeaderEpochs::from_file(bad), None, "{bad:?}");
         }
     }

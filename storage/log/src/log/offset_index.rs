@@ -57,8 +57,7 @@ mod tests {
             .into_iter()
             .map(|offset| lookup(&entries, offset))
             .collect();
-        let expected =
-            [None, None, Some(1000), Some(1000), Some(4000), Some(5000), Some(5000)];
+        let expected = [None, None, Some(1000), Some(1000), Some(4000), Some(5000), Some(5000)];
         assert_eq!(found, expected);
         assert_eq!(lookup(&[], 3), None);
     }

@@ -34,9 +34,8 @@ impl AbortedTransaction {
         if i16::from_be_bytes([bytes[0], bytes[1]]) != VERSION {
             return None;
         }
-        let field = |at: usize| {
-            i64::from_be_bytes(bytes[2 + at * 8..][..8].try_into().expect("8 bytes"))
-        };
+        let field =
+            |at: usize| i64::from_be_bytes(bytes[2 + at * 8..][..8].try_into().expect("8 bytes"));
         Some(AbortedTransaction {
             producer_id: field(0),
             first_offset: field(1),

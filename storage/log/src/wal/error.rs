@@ -10,11 +10,7 @@ pub enum WalError {
     /// A write or sync failed. The stream is poisoned: the kernel may have dropped the dirty pages,
     /// so a second sync proves nothing. Nothing after the last returned position is acknowledged.
     #[error("WAL write to {file} at {offset} failed, the stream is closed for ever: {message}")]
-    Failed {
-        file: PathBuf,
-        offset: u64,
-        message: String,
-    },
+    Failed { file: PathBuf, offset: u64, message: String },
 
     /// A frame that was durable is damaged: a later frame proves that it had been written.
     #[error(
@@ -45,12 +41,7 @@ pub enum WalError {
 
     /// Opening, reading or preparing files failed.
     #[error("{operation} {file}: {message}")]
-    Io {
-        operation: &'static str,
-        file: PathBuf,
-        kind: io::ErrorKind,
-        message: String,
-    },
+    Io { operation: &'static str, file: PathBuf, kind: io::ErrorKind, message: String },
 }
 
 impl WalError {
@@ -80,11 +71,7 @@ pub enum Found {
     /// A good header of another stream.
     OtherStream { stream: u64 },
     /// A good header that was meant for another place: a recycled sector or a misdirected write.
-    OtherPlace {
-        file: u64,
-        offset: u64,
-        sequence: u64,
-    },
+    OtherPlace { file: u64, offset: u64, sequence: u64 },
     /// A good header for this place with another sequence or a lower epoch.
     OtherFrame { sequence: u64, epoch: u64 },
     /// A header whose length does not fit into the file.
@@ -98,23 +85,13 @@ impl fmt::Display for Found {
         match self {
             Found::NoFrame => write!(f, "no frame"),
             Found::HeaderChecksum { expected, found } => {
-                write!(
-                    f,
-                    "a header with checksum {found:#010x} instead of {expected:#010x}"
-                )
+                write!(f, "a header with checksum {found:#010x} instead of {expected:#010x}")
             }
             Found::PayloadChecksum { expected, found } => {
-                write!(
-                    f,
-                    "a payload with checksum {found:#010x} instead of {expected:#010x}"
-                )
+                write!(f, "a payload with checksum {found:#010x} instead of {expected:#010x}")
             }
             Found::OtherStream { stream } => write!(f, "a frame of stream {stream:#018x}"),
-            Found::OtherPlace {
-                file,
-                offset,
-                sequence,
-            } => {
+            Found::OtherPlace { file, offset, sequence } => {
                 write!(f, "frame {sequence} meant for {file}:{offset}")
             }
             Found::OtherFrame { sequence, epoch } => {

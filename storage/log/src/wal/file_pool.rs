@@ -111,16 +111,9 @@ impl FilePool {
 
     /// The first planned file that does not exist, with a released file if one is large enough.
     pub fn next_preparation(&mut self) -> Option<Preparation> {
-        let (&number, &bytes) = self
-            .planned
-            .iter()
-            .find(|(n, _)| !self.open.contains_key(n))?;
+        let (&number, &bytes) = self.planned.iter().find(|(n, _)| !self.open.contains_key(n))?;
         let fit = self.released.iter().position(|file| file.bytes >= bytes);
-        Some(Preparation {
-            number,
-            bytes,
-            recycled: fit.map(|at| self.released.swap_remove(at)),
-        })
+        Some(Preparation { number, bytes, recycled: fit.map(|at| self.released.swap_remove(at)) })
     }
 
     /// Takes a prepared file in. If the plan has outgrown it meanwhile, it is dropped.
@@ -166,11 +159,7 @@ impl FilePool {
 
     /// Bytes of all files that hold frames still needed.
     pub fn live_bytes(&self) -> u64 {
-        let full: u64 = self
-            .planned
-            .range(..self.number)
-            .map(|(_, bytes)| bytes)
-            .sum();
+        let full: u64 = self.planned.range(..self.number).map(|(_, bytes)| bytes).sum();
         full + self.offset
     }
 }

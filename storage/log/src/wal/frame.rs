@@ -92,10 +92,7 @@ impl FrameHeader {
         }
         let computed = crc32c::crc32c(&header[CHECKED_FROM..]);
         if computed != u32_at(8) {
-            return Err(Found::HeaderChecksum {
-                expected: u32_at(8),
-                found: computed,
-            });
+            return Err(Found::HeaderChecksum { expected: u32_at(8), found: computed });
         }
         Ok(FrameHeader {
             stream: u64_at(16),
@@ -116,9 +113,7 @@ impl FrameHeader {
     /// Whether this header was written by `stream` for this very place.
     pub fn check_place(&self, stream: u64, file: u64, offset: u64) -> Result<(), Found> {
         if self.stream != stream {
-            return Err(Found::OtherStream {
-                stream: self.stream,
-            });
+            return Err(Found::OtherStream { stream: self.stream });
         }
         let meant = self.position;
         if meant.file != file || meant.offset != offset {
@@ -154,20 +149,11 @@ mod tests {
         FrameHeader {
             stream: 0x1122_3344_5566_7788,
             epoch: 3,
-            position: WalPosition {
-                sequence: 77,
-                file: 5,
-                offset: 8192,
-            },
+            position: WalPosition { sequence: 77, file: 5, offset: 8192 },
             write_first: 75,
             payload_bytes: 5000,
             payload_checksum: 0xdead_beef,
-            tag: FrameTag {
-                owner: 9,
-                kind: 2,
-                major: 4,
-                minor: 1234,
-            },
+            tag: FrameTag { owner: 9, kind: 2, major: 4, minor: 1234 },
         }
     }
 
@@ -195,15 +181,9 @@ mod tests {
         assert_eq!(header().check_place(0x1122_3344_5566_7788, 5, 8192), Ok(()));
         assert_eq!(
             header().check_place(1, 5, 8192),
-            Err(Found::OtherStream {
-                stream: 0x1122_3344_5566_7788
-            })
+            Err(Found::OtherStream { stream: 0x1122_3344_5566_7788 })
         );
-        let other = Err(Found::OtherPlace {
-            file: 5,
-            offset: 8192,
-            sequence: 77,
-        });
+        let other = Err(Found::OtherPlace { file: 5, offset: 8192, sequence: 77 });
         assert_eq!(header().check_place(0x1122_3344_5566_7788, 4, 8192), other);
         assert_eq!(header().check_place(0x1122_3344_5566_7788, 5, 4096), other);
     }

@@ -47,12 +47,7 @@ impl FrameBuilder {
     ///
     /// Panics above [`PAYLOAD_BYTES_MAX`]; ask [`FrameBuilder::fits`] first.
     pub fn append(&mut self, bytes: &[u8]) -> Range<usize> {
-        assert!(
-            self.fits(bytes.len()),
-            "{} + {} bytes in a frame",
-            self.len(),
-            bytes.len()
-        );
+        assert!(self.fits(bytes.len()), "{} + {} bytes in a frame", self.len(), bytes.len());
         let start = self.len();
         self.buffer.extend_from_slice(bytes);
         start..self.len()

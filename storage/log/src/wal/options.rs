@@ -34,10 +34,7 @@ impl WalOptions {
     pub(crate) fn check(&self) {
         let unit = FRAME_ALIGNMENT as u64;
         for bytes in [self.file_bytes, self.first_file_bytes] {
-            assert!(
-                bytes > 0 && bytes % unit == 0,
-                "WAL file size {bytes} is not 4 KiB aligned"
-            );
+            assert!(bytes > 0 && bytes % unit == 0, "WAL file size {bytes} is not 4 KiB aligned");
         }
         assert!(
             self.first_file_bytes <= self.file_bytes,

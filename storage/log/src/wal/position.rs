@@ -20,11 +20,7 @@ pub struct WalPosition {
 
 impl WalPosition {
     /// The first frame of a new stream.
-    pub const START: WalPosition = WalPosition {
-        sequence: 1,
-        file: 1,
-        offset: 0,
-    };
+    pub const START: WalPosition = WalPosition { sequence: 1, file: 1, offset: 0 };
 
     /// Size of [`WalPosition::encode`].
     pub const ENCODED_BYTES: usize = 24;
@@ -41,11 +37,7 @@ impl WalPosition {
     /// Inverse of [`WalPosition::encode`].
     pub fn decode(bytes: &[u8; Self::ENCODED_BYTES]) -> WalPosition {
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        WalPosition {
-            sequence: word(0),
-            file: word(8),
-            offset: word(16),
-        }
+        WalPosition { sequence: word(0), file: word(8), offset: word(16) }
     }
 }
 
@@ -63,10 +55,6 @@ impl Ord for WalPosition {
 
 impl fmt::Display for WalPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "frame {} at {}:{}",
-            self.sequence, self.file, self.offset
-        )
+        write!(f, "frame {} at {}:{}", self.sequence, self.file, self.offset)
     }
 }

@@ -82,10 +82,7 @@ impl WalReader {
             backend,
             window: None,
         };
-        if fs::exists(dir)
-            .await
-            .map_err(WalError::io("look for", dir))?
-        {
+        if fs::exists(dir).await.map_err(WalError::io("look for", dir))? {
             reader.identity = StreamIdentity::load(dir).await?;
             for entry in fs::read_dir(dir).await.map_err(WalError::io("list", dir))? {
                 if let Some(number) = file_number(&entry.name) {
@@ -112,11 +109,7 @@ impl WalReader {
                     self.next = header.end();
                     self.epoch_seen = header.epoch;
                     let position = header.position;
-                    return Ok(Some(RecoveredFrame {
-                        position,
-                        tag: header.tag,
-                        payload,
-                    }));
+                    return Ok(Some(RecoveredFrame { position, tag: header.tag, payload }));
                 }
                 Place::Nothing(found) => self.leave_file(found).await?,
             }
@@ -126,10 +119,7 @@ impl WalReader {
 
     fn check_files(&self) -> Result<(), WalError> {
         let missing = |reason| {
-            Err(WalError::MissingFile {
-                file: file_path(&self.dir, self.from.file),
-                reason,
-            })
+            Err(WalError::MissingFile { file: file_path(&self.dir, self.from.file), reason })
         };
         if self.identity.is_none() {
             if !self.files.is_empty() {
@@ -149,11 +139,8 @@ impl WalReader {
     /// No frame where one was expected: goes on in the next file, or ends, or finds corruption.
     async fn leave_file(&mut self, found: Found) -> Result<(), WalError> {
         let missing = self.next;
-        let next_file = WalPosition {
-            sequence: missing.sequence,
-            file: missing.file + 1,
-            offset: 0,
-        };
+        let next_file =
+            WalPosition { sequence: missing.sequence, file: missing.file + 1, offset: 0 };
         let found_next = match self.place_at(next_file).await? {
             Place::Frame(..) => {
                 self.next = next_file;
@@ -167,10 +154,8 @@ impl WalReader {
         if let Some(witness) = self.find_witness_beyond(missing.file).await? {
             // The frame was in this file, or was the first of the next one if it did not fit here.
             let next_has_another = matches!(found_next, Found::OtherFrame { .. });
-            let nothing_here = matches!(
-                found,
-                Found::EndOfFile | Found::NoFrame | Found::OtherPlace { .. }
-            );
+            let nothing_here =
+                matches!(found, Found::EndOfFile | Found::NoFrame | Found::OtherPlace { .. });
             return Err(if nothing_here && !next_has_another {
                 self.corrupt(next_file, found_next, witness)
             } else {
@@ -196,11 +181,7 @@ impl WalReader {
 
     /// What lies at `position`: the frame with its sequence, or something else.
     async fn place_at(&mut self, position: WalPosition) -> Result<Place, WalError> {
-        let WalPosition {
-            sequence,
-            file,
-            offset,
-        } = position;
+        let WalPosition { sequence, file, offset } = position;
         let size = self.files.get(&file).copied().unwrap_or(0);
         if offset + FRAME_ALIGNMENT as u64 > size {
             return Ok(Place::Nothing(Found::EndOfFile));
@@ -217,19 +198,14 @@ impl WalReader {
             }));
         }
         if offset + header.frame_bytes() > size {
-            return Ok(Place::Nothing(Found::Length {
-                bytes: header.frame_bytes(),
-            }));
+            return Ok(Place::Nothing(Found::Length { bytes: header.frame_bytes() }));
         }
         let frame = self.read(file, offset, header.frame_bytes()).await?;
         let payload = frame.slice(HEADER_BYTES..HEADER_BYTES + header.payload_bytes as usize);
         let computed = crc32c::crc32c(&payload);
         if computed != header.payload_checksum {
             let expected = header.payload_checksum;
-            return Ok(Place::Nothing(Found::PayloadChecksum {
-                expected,
-                found: computed,
-            }));
+            return Ok(Place::Nothing(Found::PayloadChecksum { expected, found: computed }));
         }
         Ok(Place::Frame(header, payload))
     }
@@ -250,9 +226,7 @@ impl WalReader {
         let size = self.files.get(&missing.file).copied().unwrap_or(0);
         let mut offset = missing.offset + unit;
         while offset + unit <= size {
-            let bytes = self
-                .read(missing.file, offset, WINDOW_BYTES.min(size - offset))
-                .await?;
+            let bytes = self.read(missing.file, offset, WINDOW_BYTES.min(size - offset)).await?;
             for block in bytes.chunks_exact(FRAME_ALIGNMENT) {
                 if let Some(found) = self.testimony(block, missing.file, offset) {
                     return Ok(Some(found));
@@ -276,11 +250,7 @@ impl WalReader {
                 return Ok(Some(found));
             }
             if later == number + 1 {
-                let start = WalPosition {
-                    file: later,
-                    offset: 0,
-                    ..self.next
-                };
+                let start = WalPosition { file: later, offset: 0, ..self.next };
                 if let Some(found) = self.find_witness(start).await? {
                     return Ok(Some(found));
                 }
@@ -299,19 +269,10 @@ impl WalReader {
     async fn read(&mut self, number: u64, offset: u64, len: u64) -> Result<Bytes, WalError> {
         let path = file_path(&self.dir, number);
         let size = self.files[&number];
-        if self
-            .window
-            .as_ref()
-            .is_none_or(|window| window.number != number)
-        {
+        if self.window.as_ref().is_none_or(|window| window.number != number) {
             let file = DirectFile::open(&path, size, self.backend).await;
             let file = file.map_err(WalError::io("open", &path))?;
-            self.window = Some(Window {
-                number,
-                file,
-                offset: 0,
-                bytes: Bytes::new(),
-            });
+            self.window = Some(Window { number, file, offset: 0, bytes: Bytes::new() });
         }
         let window = self.window.as_mut().expect("opened above");
         let held = window.offset..window.offset + window.bytes.len() as u64;
@@ -323,10 +284,7 @@ impl WalReader {
             window.bytes = bytes.map_err(WalError::io("read", &path))?.freeze();
             window.offset = offset;
             if (window.bytes.len() as u64) < len {
-                return Err(WalError::MissingFile {
-                    file: path,
-                    reason: "it became shorter",
-                });
+                return Err(WalError::MissingFile { file: path, reason: "it became shorter" });
             }
         }
         let start = (offset - window.offset) as usize;

@@ -84,24 +84,14 @@ impl Wal {
     /// Panics if the reader has not reached the end.
     pub async fn start(reader: WalReader, options: WalOptions) -> Result<Rc<Wal>, WalError> {
         options.check();
-        assert!(
-            reader.ended,
-            "the WAL in {} was not read to its end",
-            reader.dir.display()
-        );
+        assert!(reader.ended, "the WAL in {} was not read to its end", reader.dir.display());
         let dir = reader.dir.clone();
-        fs::create_dir_all(&dir)
-            .await
-            .map_err(WalError::io("create", &dir))?;
+        fs::create_dir_all(&dir).await.map_err(WalError::io("create", &dir))?;
         let identity = match reader.identity {
-            Some(StreamIdentity { stream, epoch }) => StreamIdentity {
-                stream,
-                epoch: epoch.max(reader.epoch_seen) + 1,
-            },
-            None => StreamIdentity {
-                stream: runtime::random::u64(),
-                epoch: 1,
-            },
+            Some(StreamIdentity { stream, epoch }) => {
+                StreamIdentity { stream, epoch: epoch.max(reader.epoch_seen) + 1 }
+            }
+            None => StreamIdentity { stream: runtime::random::u64(), epoch: 1 },
         };
         identity.store(&dir).await?;
         let state = State {
@@ -125,10 +115,8 @@ impl Wal {
         });
         wal.file_for(reader.next.file).await?;
         wal.state.borrow_mut().pool.plan_ahead();
-        let tender = task::spawn(
-            task::Class::Background,
-            tend(Rc::downgrade(&wal), Rc::clone(&wal.wanted)),
-        );
+        let tender =
+            task::spawn(task::Class::Background, tend(Rc::downgrade(&wal), Rc::clone(&wal.wanted)));
         *wal.tender.borrow_mut() = Some(tender);
         Ok(wal)
     }
@@ -136,11 +124,7 @@ impl Wal {
     /// Opens an empty stream in `dir`, or panics if there is one that was not read.
     pub async fn create(dir: &Path, options: WalOptions) -> Result<Rc<Wal>, WalError> {
         let mut reader = WalReader::open(dir, WalPosition::START, options.backend).await?;
-        assert!(
-            reader.next().await?.is_none(),
-            "the WAL in {} is not empty",
-            dir.display()
-        );
+        assert!(reader.next().await?.is_none(), "the WAL in {} is not empty", dir.display());
         Wal::start(reader, options).await
     }
 
@@ -151,15 +135,7 @@ impl Wal {
             let path = file_path(&reader.dir, number);
             let handle = DirectFile::open(&path, bytes, options.backend).await;
             let handle = Some(Rc::new(handle.map_err(WalError::io("open", &path))?));
-            pool.adopt(
-                number,
-                WalFile {
-                    path,
-                    bytes,
-                    handle,
-                },
-                reader.from.file,
-            );
+            pool.adopt(number, WalFile { path, bytes, handle }, reader.from.file);
         }
         Ok(pool)
     }
@@ -175,21 +151,14 @@ impl Wal {
         }
         let bytes = payload.frame_bytes() as u64;
         if bytes > self.options.file_bytes {
-            return Err(WalError::FrameTooLarge {
-                bytes,
-                bytes_max: self.options.file_bytes,
-            });
+            return Err(WalError::FrameTooLarge { bytes, bytes_max: self.options.file_bytes });
         }
         let file_before = state.pool.number;
         let (file, offset) = state.pool.place(bytes);
         if file != file_before {
             self.wanted.notify_one();
         }
-        let position = WalPosition {
-            sequence: state.next_sequence,
-            file,
-            offset,
-        };
+        let position = WalPosition { sequence: state.next_sequence, file, offset };
         state.next_sequence += 1;
         let chunk = state.chunk_for(position, bytes);
         let header = FrameHeader {
@@ -205,11 +174,7 @@ impl Wal {
         chunk.frames.push(frame.clone());
         chunk.bytes += bytes;
         chunk.end = header.end();
-        Ok(SealedFrame {
-            position,
-            payload,
-            frame,
-        })
+        Ok(SealedFrame { position, payload, frame })
     }
 
     /// Writes everything that was queued when it was called; returns up to where the stream is
@@ -219,11 +184,7 @@ impl Wal {
     /// the caller stops acknowledging and ends the process. Dropping the future in the middle of
     /// a write closes the stream too, since nobody knows any more what is durable.
     pub async fn write_queued(&self) -> Result<WalPosition, WalError> {
-        assert!(
-            !self.writing.get(),
-            "two tasks write the WAL in {}",
-            self.dir.display()
-        );
+        assert!(!self.writing.get(), "two tasks write the WAL in {}", self.dir.display());
         let guard = WriteGuard::new(self);
         let chunks = self.state.borrow().queue.len();
         for _ in 0..chunks {
@@ -252,11 +213,7 @@ impl Wal {
         if let Err(error) = handle.write_durable(chunk.offset, chunk.frames).await {
             let message = error.to_string();
             let offset = chunk.offset;
-            return Err(self.fail(WalError::Failed {
-                file: file.path,
-                offset,
-                message,
-            }));
+            return Err(self.fail(WalError::Failed { file: file.path, offset, message }));
         }
         let mut state = self.state.borrow_mut();
         assert!(
@@ -279,12 +236,7 @@ impl Wal {
 
     /// Bytes that wait for [`Wal::write_queued`]; the caller bounds them.
     pub fn queued_bytes(&self) -> u64 {
-        self.state
-            .borrow()
-            .queue
-            .iter()
-            .map(|chunk| chunk.bytes)
-            .sum()
+        self.state.borrow().queue.iter().map(|chunk| chunk.bytes).sum()
     }
 
     /// Everything before this position is durable.
@@ -369,9 +321,7 @@ impl Wal {
             let doomed = self.state.borrow_mut().pool.next_doomed();
             let Some(file) = doomed else { break };
             drop(file.handle);
-            fs::remove_file(&file.path)
-                .await
-                .map_err(WalError::io("delete", &file.path))?;
+            fs::remove_file(&file.path).await.map_err(WalError::io("delete", &file.path))?;
         }
         let preparation = self.state.borrow_mut().pool.next_preparation();
         let Some(preparation) = preparation else {
@@ -394,33 +344,20 @@ impl Wal {
             Some(file) => file,
             None => self.create_file(preparation.bytes).await?,
         };
-        fs::rename(&file.path, &path)
-            .await
-            .map_err(WalError::io("rename", &file.path))?;
-        fs::sync_dir(&self.dir)
-            .await
-            .map_err(WalError::io("sync", &self.dir))?;
+        fs::rename(&file.path, &path).await.map_err(WalError::io("rename", &file.path))?;
+        fs::sync_dir(&self.dir).await.map_err(WalError::io("sync", &self.dir))?;
         Ok(WalFile { path, ..file })
     }
 
     /// A new file full of zeroes, under a name that recovery ignores.
     async fn create_file(&self, bytes: u64) -> Result<WalFile, WalError> {
         let path = self.dir.join("new.tmp");
-        if fs::exists(&path)
-            .await
-            .map_err(WalError::io("look for", &path))?
-        {
-            fs::remove_file(&path)
-                .await
-                .map_err(WalError::io("delete", &path))?;
+        if fs::exists(&path).await.map_err(WalError::io("look for", &path))? {
+            fs::remove_file(&path).await.map_err(WalError::io("delete", &path))?;
         }
         let handle = DirectFile::open(&path, bytes, self.options.backend).await;
         let handle = Some(Rc::new(handle.map_err(WalError::io("create", &path))?));
-        Ok(WalFile {
-            path,
-            bytes,
-            handle,
-        })
+        Ok(WalFile { path, bytes, handle })
     }
 }
 
@@ -451,11 +388,7 @@ async fn tend(wal: Weak<Wal>, wanted: Rc<Notify>) {
     loop {
         let Some(strong) = wal.upgrade() else { return };
         // A writer that is out of files prepares one itself; both at once would race for a number.
-        let outcome = if strong.preparing.get() {
-            Ok(false)
-        } else {
-            strong.prepare_next().await
-        };
+        let outcome = if strong.preparing.get() { Ok(false) } else { strong.prepare_next().await };
         drop(strong);
         match outcome {
             Ok(true) => {}
@@ -477,10 +410,7 @@ struct WriteGuard<'a> {
 impl<'a> WriteGuard<'a> {
     fn new(wal: &'a Wal) -> WriteGuard<'a> {
         wal.writing.set(true);
-        WriteGuard {
-            wal,
-            finished: false,
-        }
+        WriteGuard { wal, finished: false }
     }
 
     fn done(mut self) {

@@ -26,10 +26,7 @@ impl StreamIdentity {
     /// Reads the identity of the stream in `dir`; `None` if there is none.
     pub async fn load(dir: &Path) -> Result<Option<StreamIdentity>, WalError> {
         let path = dir.join(FILE_NAME);
-        if !fs::exists(&path)
-            .await
-            .map_err(WalError::io("look for", &path))?
-        {
+        if !fs::exists(&path).await.map_err(WalError::io("look for", &path))? {
             return Ok(None);
         }
         let bytes = fs::read(&path).await.map_err(WalError::io("read", &path))?;
@@ -39,9 +36,7 @@ impl StreamIdentity {
     /// Replaces the identity; durable when it returns.
     pub async fn store(&self, dir: &Path) -> Result<(), WalError> {
         let path = dir.join(FILE_NAME);
-        fs::write_atomic(&path, &self.encode())
-            .await
-            .map_err(WalError::io("write", &path))
+        fs::write_atomic(&path, &self.encode()).await.map_err(WalError::io("write", &path))
     }
 
     fn encode(&self) -> [u8; ENCODED_BYTES] {
@@ -57,35 +52,20 @@ impl StreamIdentity {
 
     fn decode(bytes: &[u8], file: PathBuf) -> Result<StreamIdentity, WalError> {
         let Ok(bytes) = <&[u8; ENCODED_BYTES]>::try_from(bytes) else {
-            return Err(WalError::BadIdentity {
-                file,
-                reason: "wrong size",
-            });
+            return Err(WalError::BadIdentity { file, reason: "wrong size" });
         };
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4"));
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8"));
         if bytes[0..4] != MAGIC {
-            return Err(WalError::BadIdentity {
-                file,
-                reason: "wrong magic number",
-            });
+            return Err(WalError::BadIdentity { file, reason: "wrong magic number" });
         }
         if u32_at(24) != crc32c::crc32c(&bytes[..24]) {
-            return Err(WalError::BadIdentity {
-                file,
-                reason: "wrong checksum",
-            });
+            return Err(WalError::BadIdentity { file, reason: "wrong checksum" });
         }
         if u32_at(4) != VERSION {
-            return Err(WalError::BadIdentity {
-                file,
-                reason: "unknown version",
-            });
+            return Err(WalError::BadIdentity { file, reason: "unknown version" });
         }
-        Ok(StreamIdentity {
-            stream: u64_at(8),
-            epoch: u64_at(16),
-        })
+        Ok(StreamIdentity { stream: u64_at(8), epoch: u64_at(16) })
     }
 }
 
@@ -95,23 +75,14 @@ mod tests {
 
     #[test]
     fn an_identity_reads_back_and_damage_is_refused() {
-        let identity = StreamIdentity {
-            stream: 42,
-            epoch: 7,
-        };
+        let identity = StreamIdentity { stream: 42, epoch: 7 };
         let bytes = identity.encode();
-        assert_eq!(
-            StreamIdentity::decode(&bytes, PathBuf::new()).unwrap(),
-            identity
-        );
+        assert_eq!(StreamIdentity::decode(&bytes, PathBuf::new()).unwrap(), identity);
         assert!(StreamIdentity::decode(&bytes[1..], PathBuf::new()).is_err());
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                StreamIdentity::decode(&damaged, PathBuf::new()).is_err(),
-                "bit {bit}"
-            );
+            assert!(StreamIdentity::decode(&damaged, PathBuf::new()).is_err(), "bit {bit}");
         }
     }
 }

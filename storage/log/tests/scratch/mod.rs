@@ -16,16 +16,12 @@ pub struct Scratch {
 impl Scratch {
     #[cfg(not(simulation))]
     pub fn new() -> Scratch {
-        Scratch {
-            dir: tempfile::tempdir().expect("a temporary directory"),
-        }
+        Scratch { dir: tempfile::tempdir().expect("a temporary directory") }
     }
 
     #[cfg(simulation)]
     pub fn new() -> Scratch {
-        Scratch {
-            dir: PathBuf::from("/scratch"),
-        }
+        Scratch { dir: PathBuf::from("/scratch") }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -58,8 +54,6 @@ pub async fn put_image(dir: &Path, image: &Image) {
     }
     fs::create_dir_all(dir).await.expect("directory is created");
     for (name, bytes) in image {
-        fs::write_atomic(&dir.join(name), bytes)
-            .await
-            .expect("file is written");
+        fs::write_atomic(&dir.join(name), bytes).await.expect("file is written");
     }
 }

@@ -1,0 +1,361 @@
+//! One partition's log: a directory of segments.
+//!
+//! Lives on the shard that owns the partition. One task writes (append, retention, deletion,
+//! checkpoint); any task of the shard may read meanwhile. Writers queue on a semaphore; state
+//! changes happen in synchronous steps between awaits, after the bytes they speak of are written, so
+//! a reader sees a state whose bytes are all there.
+//!
+//! Opening is free: a log is made from its [`LogState`], and the directory is looked at only when
+//! something is written or a closed segment is read (`prepare`). An idle log holds no descriptor, no
+//! timer and, after [`Log::hibernate`], a few hundred bytes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use runtime::fs;
+use runtime::sync::{Permit, Semaphore};
+
+use super::active_segment::PendingIndexes;
+use super::config::LogConfig;
+use super::error::LogError;
+use super::file_names::{DELETED_DIR_SUFFIX, FileKind, segment_path};
+use super::leader_epochs::LeaderEpochs;
+use super::open_files::OpenFiles;
+use super::partition_metadata::TopicId;
+use super::producer_snapshot::ProducerEntries;
+use super::reaper::Reaper;
+use super::state::LogState;
+use super::time_index::TimestampOffset;
+
+/// What the logs of one shard share.
+pub struct LogStore {
+    pub(super) files: OpenFiles,
+    pub(super) reaper: Rc<Reaper>,
+    next_log: Cell<u64>,
+}
+
+/// Limits of a [`LogStore`].
+#[derive(Clone, Debug)]
+pub struct LogStoreOptions {
+    /// Most segment files kept open on the shard.
+    pub open_files_max: usize,
+    /// `file.delete.delay.ms`: how long a deleted file stays for those who still read it.
+    pub delete_delay: Duration,
+}
+
+impl Default for LogStoreOptions {
+    fn default() -> LogStoreOptions {
+        LogStoreOptions { open_files_max: 1024, delete_delay: Duration::from_secs(60) }
+    }
+}
+
+impl LogStore {
+    /// The store of a shard; starts the background task that removes deleted files.
+    pub fn new(options: LogStoreOptions) -> Rc<LogStore> {
+        Rc::new(LogStore {
+            files: OpenFiles::new(options.open_files_max),
+            reaper: Reaper::start(options.delete_delay),
+            next_log: Cell::new(0),
+        })
+    }
+
+    /// Segment files open now.
+    pub fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Files and directories that wait to be removed.
+    pub fn files_to_remove(&self) -> usize {
+        self.reaper.waiting()
+    }
+
+    /// Hands partition directories that an earlier start was deleting to the background task.
+    pub async fn resume_deletions(&self, data_dir: &Path) -> Result<(), LogError> {
+        for entry in fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))? {
+            if entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX) {
+                self.reaper.add_dir(data_dir.join(&entry.name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A segment that is not written any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClosedSegment {
+    pub base_offset: i64,
+    pub bytes: u64,
+    /// Last entry of its time index; `None` until it was read.
+    pub max_timestamp: Option<TimestampOffset>,
+    /// Stands in for the timestamp of a segment that has none.
+    pub seen_ms: i64,
+}
+
+/// Where a reader that got so far goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Hint {
+    pub offset: i64,
+    pub base_offset: i64,
+    pub position: u64,
+}
+
+/// Readers of one partition that find their place without the index.
+pub(super) const HINTS: usize = 4;
+
+pub(super) struct Inner {
+    pub config: Rc<LogConfig>,
+    /// Counts pending index bytes as if they were in the files.
+    pub state: LogState,
+    pub pending: PendingIndexes,
+    /// Oldest first; `None` until the directory was listed.
+    pub closed: Option<Vec<ClosedSegment>>,
+    pub epochs: Option<LeaderEpochs>,
+    pub epochs_dirty: bool,
+    /// Exact for `state.end_offset`; `None` when not known.
+    pub producers: Option<ProducerEntries>,
+    /// A snapshot that belongs to no segment, left by a clean stop.
+    pub loose_snapshot: Option<i64>,
+    /// Files written since their last sync, with the time of the last write on `writes`.
+    pub dirty: BTreeMap<(i64, FileKind), u64>,
+    pub writes: u64,
+    pub dir_dirty: bool,
+    pub hints: [Option<Hint>; HINTS],
+    pub next_hint: usize,
+    pub failed: Option<LogError>,
+}
+
+/// One partition's log.
+pub struct Log {
+    pub(super) store: Rc<LogStore>,
+    pub(super) id: u64,
+    dir: RefCell<Rc<PathBuf>>,
+    topic_id: TopicId,
+    pub(super) inner: RefCell<Inner>,
+    mutation: Semaphore,
+}
+
+impl Log {
+    /// Opens the log in `dir` as `state` describes it; touches no file.
+    ///
+    /// `state` is what the last checkpoint kept, or [`LogState::new`] for a log that never was in
+    /// a checkpoint. Whatever else is in the directory is cut off before the first write.
+    pub fn open(
+        store: &Rc<LogStore>,
+        dir: PathBuf,
+        topic_id: TopicId,
+        config: Rc<LogConfig>,
+        state: LogState,
+    ) -> Rc<Log> {
+        let id = store.next_log.get();
+        store.next_log.set(id + 1);
+        // A log that is empty has no producers; else they are known once they are needed.
+        let is_new = state.end_offset == state.active.base_offset && state.closed_bytes == 0;
+        Rc::new(Log {
+            store: Rc::clone(store),
+            id,
+            dir: RefCell::new(Rc::new(dir)),
+            topic_id,
+            inner: RefCell::new(Inner {
+                config,
+                state,
+                pending: PendingIndexes::default(),
+                closed: None,
+                epochs: None,
+                epochs_dirty: false,
+                producers: is_new.then(ProducerEntries::default),
+                loose_snapshot: None,
+                dirty: BTreeMap::new(),
+                writes: 0,
+                dir_dirty: false,
+                hints: [None; HINTS],
+                next_hint: 0,
+                failed: None,
+            }),
+            mutation: Semaphore::new(1),
+        })
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> Rc<PathBuf> {
+        Rc::clone(&self.dir.borrow())
+    }
+
+    /// The id of its topic.
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// The settings it obeys.
+    pub fn config(&self) -> Rc<LogConfig> {
+        Rc::clone(&self.inner.borrow().config)
+    }
+
+    /// New settings take effect with the next append or retention.
+    pub fn set_config(&self, config: Rc<LogConfig>) {
+        self.inner.borrow_mut().config = config;
+    }
+
+    /// First offset that may be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.inner.borrow().state.log_start_offset
+    }
+
+    /// Offset of the batch that will be appended next.
+    pub fn end_offset(&self) -> i64 {
+        self.inner.borrow().state.end_offset
+    }
+
+    /// Bytes of all batches, also of those before the log start offset that are still there.
+    pub fn bytes(&self) -> u64 {
+        let inner = self.inner.borrow();
+        inner.state.closed_bytes + u64::from(inner.state.active.log_bytes)
+    }
+
+    /// Whether something was written since the last [`Log::sync`].
+    pub fn is_dirty(&self) -> bool {
+        let inner = self.inner.borrow();
+        !inner.dirty.is_empty() || !inner.pending.is_empty() || inner.epochs_dirty
+    }
+
+    /// Records before `offset` are deleted (Kafka's DeleteRecords): they cannot be read any more.
+    /// Their segments go with the next retention. Returns the new log start offset.
+    pub fn delete_before(&self, offset: i64) -> i64 {
+        let mut inner = self.inner.borrow_mut();
+        if offset > inner.state.log_start_offset {
+            inner.state.log_start_offset = offset;
+            let changed =
+                inner.epochs.as_mut().is_some_and(|epochs| epochs.truncate_from_start(offset));
+            inner.epochs_dirty |= changed;
+        }
+        inner.state.log_start_offset
+    }
+
+    /// Deletes the log: its directory vanishes at once and its files in the background.
+    pub async fn delete(&self) -> Result<(), LogError> {
+        let _permit = self.lock().await?;
+        let dir = self.dir();
+        self.inner.borrow_mut().failed = Some(LogError::Deleted { dir: dir.to_path_buf() });
+        self.store.files.close_log(self.id);
+        if !fs::exists(&**dir).await.map_err(LogError::io("look for", &dir))? {
+            return Ok(());
+        }
+        let mut name = dir.file_name().unwrap_or_default().to_owned();
+        let unique: String =
+            runtime::random::uuid_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        name.push(format!(".{unique}{DELETED_DIR_SUFFIX}"));
+        let doomed = dir.with_file_name(name);
+        fs::rename(&**dir, &doomed).await.map_err(LogError::io("rename", &dir))?;
+        if let Some(parent) = dir.parent() {
+            fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
+        }
+        self.store.reaper.add_dir(doomed);
+        Ok(())
+    }
+
+    /// Gives back what an idle log does not need: descriptors, lists, caches.
+    pub async fn hibernate(&self) -> Result<(), LogError> {
+        let _permit = self.lock().await?;
+        self.flush_indexes().await?;
+        self.store.files.close_log(self.id);
+        let mut inner = self.inner.borrow_mut();
+        inner.pending = PendingIndexes::default();
+        inner.hints = [None; HINTS];
+        if inner.dirty.is_empty() && !inner.epochs_dirty {
+            inner.closed = None;
+            inner.epochs = None;
+            if inner.producers.as_ref().is_some_and(|producers| !producers.is_empty()) {
+                inner.producers = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The right to write, and whether writing makes sense.
+    pub(super) async fn lock(&self) -> Result<Permit, LogError> {
+        let permit = self.mutation.acquire(1).await;
+        self.check()?;
+        Ok(permit)
+    }
+
+    /// The error that closed the log, if one did.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        match &self.inner.borrow().failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn path(&self, base_offset: i64, kind: FileKind) -> PathBuf {
+        segment_path(&self.dir.borrow(), base_offset, kind)
+    }
+
+    /// Writes to a file of a segment, made if it is not there.
+    pub(super) async fn write(
+        &self,
+        base_offset: i64,
+        kind: FileKind,
+        position: u64,
+        bufs: Vec<Bytes>,
+    ) -> Result<(), LogError> {
+        let path = self.path(base_offset, kind);
+        let file = self.store.files.open((self.id, base_offset, kind), &path, true).await?;
+        file.write_vectored_at(position, bufs).await.map_err(LogError::io("write", &path))?;
+        self.inner.borrow_mut().mark_dirty(base_offset, kind);
+        Ok(())
+    }
+
+    /// Writes pending index bytes to the files of the active segment, which exist afterwards.
+    pub(super) async fn flush_indexes(&self) -> Result<(), LogError> {
+        let (pending, active) = {
+            let inner = self.inner.borrow();
+            if inner.pending.is_empty() {
+                return Ok(());
+            }
+            (inner.pending.clone(), inner.state.active)
+        };
+        let base = active.base_offset;
+        for (kind, bytes, end) in [
+            (FileKind::Index, pending.index, active.index_bytes),
+            (FileKind::TimeIndex, pending.time_index, active.time_index_bytes),
+            (FileKind::TxnIndex, pending.txn_index, active.txn_index_bytes),
+        ] {
+            if !bytes.is_empty() {
+                let position = u64::from(end) - bytes.len() as u64;
+                self.write(base, kind, position, vec![Bytes::from(bytes)]).await?;
+            }
+        }
+        self.inner.borrow_mut().pending = PendingIndexes::default();
+        Ok(())
+    }
+}
+
+impl Inner {
+    pub fn mark_dirty(&mut self, base_offset: i64, kind: FileKind) {
+        self.writes += 1;
+        if self.dirty.insert((base_offset, kind), self.writes).is_none() {
+            // The file may be new.
+            self.dir_dirty = true;
+        }
+    }
+
+    pub fn add_hint(&mut self, hint: Hint) {
+        if let Some(old) = self.hints.iter_mut().flatten().find(|old| old.offset == hint.offset) {
+            *old = hint;
+            return;
+        }
+        self.hints[self.next_hint] = Some(hint);
+        self.next_hint = (self.next_hint + 1) % HINTS;
+    }
+
+    pub fn forget_hints_before(&mut self, base_offset: i64) {
+        for hint in &mut self.hints {
+            if hint.is_some_and(|hint| hint.base_offset < base_offset) {
+                *hint = None;
+            }
+        }
+    }
+}

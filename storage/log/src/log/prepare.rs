@@ -1,0 +1,257 @@
+//! The first look at a log's directory after a start: makes it what the [`LogState`] says.
+//!
+//! Writes that were not part of the last checkpoint may have left longer files, newer segments and
+//! half-done renames; all of it is cut off, because the WAL replays what it held. Segments may also
+//! be missing at the front, where retention deleted them after the checkpoint.
+//!
+//! [`LogState`]: super::LogState
+
+use std::collections::BTreeMap;
+
+use runtime::fs;
+use runtime::fs::{File, OpenOptions};
+
+use super::active_segment::PendingIndexes;
+use super::error::LogError;
+use super::file_names::{
+    self, CLEANED_SUFFIX, DELETED_SUFFIX, FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA,
+    SWAP_SUFFIX, with_suffix,
+};
+use super::leader_epochs::LeaderEpochs;
+use super::partition_log::{ClosedSegment, Log};
+use super::partition_metadata;
+use super::producer_snapshot::ProducerEntries;
+use super::segment_scan::SegmentScan;
+use super::state::{ActiveState, LogState};
+
+/// Read size when indexes are rebuilt.
+const REBUILD_READ_BYTES: usize = 1 << 20;
+
+/// Sizes of the files of a directory, by base offset and kind.
+type Listing = BTreeMap<(i64, FileKind), u64>;
+
+impl Log {
+    /// Makes the directory fit the state, once. The caller holds the lock.
+    pub(super) async fn prepare(&self) -> Result<(), LogError> {
+        if self.inner.borrow().closed.is_some() {
+            return Ok(());
+        }
+        let dir = self.dir();
+        let state = self.inner.borrow().state;
+        if !fs::exists(&**dir).await.map_err(LogError::io("look for", &dir))? {
+            if state.active.log_bytes > 0 {
+                return Err(LogError::Truncated {
+                    file: self.path(state.active.base_offset, FileKind::Log),
+                    expected: u64::from(state.active.log_bytes),
+                    found: 0,
+                });
+            }
+            self.create_dir().await?;
+        }
+        let mut listing = self.list().await?;
+        self.remove_beyond(&state, &mut listing).await?;
+        self.cut_active(&state, &listing).await?;
+        self.adopt_snapshots(&state, &listing).await?;
+        self.adopt_closed(&listing);
+        Ok(())
+    }
+
+    async fn create_dir(&self) -> Result<(), LogError> {
+        let dir = self.dir();
+        fs::create_dir_all(&**dir).await.map_err(LogError::io("create", &dir))?;
+        let path = dir.join(PARTITION_METADATA);
+        let text = partition_metadata::to_file(&self.topic_id());
+        fs::write_atomic(&path, text.as_bytes()).await.map_err(LogError::io("write", &path))?;
+        if let Some(parent) = dir.parent() {
+            fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Listing, LogError> {
+        let dir = self.dir();
+        let mut listing = Listing::new();
+        for entry in fs::read_dir(&**dir).await.map_err(LogError::io("list", &dir))? {
+            let path = dir.join(&entry.name);
+            if entry.name.ends_with(DELETED_SUFFIX) {
+                self.store.reaper.add_file(path);
+            } else if entry.name.ends_with(CLEANED_SUFFIX) {
+                fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
+            } else if let Some(name) = entry.name.strip_suffix(SWAP_SUFFIX) {
+                // All files of a compacted segment had been synced before the first got this name.
+                let target = dir.join(name);
+                fs::rename(&path, &target).await.map_err(LogError::io("rename", &path))?;
+                listing.extend(file_names::parse(name).map(|file| (file, entry.len)));
+            } else if let Some(file) = file_names::parse(&entry.name) {
+                listing.entry(file).or_insert(entry.len);
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Removes segments behind the active one, and indexes without a segment.
+    async fn remove_beyond(&self, state: &LogState, listing: &mut Listing) -> Result<(), LogError> {
+        let active = state.active.base_offset;
+        let keep = |base: i64, kind: FileKind, listing: &Listing| match kind {
+            FileKind::Snapshot => {
+                base == state.end_offset
+                    || base == active
+                    || (base < active && listing.contains_key(&(base, FileKind::Log)))
+            }
+            FileKind::Log => base <= active,
+            _ => base == active || (base < active && listing.contains_key(&(base, FileKind::Log))),
+        };
+        let doomed: Vec<(i64, FileKind)> =
+            listing.keys().filter(|(base, kind)| !keep(*base, *kind, listing)).copied().collect();
+        for (base, kind) in doomed {
+            let path = self.path(base, kind);
+            fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
+            listing.remove(&(base, kind));
+        }
+        Ok(())
+    }
+
+    /// Cuts the files of the active segment to what the state vouches for.
+    async fn cut_active(&self, state: &LogState, listing: &Listing) -> Result<(), LogError> {
+        let active = &state.active;
+        let base = active.base_offset;
+        let mut rebuild = false;
+        for (kind, bytes) in [
+            (FileKind::Log, active.log_bytes),
+            (FileKind::Index, active.index_bytes),
+            (FileKind::TimeIndex, active.time_index_bytes),
+            (FileKind::TxnIndex, active.txn_index_bytes),
+        ] {
+            let expected = u64::from(bytes);
+            let found = listing.get(&(base, kind)).copied().unwrap_or(0);
+            if found > expected {
+                self.cut(base, kind, expected).await?;
+            } else if found < expected {
+                let file = self.path(base, kind);
+                if matches!(kind, FileKind::Log | FileKind::TxnIndex) {
+                    return Err(LogError::Truncated { file, expected, found });
+                }
+                tracing::warn!(file = %file.display(), expected, found, "an index is rebuilt");
+                rebuild = true;
+            }
+        }
+        if rebuild { self.rebuild_indexes(active).await } else { Ok(()) }
+    }
+
+    async fn cut(&self, base: i64, kind: FileKind, bytes: u64) -> Result<(), LogError> {
+        let path = self.path(base, kind);
+        let options = OpenOptions { write: true, ..OpenOptions::default() };
+        let file = File::open(&path, &options).await.map_err(LogError::io("open", &path))?;
+        file.set_len(bytes).await.map_err(LogError::io("truncate", &path))?;
+        self.inner.borrow_mut().mark_dirty(base, kind);
+        Ok(())
+    }
+
+    /// Rebuilds both indexes of the active segment from its batches (`LogSegment.recover`).
+    async fn rebuild_indexes(&self, active: &ActiveState) -> Result<(), LogError> {
+        let base = active.base_offset;
+        let path = self.path(base, FileKind::Log);
+        let file = self.store.files.open((self.id, base, FileKind::Log), &path, false).await?;
+        let limit = u64::from(active.log_bytes);
+        let mut scan = SegmentScan::new(file, path, 0, limit, REBUILD_READ_BYTES);
+        let mut rebuilt = ActiveState::new(base, active.created_ms);
+        rebuilt.txn_index_bytes = active.txn_index_bytes;
+        let mut pending = PendingIndexes::default();
+        let interval = self.config().index_interval_bytes;
+        while let Some(header) = scan.header().await? {
+            rebuilt.add_batch(&header, interval, &mut pending);
+            scan.skip(&header);
+        }
+        for (kind, bytes) in
+            [(FileKind::Index, &pending.index), (FileKind::TimeIndex, &pending.time_index)]
+        {
+            self.write(base, kind, 0, vec![bytes.clone().into()]).await?;
+            self.cut(base, kind, bytes.len() as u64).await?;
+        }
+        self.inner.borrow_mut().state.active = rebuilt;
+        Ok(())
+    }
+
+    /// Takes up the producers that a clean stop or the last roll left.
+    async fn adopt_snapshots(&self, state: &LogState, listing: &Listing) -> Result<(), LogError> {
+        let end = state.end_offset;
+        if !listing.contains_key(&(end, FileKind::Snapshot)) {
+            return Ok(());
+        }
+        let path = self.path(end, FileKind::Snapshot);
+        let bytes = fs::read(&path).await.map_err(LogError::io("read", &path))?;
+        let mut inner = self.inner.borrow_mut();
+        if let Some(producers) = ProducerEntries::decode(&bytes) {
+            inner.producers = Some(producers);
+        }
+        if end != state.active.base_offset {
+            inner.loose_snapshot = Some(end);
+        }
+        Ok(())
+    }
+
+    fn adopt_closed(&self, listing: &Listing) {
+        let mut inner = self.inner.borrow_mut();
+        let active = inner.state.active.base_offset;
+        let seen_ms = runtime::time::wall_clock_ms();
+        let closed: Vec<ClosedSegment> = listing
+            .iter()
+            .filter(|((base, kind), _)| *kind == FileKind::Log && *base < active)
+            .map(|((base_offset, _), bytes)| ClosedSegment {
+                base_offset: *base_offset,
+                bytes: *bytes,
+                max_timestamp: None,
+                seen_ms,
+            })
+            .collect();
+        let first = closed.first().map_or(active, |segment| segment.base_offset);
+        inner.state.log_start_offset = inner.state.log_start_offset.max(first);
+        inner.state.closed_bytes = closed.iter().map(|segment| segment.bytes).sum();
+        inner.closed = Some(closed);
+    }
+
+    /// Reads the leader epochs, once; those behind the end of the log are dropped.
+    pub(super) async fn load_epochs(&self) -> Result<(), LogError> {
+        if self.inner.borrow().epochs.is_some() {
+            return Ok(());
+        }
+        let path = self.dir().join(LEADER_EPOCH_CHECKPOINT);
+        let mut epochs = LeaderEpochs::default();
+        if fs::exists(&path).await.map_err(LogError::io("look for", &path))? {
+            let bytes = fs::read(&path).await.map_err(LogError::io("read", &path))?;
+            let text = String::from_utf8_lossy(&bytes);
+            epochs = LeaderEpochs::from_file(&text).ok_or_else(|| LogError::Corrupt {
+                file: path.clone(),
+                position: 0,
+                reason: "it is not a list of leader epochs".to_owned(),
+            })?;
+        }
+        let mut inner = self.inner.borrow_mut();
+        if inner.epochs.is_none() {
+            let changed = epochs.truncate_from_end(inner.state.end_offset)
+                | epochs.truncate_from_start(inner.state.log_start_offset);
+            inner.epochs_dirty |= changed;
+            inner.epochs = Some(epochs);
+        }
+        Ok(())
+    }
+
+    /// The log's leader epochs.
+    pub async fn leader_epochs(&self) -> Result<LeaderEpochs, LogError> {
+        self.load_epochs().await?;
+        Ok(self.inner.borrow().epochs.clone().unwrap_or_default())
+    }
+
+    /// `path` renamed so that the background task removes it, now or after a restart.
+    pub(super) async fn doom(&self, base: i64, kind: FileKind) -> Result<(), LogError> {
+        let path = self.path(base, kind);
+        let doomed = with_suffix(&path, DELETED_SUFFIX);
+        match fs::rename(&path, &doomed).await {
+            Ok(()) => self.store.reaper.add_file(doomed),
+            // Not every segment has every file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(LogError::io("rename", &path)(error)),
+        }
+        Ok(())
+    }
+}

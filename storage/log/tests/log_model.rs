@@ -1,0 +1,521 @@
+//! Partition logs against a model: appends, rolls, reads, deletions, crashes at a checkpoint.
+
+mod scratch;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use record::{BatchBuilder, Codec, ProducerFields};
+use scratch::Scratch;
+use storage::log::{
+    AbortedTransaction, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions, ReadRequest,
+};
+
+const TOPIC_ID: [u8; 16] = *b"0123456789abcdef";
+/// A wall clock for retention.
+const NOW: i64 = 1_800_000_000_000;
+
+fn small() -> LogConfig {
+    LogConfig {
+        segment_bytes: 3000,
+        index_interval_bytes: 300,
+        retention_ms: -1,
+        ..LogConfig::default()
+    }
+}
+
+fn store() -> Rc<LogStore> {
+    LogStore::new(LogStoreOptions { open_files_max: 5, delete_delay: Duration::ZERO })
+}
+
+fn open(store: &Rc<LogStore>, dir: &Path, config: LogConfig, state: LogState) -> Rc<Log> {
+    Log::open(store, dir.to_path_buf(), TOPIC_ID, Rc::new(config), state)
+}
+
+/// A batch of records `(timestamp)` at an offset.
+fn batch(offset: i64, timestamps: &[i64], bytes: usize, codec: Codec) -> Bytes {
+    let mut builder = BatchBuilder::new().base_offset(offset).leader_epoch(1).codec(codec);
+    for timestamp in timestamps {
+        let value = vec![*timestamp as u8; bytes];
+        builder.push(*timestamp, Some(b"key"), Some(&value), &[]).unwrap();
+    }
+    Bytes::copy_from_slice(builder.finish().unwrap())
+}
+
+fn everything(offset: i64) -> ReadRequest {
+    ReadRequest { offset, bytes_max: 1 << 20, min_one_batch: true, offset_end: i64::MAX }
+}
+
+/// The log as it should be.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    batches: Vec<ModelBatch>,
+    log_start_offset: i64,
+    end_offset: i64,
+}
+
+#[derive(Clone, Debug)]
+struct ModelBatch {
+    base_offset: i64,
+    timestamps: Vec<i64>,
+    bytes: Bytes,
+}
+
+impl ModelBatch {
+    fn next_offset(&self) -> i64 {
+        self.base_offset + self.timestamps.len() as i64
+    }
+}
+
+impl Model {
+    fn append(&mut self, timestamps: &[i64], bytes: usize, codec: Codec) -> Bytes {
+        let bytes = batch(self.end_offset, timestamps, bytes, codec);
+        self.batches.push(ModelBatch {
+            base_offset: self.end_offset,
+            timestamps: timestamps.to_vec(),
+            bytes: bytes.clone(),
+        });
+        self.end_offset += timestamps.len() as i64;
+        bytes
+    }
+
+    /// All batches from the one with `offset` on.
+    fn from(&self, offset: i64) -> Vec<u8> {
+        let batches = self.batches.iter().filter(|batch| batch.next_offset() > offset);
+        batches.flat_map(|batch| batch.bytes.to_vec()).collect()
+    }
+
+    fn first_at(&self, timestamp: i64) -> Option<(i64, i64)> {
+        self.records()
+            .filter(|(_, offset)| *offset >= self.log_start_offset)
+            .find(|(found, _)| *found >= timestamp)
+    }
+
+    fn records(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.batches.iter().flat_map(|batch| {
+            let offsets = batch.base_offset..;
+            batch.timestamps.iter().copied().zip(offsets)
+        })
+    }
+}
+
+async fn read_from(log: &Log, offset: i64, bytes_max: usize) -> Vec<u8> {
+    let mut found = Vec::new();
+    let mut at = offset;
+    loop {
+        let request = ReadRequest { bytes_max, ..everything(at) };
+        let read = log.read(request).await.unwrap();
+        if read.bytes.is_empty() {
+            assert_eq!(at, log.end_offset());
+            return found;
+        }
+        assert!(read.next_offset > at);
+        found.extend_from_slice(&read.bytes);
+        at = read.next_offset;
+    }
+}
+
+async fn check(log: &Log, model: &Model) {
+    assert_eq!(log.end_offset(), model.end_offset);
+    let start = log.log_start_offset();
+    assert_eq!(start, model.log_start_offset);
+    for offset in start..model.end_offset {
+        assert_eq!(read_from(log, offset, 700).await, model.from(offset), "from {offset}");
+    }
+    let out_of_range = log.read(everything(model.end_offset + 1)).await;
+    assert!(matches!(out_of_range, Err(LogError::OutOfRange { .. })));
+    if start > 0 {
+        let out_of_range = log.read(everything(start - 1)).await;
+        assert!(matches!(out_of_range, Err(LogError::OutOfRange { .. })));
+    }
+    for timestamp in [0, 1, 5, 17, 40, 60, 99, 100] {
+        let found = log.offset_for_timestamp(timestamp).await.unwrap();
+        let found = found.map(|hit| (hit.timestamp, hit.offset));
+        assert_eq!(found, model.first_at(timestamp), "timestamp {timestamp}");
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<(Vec<i64>, usize, bool)>),
+    DeleteBefore(u8),
+    Retain,
+    Sync,
+    Hibernate,
+    /// Back to the last sync; what was appended since is appended again.
+    Crash,
+    Close,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let batch = (prop::collection::vec(0..100i64, 1..6), 0..200usize, any::<bool>());
+    prop::collection::vec(
+        prop_oneof![
+            6 => prop::collection::vec(batch, 1..8).prop_map(Step::Append),
+            1 => any::<u8>().prop_map(Step::DeleteBefore),
+            1 => Just(Step::Retain),
+            2 => Just(Step::Sync),
+            1 => Just(Step::Hibernate),
+            2 => Just(Step::Crash),
+            1 => Just(Step::Close),
+        ],
+        1..25,
+    )
+}
+
+struct Run {
+    store: Rc<LogStore>,
+    dir: PathBuf,
+    log: Rc<Log>,
+    model: Model,
+    synced: LogState,
+}
+
+impl Run {
+    async fn step(&mut self, step: Step) {
+        match step {
+            Step::Append(batches) => {
+                let mut bytes = Vec::new();
+                for (timestamps, size, compressed) in batches {
+                    let codec = if compressed { Codec::Lz4 } else { Codec::None };
+                    bytes.push(self.model.append(&timestamps, size, codec));
+                }
+                let appended = self.log.append(&bytes, &[]).await.unwrap();
+                assert_eq!((appended.batches, appended.skipped), (bytes.len(), 0));
+            }
+            Step::DeleteBefore(share) => {
+                let model = &mut self.model;
+                let span = model.end_offset - model.log_start_offset;
+                model.log_start_offset += span * i64::from(share) / 256;
+                self.log.delete_before(model.log_start_offset);
+            }
+            Step::Retain => {
+                self.log.retain(NOW).await.unwrap();
+            }
+            Step::Sync => self.synced = self.log.sync().await.unwrap(),
+            Step::Hibernate => self.log.hibernate().await.unwrap(),
+            Step::Crash => {
+                self.log = open(&self.store, &self.dir, small(), self.synced);
+                self.log.delete_before(self.model.log_start_offset);
+                let all: Vec<Bytes> =
+                    self.model.batches.iter().map(|batch| batch.bytes.clone()).collect();
+                // Replay from anywhere before the checkpoint.
+                self.log.append(&all, &[]).await.unwrap();
+            }
+            Step::Close => {
+                self.synced = self.log.close().await.unwrap();
+                self.log = open(&self.store, &self.dir, small(), self.synced);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn a_log_holds_what_a_list_of_batches_would(steps in steps()) {
+        runtime::block_on(async move {
+            let scratch = Scratch::new();
+            let dir = scratch.path().join("topic-0");
+            let store = store();
+            let synced = LogState::new(0, NOW);
+            let log = open(&store, &dir, small(), synced);
+            let mut run = Run { store, dir, log, model: Model::default(), synced };
+            for step in steps {
+                run.step(step).await;
+                assert!(run.store.open_files() <= 5);
+            }
+            check(&run.log, &run.model).await;
+        });
+    }
+}
+
+#[test]
+fn reads_stop_at_the_bytes_and_at_the_offset_given() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let log = open(&store(), &scratch.path().join("t-0"), small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        let batches: Vec<Bytes> =
+            (0..4).map(|at| model.append(&[at, at], 100, Codec::None)).collect();
+        log.append(&batches, &[]).await.unwrap();
+        let size = batches[0].len();
+        let read = async |bytes_max, min_one_batch, offset_end| {
+            let request = ReadRequest { offset: 1, bytes_max, min_one_batch, offset_end };
+            let read = log.read(request).await.unwrap();
+            (read.bytes.len() / size, read.next_offset)
+        };
+        assert_eq!(read(size * 3 - 1, false, i64::MAX).await, (2, 4));
+        assert_eq!(read(size * 3, false, i64::MAX).await, (3, 6));
+        assert_eq!(read(1, true, i64::MAX).await, (1, 2));
+        assert_eq!(read(1, false, i64::MAX).await, (0, 1));
+        assert_eq!(read(1 << 20, true, 4).await, (2, 4));
+        assert_eq!(read(1 << 20, true, 0).await, (0, 1));
+    });
+}
+
+#[test]
+fn batches_that_do_not_follow_are_refused() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let log = open(&store(), &scratch.path().join("t-0"), small(), LogState::new(0, NOW));
+        let gap = log.append(&[batch(3, &[1], 10, Codec::None)], &[]).await;
+        assert!(matches!(gap, Err(LogError::Gap { expected: 0, found: 3 })));
+        log.append(&[batch(0, &[1, 2, 3], 10, Codec::None)], &[]).await.unwrap();
+        let overlap = log.append(&[batch(2, &[1, 2], 10, Codec::None)], &[]).await;
+        assert!(matches!(overlap, Err(LogError::Gap { expected: 3, found: 2 })));
+        let known = log.append(&[batch(0, &[1, 2, 3], 10, Codec::None)], &[]).await.unwrap();
+        assert_eq!((known.batches, known.skipped), (0, 1));
+        let garbage = log.append(&[Bytes::from_static(&[7; 100])], &[]).await;
+        assert!(matches!(garbage, Err(LogError::BadBatch { .. })));
+    });
+}
+
+#[test]
+fn a_segment_is_closed_by_the_time_between_its_batches() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let config = LogConfig { segment_ms: 50, ..small() };
+        let log = open(&store(), &scratch.path().join("t-0"), config, LogState::new(0, NOW));
+        let appended = log
+            .append(
+                &[
+                    batch(0, &[1000], 10, Codec::None),
+                    batch(1, &[1050], 10, Codec::None),
+                    batch(2, &[1051], 10, Codec::None),
+                ],
+                &[],
+            )
+            .await
+            .unwrap();
+        assert_eq!(appended.rolled, 1);
+        assert_eq!(log.sync().await.unwrap().active.base_offset, 2);
+    });
+}
+
+#[test]
+fn retention_by_time_and_size_deletes_from_the_oldest_and_keeps_the_end() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        for at in 0..40 {
+            let bytes = model.append(&[NOW - 1000 + at], 400, Codec::None);
+            log.append(&[bytes], &[]).await.unwrap();
+        }
+        let before = log.bytes();
+        let kept_all = log.retain(NOW).await.unwrap();
+        assert_eq!(kept_all.deleted_segments, 0);
+
+        log.set_config(Rc::new(LogConfig { retention_bytes: 8000, ..small() }));
+        let by_size = log.retain(NOW).await.unwrap();
+        assert!(by_size.deleted_segments > 0);
+        assert_eq!(log.bytes(), before - by_size.deleted_bytes);
+        assert!(log.bytes() >= 8000 && log.bytes() < 8000 + 3000, "{}", log.bytes());
+        assert_eq!(by_size.log_start_offset, log.log_start_offset());
+
+        log.set_config(Rc::new(LogConfig { retention_ms: 980, ..small() }));
+        let by_time = log.retain(NOW).await.unwrap();
+        assert!(by_time.deleted_segments > 0);
+        assert!(log.log_start_offset() <= 20, "{}", log.log_start_offset());
+        assert!(log.read(everything(log.log_start_offset())).await.is_ok());
+
+        let all = log.retain(NOW + 10_000_000).await.unwrap();
+        assert!(all.deleted_segments > 0);
+        assert_eq!((log.log_start_offset(), log.end_offset(), log.bytes()), (40, 40, 0));
+        let state = log.sync().await.unwrap();
+        let reopened = open(&store, &dir, small(), state);
+        let bytes = model.append(&[NOW], 10, Codec::None);
+        reopened.append(std::slice::from_ref(&bytes), &[]).await.unwrap();
+        assert_eq!(reopened.read(everything(40)).await.unwrap().bytes, bytes);
+    });
+}
+
+#[test]
+fn deleted_files_are_removed_in_the_background() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        for at in 0..20 {
+            let bytes = model.append(&[at], 400, Codec::None);
+            log.append(&[bytes], &[]).await.unwrap();
+        }
+        log.delete().await.unwrap();
+        assert!(matches!(log.append(&[], &[]).await, Err(LogError::Deleted { .. })));
+        assert!(!runtime::fs::exists(&dir).await.unwrap());
+        for _ in 0..1000 {
+            if runtime::fs::read_dir(scratch.path()).await.unwrap().is_empty() {
+                return;
+            }
+            runtime::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?} is still there", runtime::fs::read_dir(scratch.path()).await.unwrap());
+    });
+}
+
+#[test]
+fn aborted_transactions_are_found_across_segments_and_restarts() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        let mut expected = Vec::new();
+        for at in 0..20i64 {
+            let bytes = model.append(&[at, at], 300, Codec::None);
+            let aborted = AbortedTransaction {
+                producer_id: at,
+                first_offset: at * 2,
+                last_offset: at * 2 + 1,
+                last_stable_offset: at * 2 + 2,
+            };
+            expected.push(aborted);
+            log.append(&[bytes], &[aborted]).await.unwrap();
+        }
+        assert_eq!(log.aborted_transactions(0, 40).await.unwrap(), expected);
+        assert_eq!(log.aborted_transactions(9, 20).await.unwrap(), expected[4..10]);
+        let state = log.sync().await.unwrap();
+        let log = open(&store, &dir, small(), state);
+        assert_eq!(log.aborted_transactions(30, 40).await.unwrap(), expected[15..]);
+    });
+}
+
+#[test]
+fn leader_epochs_survive_a_restart_and_follow_deletions() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        for (offset, epoch) in [(0, 3), (1, 3), (2, 5), (3, 8)] {
+            let mut bytes = batch(offset, &[1], 10, Codec::None).to_vec();
+            record::stamp(&mut bytes, offset, epoch);
+            log.append(&[bytes.into()], &[]).await.unwrap();
+        }
+        let state = log.sync().await.unwrap();
+        assert_eq!(state.latest_epoch, 8);
+        let log = open(&store, &dir, small(), state);
+        let epochs = log.leader_epochs().await.unwrap();
+        assert_eq!(epochs.end_offset_for(3, 4), (3, 2));
+        assert_eq!(epochs.end_offset_for(8, 4), (8, 4));
+        log.delete_before(3);
+        let starts: Vec<i64> = log
+            .leader_epochs()
+            .await
+            .unwrap()
+            .entries()
+            .iter()
+            .map(|entry| entry.start_offset)
+            .collect();
+        assert_eq!(starts, [3]);
+    });
+}
+
+#[test]
+fn producer_snapshots_are_the_same_with_and_without_a_restart() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let mut snapshots = Vec::new();
+        for restart in [false, true] {
+            let store = store();
+            let dir = scratch.path().join(format!("t-{}", u8::from(restart)));
+            let mut log = open(&store, &dir, small(), LogState::new(0, NOW));
+            for at in 0..30i64 {
+                let producer = ProducerFields {
+                    producer_id: at % 3,
+                    producer_epoch: 1,
+                    base_sequence: (at / 3) as i32,
+                };
+                let mut builder =
+                    BatchBuilder::new().base_offset(at).leader_epoch(1).producer(producer);
+                builder.push(1 << 50, None, Some(&[1; 400]), &[]).unwrap();
+                let bytes = Bytes::copy_from_slice(builder.finish().unwrap());
+                log.append(&[bytes], &[]).await.unwrap();
+                if restart && at % 4 == 0 {
+                    let state = log.sync().await.unwrap();
+                    log = open(&store, &dir, small(), state);
+                }
+            }
+            log.sync().await.unwrap();
+            let mut files = scratch::take_image(&dir).await;
+            files.retain(|name, _| name.ends_with(".snapshot"));
+            assert!(files.len() > 3);
+            snapshots.push(files);
+        }
+        assert_eq!(snapshots[0], snapshots[1]);
+    });
+}
+
+#[test]
+fn lost_indexes_are_rebuilt_as_they_were() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        for at in 0..5 {
+            let bytes = model.append(&[at * 20], 400, Codec::None);
+            log.append(&[bytes], &[]).await.unwrap();
+        }
+        let state = log.sync().await.unwrap();
+        let before = scratch::take_image(&dir).await;
+        let mut image = before.clone();
+        assert!(!image.remove("00000000000000000000.index").unwrap().is_empty());
+        image.get_mut("00000000000000000000.timeindex").unwrap().truncate(12);
+        scratch::put_image(&dir, &image).await;
+        let log = open(&store, &dir, small(), state);
+        log.append(&[], &[]).await.unwrap();
+        check(&log, &model).await;
+        assert_eq!(log.sync().await.unwrap(), state);
+        assert_eq!(scratch::take_image(&dir).await, before);
+    });
+}
+
+#[test]
+fn a_segment_shorter_than_the_checkpoint_says_is_refused() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let store = store();
+        let dir = scratch.path().join("t-0");
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        log.append(&[batch(0, &[1], 100, Codec::None)], &[]).await.unwrap();
+        let state = log.sync().await.unwrap();
+        let mut image = scratch::take_image(&dir).await;
+        image.get_mut("00000000000000000000.log").unwrap().pop();
+        scratch::put_image(&dir, &image).await;
+        let log = open(&store, &dir, small(), state);
+        let refused = log.append(&[], &[]).await;
+        assert!(matches!(refused, Err(LogError::Truncated { .. })), "{refused:?}");
+    });
+}
+
+#[test]
+fn the_largest_timestamp_is_found_with_its_first_record() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let log = open(&store(), &scratch.path().join("t-0"), small(), LogState::new(0, NOW));
+        assert_eq!(log.offset_of_max_timestamp().await.unwrap(), None);
+        let mut model = Model::default();
+        for timestamps in [[5, 90, 90], [7, 8, 9], [90, 90, 90], [1, 2, 3]] {
+            let bytes = model.append(&timestamps, 700, Codec::Zstd);
+            log.append(&[bytes], &[]).await.unwrap();
+        }
+        let hit = log.offset_of_max_timestamp().await.unwrap().unwrap();
+        assert_eq!((hit.timestamp, hit.offset, hit.leader_epoch), (90, 1, 1));
+    });
+}
