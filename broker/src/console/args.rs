@@ -23,6 +23,8 @@ enum Command {
     Start(StartArgs),
     /// Look at this host and say what to change before a broker runs on it.
     Check(CheckArgs),
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 #[derive(clap::Args)]
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => {
             check::report(&check::inspect(&args.data), args.output == Output::Json)
         }
+        Command::Client(command) => cli::run(command),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

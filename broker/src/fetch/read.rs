@@ -11,6 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use runtime::shards::ShardId;
 use runtime::time::Instant;
+use storage::log::{LogError, ReadRequest};
 
 use crate::ids::PartitionId;
 use crate::partition::{FetchSignal, PartitionState, ReadStart};
@@ -166,8 +167,16 @@ impl Shard {
         at_least_one: bool,
     ) -> Result<Bytes, ReadError> {
         self.metrics.segment_reads.add(1);
-        let _ = (partition, offset, limit, bytes_max, at_least_one);
-        Err(ReadError::Storage)
+        let request =
+            ReadRequest { offset, bytes_max, min_one_batch: at_least_one, offset_end: limit };
+        match partition.log.read(request).await {
+            Ok(read) => Ok(read.bytes),
+            Err(LogError::OutOfRange { .. }) => Err(ReadError::OutOfRange),
+            Err(error) => {
+                tracing::error!(partition = ?partition.id, %error, "a segment cannot be read");
+                Err(ReadError::Storage)
+            }
+        }
     }
 
     /// Registers `signal` with `parts`; fires it at once where the high watermark has moved past what the reader saw

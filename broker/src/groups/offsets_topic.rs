@@ -3,10 +3,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use raft_group::{EpochBase, Term};
-
-use crate::ids::{METADATA_GROUP, TopicId};
-use crate::metadata::{Image, MetadataRecord, PartitionPlacement, PartitionRecord, Topic};
+use crate::ids::TopicId;
+use crate::metadata::{Image, MetadataRecord, PartitionPlacement, Topic, place_partitions};
 use crate::shard::{Change, ChangeError, Shard};
 
 /// Where groups and committed offsets are kept.
@@ -40,22 +38,11 @@ impl Shard {
             let mut records = Vec::new();
             if image.topic(OFFSETS_TOPIC).is_none() {
                 let name = OFFSETS_TOPIC.to_owned();
-                let partitions = spread(image, partitions);
+                let partitions = place_partitions(image, partitions as usize);
                 records.push(MetadataRecord::CreateTopic { topic, name, partitions, configs });
             }
             Change { records, answer: () }
         })
         .await
     }
-}
-
-/// Partitions in turn over the data groups, so that coordinators are spread over the shards.
-fn spread(image: &Image, partitions: i32) -> Vec<PartitionRecord> {
-    let groups: Vec<_> = image.groups.iter().filter(|(id, _)| **id != METADATA_GROUP).collect();
-    let place = |(group, term): (_, u64)| PartitionRecord {
-        group,
-        epoch_base: EpochBase::create(Term(term)).0,
-    };
-    let groups = groups.into_iter().map(|(id, view)| (*id, view.term)).cycle();
-    groups.take(partitions as usize).map(place).collect()
 }

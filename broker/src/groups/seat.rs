@@ -28,6 +28,9 @@ use crate::shard::{AppendError, AppendPart, Origin, Shard};
 
 /// Appends are gathered into one batch up to this size; a larger one goes alone.
 const BATCH_BYTES_MAX: usize = 256 << 10;
+/// A record is either durable or the node has failed: giving up in between would leave the
+/// coordinator's memory and its log apart.
+const UNTIL_DURABLE: std::time::Duration = std::time::Duration::from_secs(u32::MAX as u64);
 
 /// See the module.
 pub(super) struct Seat {
@@ -163,7 +166,8 @@ impl Seat {
     async fn write(self: Rc<Self>, shard: Rc<Shard>) {
         while let Some((first, last, records)) = self.next_batch() {
             let part = AppendPart { slot: 0, partition: self.partition, records };
-            let answers = shard.append(vec![part], Origin::Coordinator, true).await;
+            let answers = shard
+                .append(vec![part], Origin::Coordinator, Some(UNTIL_DURABLE)).await;
             match answers.into_iter().next() {
                 Some((_, Ok(_))) => self.handle(&shard, Event::Appended(last)),
                 Some((_, Err(error))) => {

@@ -3,11 +3,13 @@
 //! Lives on: the shard that hosts raft group 0 writes; every shard holds one immutable [`Image`] at a time.
 
 mod image;
+mod placement;
 mod record;
 
 pub use image::{
     Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic, hosting_shard,
 };
+pub use placement::place_partitions;
 pub use record::{
     ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records, encode_records,
 };

@@ -226,6 +226,7 @@ async fn lead_boot(shard: &Rc<Shard>) -> Result<(), BootError> {
     for result in join_all(opened).await {
         result.map_err(BootError::Listen)?;
     }
+    crate::shard::watch_disk(shard);
     shard.node.set_ready(true);
     (shard.node.on_ready)(&shard.node);
     Ok(())

@@ -2,13 +2,11 @@
 //!
 //! Lives on: the shard that hosts the partition's Raft group; one owner, plain synchronous state changes.
 
-mod leader_epochs;
 mod partition_state;
 mod producer_state;
 mod tail_cache;
 mod waiters;
 
-pub use leader_epochs::LeaderEpochs;
 pub use partition_state::{AppendOutcome, PartitionState, ReadStart};
 pub use producer_state::{BatchSequence, ProducerStates, SequenceCheck, SequenceError};
 pub use tail_cache::{TailBatch, TailCache};

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use config::TopicConfig;
 use record::BatchHeader;
+use storage::log::LeaderEpochs;
 
-use super::leader_epochs::LeaderEpochs;
 use super::producer_state::{BatchSequence, ProducerStates, SequenceCheck, SequenceError};
 use super::tail_cache::{TailBatch, TailCache};
 use super::waiters::Waiters;

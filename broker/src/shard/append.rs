@@ -110,6 +110,9 @@ impl Shard {
         let mut answers = Vec::with_capacity(parts.len());
         let now_ms = self.clock_ms();
         for part in &parts {
+            while self.is_backlogged() {
+                self.room().await;
+            }
             let answer = loop {
                 match self.try_append(part, origin, now_ms, &join) {
                     Ok(Attempt::Done(appended)) => break Ok(appended),

@@ -54,6 +54,12 @@ impl Applier {
     }
 }
 
+/// A small batch leaves its frame: a slice of it would keep 4 KiB in memory.
+fn unpinned(batch: Bytes) -> Bytes {
+    const SMALL: usize = 2048;
+    if batch.len() < SMALL { Bytes::copy_from_slice(&batch) } else { batch }
+}
+
 /// True if something became visible.
 fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool {
     let mut state = partition.state.borrow_mut();
@@ -62,9 +68,11 @@ fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool 
             let header = BatchHeader::parse(&item.body)
                 .unwrap_or_else(|e| panic!("committed batch of {:?}: {e}", partition.id));
             let bytes = item.body.len();
-            let news = state.commit(&header, item.body, shard.clock_ms());
+            let body = unpinned(item.body);
+            let news = state.commit(&header, body, shard.clock_ms());
             if news {
                 shard.tail_grew(bytes);
+                shard.destage.mark_dirty(partition);
             }
             news
         }
@@ -72,6 +80,7 @@ fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool 
             let to = item.body.as_ref().try_into().map(i64::from_le_bytes);
             let to = to.unwrap_or_else(|_| panic!("log start of {:?} is malformed", partition.id));
             state.advance_log_start(to);
+            partition.log.delete_before(to);
             true
         }
     }
@@ -83,6 +92,7 @@ impl Apply for Applier {
             return;
         };
         shard.metrics.entries_committed.add(1);
+        let (group, index, bytes) = (committed.raft_group, committed.index, committed.payload.len());
         match committed.kind {
             EntryKind::Inline => self.apply_items(&shard, &committed.payload, false),
             EntryKind::Control if committed.raft_group == METADATA_GROUP => {
@@ -93,6 +103,8 @@ impl Apply for Applier {
             EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
             EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),
         }
+        shard.destage.entry_applied(group, index, bytes);
+        shard.destage_if_due();
     }
 
     fn accepted(&mut self, accepted: Accepted) {

@@ -33,6 +33,8 @@ impl Shard {
             shard.committed.notify_waiters();
         };
         task::spawn(Class::Latency, commit).detach();
+        self.run_destage();
+        self.run_retention();
     }
 
     /// Keeps groups found in a WAL until metadata says what is in them.

@@ -103,7 +103,14 @@ impl Shard {
             }
             limit
         };
-        let found: Option<FoundOffset> = None;
+        let found = match timestamp {
+            timestamp::MAX => partition.offset_of_max_timestamp(limit).await,
+            _ => partition.offset_for_timestamp(timestamp).await,
+        };
+        let found = found.map_err(|error| {
+            tracing::error!(partition = ?id, %error, "offsets cannot be looked up");
+            LookupError::Storage
+        })?;
         Ok(found
             .filter(|f| f.offset < limit)
             .unwrap_or(FoundOffset::NONE))

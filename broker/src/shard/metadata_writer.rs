@@ -160,7 +160,7 @@ impl Shard {
         let image = self.metadata_writer().latest();
         let calls = self.shards().map(|to| {
             let image = image.clone();
-            self.on(to, move |shard| async move { shard.install(image) })
+            self.on(to, move |shard| shard.install(image))
         });
         join_all(calls).await;
     }

@@ -5,12 +5,16 @@
 
 mod append;
 mod apply;
+mod destage;
+mod disk_monitor;
 mod hosting;
 mod lookups;
 mod metadata_writer;
 mod partitions;
 mod patience;
+mod retention;
 mod router;
+mod segments;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -23,15 +27,20 @@ use runtime::collections::HashMap;
 use runtime::shards::{Mailbox, ShardId};
 use runtime::sync::Notify;
 use server::{RunningServer, Server};
+use runtime::sync::Semaphore;
+use storage::log::{Log, LogStore};
 use storage::wal::Wal;
 
 pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin};
 pub use apply::Applier;
 pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
+pub(crate) use disk_monitor::start as watch_disk;
 pub use router::{Message, Router};
 
+use destage::Destage;
 use patience::Patience;
+pub(crate) use segments::RecoveredLog;
 
 use crate::fetch::FetchSessions;
 use crate::groups::Groups;
@@ -53,6 +62,10 @@ pub struct Partition {
     pub id: PartitionId,
     /// Offsets and caches.
     pub state: RefCell<PartitionState>,
+    /// Segments.
+    pub log: Rc<Log>,
+    /// It waits for destage.
+    queued: Cell<bool>,
 }
 
 /// See the module.
@@ -90,6 +103,12 @@ pub struct Shard {
     metadata_writer: OnceCell<MetadataWriter>,
     watch_number: Cell<u64>,
     tail_bytes: Cell<usize>,
+    destage: Destage,
+    /// Destage, checkpoint, retention and compaction take turns.
+    maintenance: Semaphore,
+    log_store: Rc<LogStore>,
+    wal: Rc<Wal>,
+    recovered_logs: RefCell<BTreeMap<PartitionId, RecoveredLog>>,
 }
 
 impl Shard {
@@ -118,7 +137,7 @@ impl Shard {
             id,
             count,
             metrics: node.metrics.shards[id.index()].clone(),
-            raft: RaftShard::new(options, wal),
+            raft: RaftShard::new(options, wal.clone()),
             sessions: RefCell::new(FetchSessions::new(slots)),
             disk_full: Cell::new(false),
             groups: Groups::default(),
@@ -137,6 +156,11 @@ impl Shard {
             metadata_writer,
             watch_number: Cell::new(0),
             tail_bytes: Cell::new(0),
+            destage: Destage::default(),
+            maintenance: Semaphore::new(1),
+            log_store: segments::log_store(&node.config),
+            wal,
+            recovered_logs: RefCell::default(),
             node,
         })
     }

@@ -3,7 +3,6 @@
 //! Lives on: every shard. Creating a partition touches no file (segments appear with the first destage); deleting one
 //! closes its waiters at once and removes its files in the background.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,33 +10,38 @@ use config::{Durability, TopicConfig};
 
 use super::{Partition, Shard};
 use crate::ids::PartitionId;
-use crate::metadata::{Image, PartitionPlacement, Topic};
-use crate::partition::{LeaderEpochs, PartitionState, ProducerStates};
+use crate::metadata::{Image, Topic};
 
 impl Shard {
     /// Makes `image` the one in force, if it is newer: creates, reconfigures and drops partitions.
-    pub fn install(self: &Rc<Self>, image: Arc<Image>) {
+    ///
+    /// When it returns, the directories of dropped partitions are out of the way of new topics of the same name.
+    pub async fn install(self: Rc<Self>, image: Arc<Image>) {
         if image.version <= self.image().version {
             return;
         }
         let before = self.image.replace(image.clone());
-        self.host_groups(&image);
         for topic in image.topics() {
             match before.topic_by_id(topic.id) {
                 Some(old) if Arc::ptr_eq(old, topic) && before.groups == image.groups => {}
                 _ => self.adopt_topic(&image, topic),
             }
         }
-        for old in before
+        let gone: Vec<_> = before
             .topics()
             .filter(|t| image.topic_by_id(t.id).is_none())
-        {
-            self.drop_topic(old);
-        }
+            .flat_map(|t| self.drop_topic(t))
+            .collect();
+        self.host_groups(&image);
         self.metrics
             .partitions
             .set(self.partitions.borrow().len() as u64);
         self.groups_follow(&before, &image);
+        for partition in gone {
+            if let Err(error) = partition.log.delete().await {
+                tracing::warn!(partition = ?partition.id, %error, "files of a deleted topic stay");
+            }
+        }
     }
 
     fn adopt_topic(self: &Rc<Self>, image: &Image, topic: &Arc<Topic>) {
@@ -52,6 +56,7 @@ impl Shard {
                 Some(partition) => {
                     let mut state = partition.state.borrow_mut();
                     if !Arc::ptr_eq(&state.config, &topic.config) {
+                        partition.log.set_config(self.log_config(&topic.config));
                         state.config = topic.config.clone();
                     }
                     state.lead(placement.leader_epoch);
@@ -64,44 +69,24 @@ impl Shard {
         }
     }
 
-    fn drop_topic(self: &Rc<Self>, topic: &Topic) {
-        for index in 0..topic.partitions.len() as i32 {
-            let id = PartitionId {
-                topic: topic.id,
-                index,
-            };
-            let removed = self.partitions.borrow_mut().remove(&id);
-            if let Some(partition) = removed {
-                self.forget(&partition);
-            }
+    fn drop_topic(&self, topic: &Topic) -> Vec<Rc<Partition>> {
+        let ids = (0..topic.partitions.len() as i32).map(|index| PartitionId { topic: topic.id, index });
+        let removed: Vec<_> =
+            ids.filter_map(|id| self.partitions.borrow_mut().remove(&id)).collect();
+        for partition in &removed {
+            self.forget(partition);
         }
+        removed
     }
 
-    fn forget(self: &Rc<Self>, partition: &Rc<Partition>) {
+    fn forget(&self, partition: &Rc<Partition>) {
+        self.destage.forget(partition);
         let held = {
             let mut state = partition.state.borrow_mut();
             state.waiters.close();
             state.tail.bytes()
         };
         self.tail_shrank(held);
-    }
-
-    fn open_partition(&self, topic: &Topic, placement: &PartitionPlacement) -> Rc<Partition> {
-        let mut state = PartitionState::new(
-            placement.id,
-            placement.group,
-            topic.config.clone(),
-            placement.leader_epoch,
-            0,
-            0,
-            LeaderEpochs::default(),
-            ProducerStates::default(),
-        );
-        state.lead(placement.leader_epoch);
-        Rc::new(Partition {
-            id: placement.id,
-            state: RefCell::new(state),
-        })
     }
 
     /// All partitions owned, in no particular order.

@@ -1,0 +1,183 @@
+//! Moving committed batches from the tail cache into segments: later, in large writes, without a sync.
+//!
+//! Lives on: every shard, one background task that also writes the checkpoints, so the two never run side by side.
+//! It sleeps without a timer while there is nothing to do.
+//!
+//! Memory: a committed batch pins its WAL frame until it is destaged and evicted, and the Raft log pins it too until it
+//! is released. Both are let go here. `pinned` counts frames, not batches: a small commit costs a whole 4 KiB frame.
+//! Produce waits when more than the budget is pinned and not yet in segments.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use raft_group::{RaftGroupId, RaftIndex};
+use runtime::sync::Notify;
+use runtime::task::{self, Class};
+use runtime::time;
+use storage::log::LogError;
+
+use super::{Partition, Shard};
+
+/// Bytes of one partition that go to its segments in one write.
+const WRITE_BYTES: usize = 4 << 20;
+/// Pause before a failed destage (a full disk) is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A commit pins at least one unit of the WAL.
+const FRAME_BYTES_MIN: usize = 4096;
+
+/// What waits for destage on one shard.
+#[derive(Default)]
+pub struct Destage {
+    dirty: RefCell<Vec<Rc<Partition>>>,
+    /// Destaged and still cached, oldest first.
+    cached: RefCell<VecDeque<(Rc<Partition>, usize)>>,
+    /// Frame bytes committed since the last destage began.
+    pinned: Cell<usize>,
+    /// Last entry applied of each group.
+    applied: RefCell<BTreeMap<RaftGroupId, RaftIndex>>,
+    wake: Notify,
+    room: Notify,
+}
+
+impl Destage {
+    /// An entry of `bytes` was applied.
+    pub fn entry_applied(&self, group: RaftGroupId, index: RaftIndex, bytes: usize) {
+        self.applied.borrow_mut().insert(group, index);
+        self.pinned.set(self.pinned.get() + bytes.max(FRAME_BYTES_MIN));
+    }
+
+    /// `partition` has batches that no segment holds.
+    pub fn mark_dirty(&self, partition: &Rc<Partition>) {
+        if !partition.queued.replace(true) {
+            self.dirty.borrow_mut().push(partition.clone());
+        }
+    }
+
+    /// Last entry applied of each group.
+    pub fn applied(&self) -> BTreeMap<RaftGroupId, RaftIndex> {
+        self.applied.borrow().clone()
+    }
+
+    /// True if there is something to destage.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.borrow().is_empty()
+    }
+
+    /// Drops a partition that was deleted.
+    pub fn forget(&self, partition: &Rc<Partition>) {
+        self.dirty.borrow_mut().retain(|p| !Rc::ptr_eq(p, partition));
+        self.cached.borrow_mut().retain(|(p, _)| !Rc::ptr_eq(p, partition));
+    }
+}
+
+impl Shard {
+    /// Wakes the background task if enough has gathered. Called after every entry.
+    pub(super) fn destage_if_due(&self) {
+        if self.destage.pinned.get() >= self.destage_threshold() {
+            self.destage.wake.notify_one();
+        }
+    }
+
+    fn destage_threshold(&self) -> usize {
+        self.node.config.tail_cache_bytes / 4
+    }
+
+    /// True while produce must wait for destage.
+    pub(super) fn is_backlogged(&self) -> bool {
+        self.destage.pinned.get() > self.node.config.tail_cache_bytes
+    }
+
+    /// Waits until destage has made room.
+    pub(super) async fn room(&self) {
+        self.destage.wake.notify_one();
+        self.destage.room.notified().await;
+    }
+
+    /// Starts the background task.
+    pub(super) fn run_destage(self: &Rc<Self>) {
+        let shard = self.clone();
+        let run = async move {
+            loop {
+                shard.wait_for_destage().await;
+                if let Err(error) = shard.destage_or_checkpoint().await {
+                    tracing::warn!(%error, "batches stay in the WAL for now");
+                    time::sleep(RETRY_AFTER).await;
+                }
+            }
+        };
+        task::spawn(Class::Background, run).detach();
+    }
+
+    /// Returns when enough has gathered, or when something has waited for a checkpoint interval.
+    async fn wait_for_destage(&self) {
+        if self.destage.pinned.get() >= self.destage_threshold() {
+            return;
+        }
+        if !self.destage.is_dirty() && self.destage.pinned.get() == 0 {
+            self.destage.wake.notified().await;
+            return;
+        }
+        let interval = self.node.config.checkpoint_interval;
+        let _ = time::timeout(interval, self.destage.wake.notified()).await;
+    }
+
+    async fn destage_or_checkpoint(self: &Rc<Self>) -> Result<(), LogError> {
+        let _turn = self.maintenance.acquire(1).await;
+        self.destage_all().await
+    }
+
+    /// Moves everything applied so far into segments, lets the Raft logs go, evicts the oldest cached batches.
+    pub(super) async fn destage_all(self: &Rc<Self>) -> Result<(), LogError> {
+        let applied = self.destage.applied();
+        let pinned = self.destage.pinned.replace(0);
+        let dirty = std::mem::take(&mut *self.destage.dirty.borrow_mut());
+        let mut dirty = dirty.into_iter();
+        while let Some(partition) = dirty.next() {
+            partition.queued.set(false);
+            if let Err(error) = self.destage_partition(&partition).await {
+                self.destage.mark_dirty(&partition);
+                dirty.for_each(|p| self.destage.dirty.borrow_mut().push(p));
+                self.destage.pinned.set(self.destage.pinned.get() + pinned);
+                return Err(error);
+            }
+        }
+        for (group, index) in applied {
+            self.raft.release_payloads(group, index);
+        }
+        self.evict();
+        self.destage.room.notify_waiters();
+        Ok(())
+    }
+
+    async fn destage_partition(&self, partition: &Rc<Partition>) -> Result<(), LogError> {
+        loop {
+            let batches = partition.state.borrow().tail.undestaged(WRITE_BYTES);
+            if batches.is_empty() {
+                return Ok(());
+            }
+            let bytes: usize = batches.iter().map(|b| b.bytes.len()).sum();
+            let batches: Vec<_> = batches.into_iter().map(|b| b.bytes).collect();
+            match partition.log.append(&batches, &[]).await {
+                Ok(_) => {}
+                Err(LogError::Deleted { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            partition.state.borrow_mut().mark_destaged(partition.log.end_offset());
+            self.metrics.destaged_bytes.add(bytes as u64);
+            self.destage.cached.borrow_mut().push_back((partition.clone(), bytes));
+            task::yield_if_needed().await;
+        }
+    }
+
+    /// Drops the oldest destaged batches until the tail caches fit half of the budget.
+    fn evict(&self) {
+        let budget = self.node.config.tail_cache_bytes / 2;
+        while self.tail_bytes.get() > budget {
+            let Some((partition, bytes)) = self.destage.cached.borrow_mut().pop_front() else { return };
+            let freed = partition.state.borrow_mut().tail.evict(bytes);
+            self.tail_shrank(freed);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Watches the free space of the data directory: below the reserve, produce is refused with a retriable error;
+//! everything else goes on, and produce heals when space returns.
+//!
+//! Lives on: shard 0, which tells the others. Source: nothing in Kafka does this; a Kafka broker ends when its disk is
+//! full. The reserve keeps room for the WAL's next files, checkpoints and the destage of what was acknowledged.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use runtime::task::{self, Class};
+use runtime::{fs, time};
+
+use super::Shard;
+
+/// How often the free space is read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Space must exceed the reserve by this share of it before produce is accepted again.
+const HEAL_SHARE: u64 = 8;
+
+/// Whether the disk counts as full: it becomes so below `reserve` and stays so until clearly above.
+pub fn is_full(was_full: bool, available: u64, reserve: u64) -> bool {
+    let threshold = if was_full { reserve + reserve / HEAL_SHARE } else { reserve };
+    available < threshold
+}
+
+/// Starts the watch; once per node.
+pub fn start(shard: &Rc<Shard>) {
+    let shard = Rc::downgrade(shard);
+    let watch = async move {
+        loop {
+            let Some(strong) = shard.upgrade() else { return };
+            look(&strong).await;
+            drop(strong);
+            time::sleep(LOOK_EVERY).await;
+        }
+    };
+    task::spawn(Class::Background, watch).detach();
+}
+
+async fn look(shard: &Rc<Shard>) {
+    let config = &shard.node.config;
+    let space = match fs::disk_space(&config.data_dir).await {
+        Ok(space) => space,
+        Err(error) => {
+            return tracing::warn!(%error, "the free space of the data directory is unknown");
+        }
+    };
+    shard.metrics.disk_available_bytes.set(space.available);
+    let was_full = shard.disk_full.get();
+    let full = is_full(was_full, space.available, config.disk_reserve_bytes);
+    if full == was_full {
+        return;
+    }
+    if full {
+        tracing::error!(
+            "{} has {} bytes free, less than the reserve of {} (millrace.disk.reserve.bytes): produce is refused until \
+             space returns",
+            config.data_dir.display(),
+            space.available,
+            config.disk_reserve_bytes
+        );
+    } else {
+        tracing::warn!("{} has space again: produce is accepted", config.data_dir.display());
+    }
+    for to in shard.shards() {
+        shard.tell(to, move |there| {
+            there.disk_full.set(full);
+            there.metrics.disk_full.set(full as u64);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_heals_only_clearly_above_the_reserve() {
+        assert!(!is_full(false, 800, 800));
+        assert!(is_full(false, 799, 800));
+        assert!(is_full(true, 899, 800));
+        assert!(!is_full(true, 900, 800));
+    }
+}
