@@ -1,6 +1,8 @@
 //! The judgement of a whole history.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::anomaly::{Anomaly, AnomalyKind};
 use crate::history::{Assignment, History, OpKind, Outcome, PartitionId};

@@ -4,7 +4,7 @@
 //! arrays that operations point into, so that ten million of them fit in memory. Times are
 //! nanoseconds on one clock.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// A partition of a topic, numbered by the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

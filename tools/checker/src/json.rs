@@ -10,7 +10,7 @@
 //! A line that begins an operation and is followed by nothing is an operation nobody knows about. A
 //! last line that was cut (the writer was killed) is ignored; any other bad line is an error.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::io::{BufRead, Write};
 
 use serde::{Deserialize, Serialize};

@@ -14,11 +14,6 @@
 //! and NOT_LEADER_OR_FOLLOWER are `info`; an authorization, an invalid topic, a fenced or
 //! out-of-order producer are `fail`. A send with acks=0 is never `ok` ([`HistoryBuilder::unacked`]
 //! ends it).
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a tool: it runs outside the seam and needs no seeded hashing"
-)]
 
 mod anomaly;
 mod check;

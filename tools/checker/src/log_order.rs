@@ -5,7 +5,7 @@
 //! committed. Offsets without evidence are dropped, so that neighbours in the order are neighbours
 //! in the log as far as anybody knows.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::history::{History, Outcome, PartitionId, Send};
 

@@ -1,6 +1,6 @@
 //! What clients were told beside records: watermarks, leader epochs, committed offsets.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::anomaly::Anomaly;
 use crate::history::{History, Observation, Op, Outcome, PartitionId};

@@ -1,6 +1,6 @@
 //! The order in which one client reads and writes.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::anomaly::Anomaly;
 use crate::history::{Assignment, History, Observation, Op, OpKind, Outcome, PartitionId};

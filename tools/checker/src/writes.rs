@@ -1,6 +1,6 @@
 //! What became of the values that were sent.
 
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 use crate::anomaly::Anomaly;
 use crate::history::{History, Outcome, PartitionId};
