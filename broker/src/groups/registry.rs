@@ -149,6 +149,12 @@ impl Shard {
         futures_util::future::join_all(asks).await
     }
 
+    /// Sends on whoever is parked in a join or sync, once everything that is being stored is stored: the node stops.
+    pub(crate) async fn close_groups(self: Rc<Self>) {
+        let retire = self.groups.all().into_iter().map(|seat| seat.retire());
+        futures_util::future::join_all(retire).await;
+    }
+
     fn start_group_timer(self: &Rc<Self>) {
         if self.groups.timer.set(()).is_ok() {
             let keep = self.clone().keep_group_deadlines();

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use coordinator::{
@@ -19,7 +20,7 @@ use coordinator::{
 };
 use record::BatchBuilder;
 use runtime::collections::HashMap;
-use runtime::sync::oneshot;
+use runtime::sync::{Notify, oneshot};
 use runtime::task::{self, Class};
 use runtime::time::Instant;
 
@@ -30,7 +31,10 @@ use crate::shard::{AppendError, AppendPart, Origin, Shard};
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// A record is either durable or the node has failed: giving up in between would leave the
 /// coordinator's memory and its log apart.
-const UNTIL_DURABLE: std::time::Duration = std::time::Duration::from_secs(u32::MAX as u64);
+const UNTIL_DURABLE: Duration = Duration::from_secs(u32::MAX as u64);
+/// A request that comes while the coordinator loads waits this long, which nearly always is long enough, before the
+/// client is told to try again.
+const LOAD_PATIENCE: Duration = Duration::from_millis(200);
 
 /// See the module.
 pub(super) struct Seat {
@@ -40,6 +44,8 @@ pub(super) struct Seat {
     next_token: Cell<u64>,
     queue: RefCell<VecDeque<Append>>,
     writing: Cell<bool>,
+    /// The state has changed, or the writer has nothing left to write.
+    turned: Notify,
 }
 
 enum State {
@@ -65,6 +71,7 @@ impl Seat {
             next_token: Cell::new(0),
             queue: RefCell::default(),
             writing: Cell::new(false),
+            turned: Notify::new(),
         })
     }
 
@@ -74,6 +81,9 @@ impl Seat {
         shard: Rc<Shard>,
         request: Request,
     ) -> Result<Response, GroupError> {
+        if self.is_loading() {
+            let _ = runtime::time::timeout(LOAD_PATIENCE, self.turned.notified()).await;
+        }
         match &*self.state.borrow() {
             State::Loading(_) => return Err(GroupError::CoordinatorLoadInProgress),
             State::Closed => return Err(GroupError::NotCoordinator),
@@ -113,6 +123,7 @@ impl Seat {
         };
         let effects = coordinator.finish_load(clock());
         self.state.replace(State::Ready(coordinator));
+        self.turned.notify_waiters();
         self.perform(shard, effects);
         self.handle(shard, Event::TopicsDeleted(deleted));
     }
@@ -124,6 +135,19 @@ impl Seat {
         }
         self.queue.borrow_mut().clear();
         self.waiting.borrow_mut().clear();
+        self.turned.notify_waiters();
+    }
+
+    /// Answers what is on its way to the log, then closes: for the end of the node.
+    pub(super) async fn retire(self: Rc<Self>) {
+        while self.writing.get() {
+            self.turned.notified().await;
+        }
+        self.close();
+    }
+
+    fn is_loading(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Loading(_))
     }
 
     pub(super) fn next_deadline(&self) -> Option<i64> {
@@ -166,8 +190,8 @@ impl Seat {
     async fn write(self: Rc<Self>, shard: Rc<Shard>) {
         while let Some((first, last, records)) = self.next_batch() {
             let part = AppendPart { slot: 0, partition: self.partition, records };
-            let answers = shard
-                .append(vec![part], Origin::Coordinator, Some(UNTIL_DURABLE)).await;
+            let appended = shard.append(vec![part], Origin::Coordinator, Some(UNTIL_DURABLE));
+            let answers = appended.await;
             match answers.into_iter().next() {
                 Some((_, Ok(_))) => self.handle(&shard, Event::Appended(last)),
                 Some((_, Err(error))) => {
@@ -179,6 +203,7 @@ impl Seat {
             }
         }
         self.writing.set(false);
+        self.turned.notify_waiters();
     }
 
     /// The queued appends as one batch, with the first and the last ticket in it.

@@ -101,7 +101,8 @@ impl Shard {
     async fn stop_serving(self: Rc<Self>) {
         let running = self.running_server.take();
         if let Some(running) = running {
-            running.stop(self.node.config.stop_timeout).await;
+            let stop = running.stop(self.node.config.stop_timeout);
+            futures_util::future::join(stop, self.clone().close_groups()).await;
         }
     }
 }
