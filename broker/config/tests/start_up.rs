@@ -89,6 +89,14 @@ fn kafkas_stock_file_starts_a_node_unchanged() {
 }
 
 #[test]
+fn the_sample_in_deploy_is_applied_in_full() {
+    let sample = include_str!("../../../deploy/server.properties");
+    let (node, warnings) = NodeConfig::from_properties(sample).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(node.metrics_listen.as_deref(), Some("127.0.0.1:9644"));
+}
+
+#[test]
 fn defaults_are_kafkas_and_our_own_limits_are_on() {
     let (node, warnings) = NodeConfig::from_properties("node.id=0").unwrap();
     assert!(warnings.is_empty());

@@ -17,22 +17,47 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use raft_group::{GroupError, RecoveredGroup, newest_of};
 use runtime::shards::{Context, Mailbox, ShardId};
+use storage::checkpoint::LogCheckpoint;
 use storage::wal::{Wal, WalError, WalReader};
 
 use super::recovery::{self, RecoveredStream, StreamError};
 use super::{DataDirError, Identity, NodeContext, data_dir, serving};
-use crate::ids::RaftGroupId;
+use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
-use crate::shard::{METADATA_SHARD, Message, Shard};
+use crate::shard::{
+    CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, newest_logs,
+};
+
+/// Raft groups and the segments of partitions, on their way to the shards that host them.
+#[derive(Default)]
+pub struct Recovered {
+    groups: Vec<RecoveredGroup>,
+    logs: BTreeMap<String, LogCheckpoint>,
+}
 
 /// What shards tell each other before they serve.
 pub enum BootMessage {
     /// From shard 0: the data directory is open; these streams exist.
     Opened(Arc<Vec<u16>>),
     /// To shard 0: what the sender's streams hold.
-    Recovered(Vec<RecoveredGroup>),
-    /// From shard 0: the groups that the receiver hosts.
-    Hosted(Vec<RecoveredGroup>),
+    Recovered(Recovered),
+    /// From shard 0: the groups that the receiver hosts, and the segments of all partitions.
+    Hosted(Vec<RecoveredGroup>, Arc<BTreeMap<PartitionId, RecoveredLog>>),
+}
+
+/// What a shard starts with.
+struct Start {
+    reader: WalReader,
+    carried: BTreeMap<String, LogCheckpoint>,
+    metadata: Option<(Vec<u8>, u64)>,
+}
+
+/// What a shard is to host. On shard 0 also the copies of groups that are left over in other streams.
+#[derive(Default)]
+struct Hosted {
+    groups: Vec<RecoveredGroup>,
+    logs: Arc<BTreeMap<PartitionId, RecoveredLog>>,
+    left_over: Vec<(u16, RaftGroupId)>,
 }
 
 /// Why a node does not start; each message is one sentence.
@@ -50,6 +75,9 @@ pub enum BootError {
     /// Raft.
     #[error(transparent)]
     Group(#[from] GroupError),
+    /// The checkpoint after a change of the number of shards.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointFailure),
     /// Sockets.
     #[error("{0}")]
     Listen(String),
@@ -81,21 +109,21 @@ async fn live(
     mailbox: Mailbox<Message>,
     node: Arc<NodeContext>,
 ) -> Result<(), BootError> {
-    let boot = Boot {
-        id,
-        count,
-        mailbox,
-        node,
-    };
+    let boot = Boot { id, count, mailbox, node };
     let streams = boot.open().await?;
-    let (reader, found) = boot.recover(&streams).await?;
+    let (start, found) = boot.recover(&streams).await?;
     let hosted = boot.exchange(found).await?;
-    let wal = Wal::start(reader, recovery::wal_options(&boot.node.config)).await?;
+    let wal = Wal::start(start.reader, recovery::wal_options(&boot.node.config)).await?;
     let shard = Shard::new(id, count, boot.node.clone(), boot.mailbox.clone(), wal);
+    shard.keep_recovered(hosted.groups);
+    shard.keep_recovered_logs(hosted.logs);
+    shard.carry(start.carried);
+    if let Some((records, index)) = start.metadata.filter(|_| id == METADATA_SHARD) {
+        shard.metadata_writer().restore(&records, index).map_err(BootError::Metadata)?;
+    }
     shard.run_background();
-    shard.keep_recovered(hosted);
     if id == METADATA_SHARD {
-        lead_boot(&shard).await?;
+        lead_boot(&shard, &streams, hosted.left_over).await?;
         serving::stop_on_signal(&shard);
     }
     shard.finished().await;
@@ -150,58 +178,69 @@ impl Boot {
     }
 
     /// Reads the own stream and those left over that fall to this shard.
-    async fn recover(
-        &self,
-        streams: &[u16],
-    ) -> Result<(WalReader, Vec<RecoveredGroup>), BootError> {
+    async fn recover(&self, streams: &[u16]) -> Result<(Start, Recovered), BootError> {
         let config = &self.node.config;
         let own = recovery::read_stream(&config.data_dir, self.id.0, config).await?;
-        let RecoveredStream {
-            mut groups, reader, ..
-        } = own;
-        let left_over = |s: &&u16| {
-            usize::from(**s) >= self.count && usize::from(**s) % self.count == self.id.index()
-        };
-        for stream in streams.iter().filter(left_over) {
-            let other = recovery::read_stream(&config.data_dir, *stream, config).await?;
-            groups.extend(other.groups);
+        let RecoveredStream { mut groups, mut logs, metadata, reader } = own;
+        for stream in left_over_streams(streams, self.count) {
+            if usize::from(stream) % self.count == self.id.index() {
+                let other = recovery::read_stream(&config.data_dir, stream, config).await?;
+                groups.extend(other.groups);
+                logs.extend(other.logs);
+            }
         }
-        Ok((reader, groups))
+        let start = Start { reader, carried: logs.clone(), metadata };
+        Ok((start, Recovered { groups, logs }))
     }
 
     /// Gives every Raft group to the shard that hosts it now; returns those of this shard.
-    async fn exchange(&self, found: Vec<RecoveredGroup>) -> Result<Vec<RecoveredGroup>, BootError> {
+    async fn exchange(&self, found: Recovered) -> Result<Hosted, BootError> {
         if self.id != METADATA_SHARD {
             self.send(METADATA_SHARD, BootMessage::Recovered(found));
             return match self.receive().await? {
-                (_, BootMessage::Hosted(groups)) => Ok(groups),
+                (_, BootMessage::Hosted(groups, logs)) => {
+                    Ok(Hosted { groups, logs, left_over: Vec::new() })
+                }
                 _ => Err(BootError::Aborted),
             };
         }
-        let mut all = found;
+        let mut groups = found.groups;
+        let mut logs: Vec<_> = found.logs.into_iter().collect();
         for _ in self.others() {
             match self.receive().await? {
-                (_, BootMessage::Recovered(groups)) => all.extend(groups),
+                (_, BootMessage::Recovered(other)) => {
+                    groups.extend(other.groups);
+                    logs.extend(other.logs);
+                }
                 _ => return Err(BootError::Aborted),
             }
         }
+        let newest = newest_of(groups);
+        let logs = Arc::new(newest_logs(logs));
         let mut by_shard: BTreeMap<ShardId, Vec<RecoveredGroup>> = BTreeMap::new();
-        for group in newest_of(all).groups {
-            let host = hosting_shard(RaftGroupId(group.raft_group.0), self.count);
-            by_shard.entry(host).or_default().push(group);
+        for group in newest.groups {
+            by_shard.entry(hosting_shard(group.raft_group, self.count)).or_default().push(group);
         }
         for to in self.others() {
-            self.send(
-                to,
-                BootMessage::Hosted(by_shard.remove(&to).unwrap_or_default()),
-            );
+            let groups = by_shard.remove(&to).unwrap_or_default();
+            self.send(to, BootMessage::Hosted(groups, logs.clone()));
         }
-        Ok(by_shard.remove(&self.id).unwrap_or_default())
+        let groups = by_shard.remove(&self.id).unwrap_or_default();
+        Ok(Hosted { groups, logs, left_over: newest.left_over })
     }
 }
 
+/// Streams of shards that this start does not have.
+fn left_over_streams(streams: &[u16], count: usize) -> impl Iterator<Item = u16> + '_ {
+    streams.iter().copied().filter(move |s| usize::from(*s) >= count)
+}
+
 /// Steps 3 to 5, from the metadata shard.
-async fn lead_boot(shard: &Rc<Shard>) -> Result<(), BootError> {
+async fn lead_boot(
+    shard: &Rc<Shard>,
+    streams: &[u16],
+    left_over: Vec<(u16, RaftGroupId)>,
+) -> Result<(), BootError> {
     shard.bring_up_metadata().await?;
     let listeners = serving::resolve_listeners(&shard.node.config).map_err(BootError::Listen)?;
     let bound = shard.bind(listeners).map_err(BootError::Listen)?;
@@ -219,6 +258,7 @@ async fn lead_boot(shard: &Rc<Shard>) -> Result<(), BootError> {
     for result in join_all(ready).await {
         result?;
     }
+    settle(shard, streams, left_over).await?;
     let opened = shard.shards().map(|to| {
         let bound = bound.clone();
         shard.on(to, move |there| async move { there.open_listeners(bound) })
@@ -230,4 +270,37 @@ async fn lead_boot(shard: &Rc<Shard>) -> Result<(), BootError> {
     shard.node.set_ready(true);
     (shard.node.on_ready)(&shard.node);
     Ok(())
+}
+
+/// After a change of the number of shards: what moved is made durable where it is hosted now, and what it left behind
+/// is removed. Without such a change only forgets what recovery kept.
+async fn settle(
+    shard: &Rc<Shard>,
+    streams: &[u16],
+    left_over: Vec<(u16, RaftGroupId)>,
+) -> Result<(), BootError> {
+    let gone: Vec<u16> = left_over_streams(streams, shard.count).collect();
+    if !gone.is_empty() || !left_over.is_empty() {
+        for result in join_all(shard.shards().map(|to| shard.on(to, Shard::settle_moved))).await {
+            result?;
+        }
+        for (stream, group) in left_over.into_iter().filter(|(s, _)| !gone.contains(s)) {
+            let forget = move |there: Rc<Shard>| async move { there.raft.forget_copy(group) };
+            shard.on(ShardId(stream), forget).await?;
+        }
+        for stream in gone {
+            data_dir::remove_stream(&shard.node.config.data_dir, stream).await?;
+        }
+    }
+    let dropped = shard.shards().map(|to| shard.on(to, |there| async move { there.drop_carried() }));
+    join_all(dropped).await;
+    Ok(())
+}
+
+impl Shard {
+    /// Makes everything that moved to this shard durable in its own stream and checkpoint.
+    async fn settle_moved(self: Rc<Self>) -> Result<(), BootError> {
+        self.raft.settled().await?;
+        Ok(self.checkpoint_now().await?)
+    }
 }

@@ -70,6 +70,11 @@ pub fn stream_dir(dir: &Path, stream: u16) -> PathBuf {
     dir.join(PRIVATE).join(format!("wal-{stream}"))
 }
 
+/// The checkpoint of the stream of shard number `stream`.
+pub fn checkpoint_path(dir: &Path, stream: u16) -> PathBuf {
+    stream_dir(dir, stream).join("checkpoint")
+}
+
 /// The WAL streams that exist in `dir`; those beyond the number of shards are left over from another one.
 ///
 /// # Errors
@@ -87,6 +92,17 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
     let mut streams: Vec<u16> = entries.iter().filter_map(|e| number(&e.name)).collect();
     streams.sort_unstable();
     Ok(streams)
+}
+
+/// Removes the stream of a shard that no longer exists; its groups are durable elsewhere.
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> {
+    let path = stream_dir(dir, stream);
+    fs::remove_dir_all(&path)
+        .await
+        .map_err(|source| DataDirError::Io { action: "remove", path, source })
 }
 
 /// Creates the directory if it is absent and reads or writes its identity.

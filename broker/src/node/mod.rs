@@ -14,7 +14,7 @@ use config::NodeConfig;
 use server::ConnectionLimits;
 
 pub use boot::{BootError, BootMessage, shard_main};
-pub use data_dir::{DataDirError, Identity};
+pub use data_dir::{DataDirError, Identity, checkpoint_path};
 
 use crate::ids::NodeId;
 use crate::metrics::NodeMetrics;

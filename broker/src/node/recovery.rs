@@ -3,21 +3,26 @@
 //! Lives on: the shard with the stream's number, or, for streams left over from a larger number of shards, the shard
 //! that their number falls on. Nothing is changed on disk.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use config::{NodeConfig, WalBackend};
-use raft_group::{RecoveredGroup, RecoveryError, StreamReplay};
+use raft_group::{GroupCheckpoint, RecoveredGroup, RecoveryError, StreamReplay};
 use runtime::fs::WriteBackend;
-use storage::wal::{WalError, WalOptions, WalPosition, WalReader};
+use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint};
+use storage::wal::{WalError, WalOptions, WalReader};
 
 use super::data_dir;
+use crate::shard::OwnerState;
 
 /// What one stream holds.
 pub struct RecoveredStream {
-    /// Its number.
-    pub stream: u16,
     /// Raft groups, with the entries to apply again.
     pub groups: Vec<RecoveredGroup>,
+    /// Segments, by [name](crate::shard::newest_logs).
+    pub logs: BTreeMap<String, LogCheckpoint>,
+    /// Metadata records and the index up to which they go.
+    pub metadata: Option<(Vec<u8>, u64)>,
     /// The stream read to its end, ready to be continued.
     pub reader: WalReader,
 }
@@ -31,6 +36,17 @@ pub enum StreamError {
     /// What stands in it.
     #[error(transparent)]
     Raft(#[from] RecoveryError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// What stands in the checkpoint.
+    #[error("the checkpoint of WAL stream {stream} is of another version: {reason}")]
+    Version {
+        /// Which stream.
+        stream: u16,
+        /// What does not parse.
+        reason: String,
+    },
 }
 
 /// WAL settings of this node.
@@ -39,11 +55,7 @@ pub fn wal_options(config: &NodeConfig) -> WalOptions {
         WalBackend::IoUring => WriteBackend::IoUring,
         WalBackend::CommitThread => WriteBackend::CommitThread,
     };
-    WalOptions {
-        file_bytes: config.wal_file_bytes,
-        backend,
-        ..WalOptions::default()
-    }
+    WalOptions { file_bytes: config.wal_file_bytes, backend, ..WalOptions::default() }
 }
 
 /// Reads stream `stream` below `dir`.
@@ -55,16 +67,25 @@ pub async fn read_stream(
     stream: u16,
     config: &NodeConfig,
 ) -> Result<RecoveredStream, StreamError> {
-    let dir = data_dir::stream_dir(dir, stream);
+    let checkpoint = Checkpoint::load(&data_dir::checkpoint_path(dir, stream)).await?;
+    let checkpoint = checkpoint.unwrap_or_default();
+    let version = |reason: String| StreamError::Version { stream, reason };
+    let mut groups = Vec::new();
+    let mut metadata = None;
+    for owner in checkpoint.owners.values() {
+        let state: OwnerState =
+            postcard::from_bytes(&owner.blob).map_err(|e| version(e.to_string()))?;
+        groups.push(GroupCheckpoint::decode(&state.raft).map_err(|e| version(e.to_string()))?);
+        if let Some(records) = state.snapshot {
+            metadata = Some((records, state.snapshot_index));
+        }
+    }
+    let wal_dir = data_dir::stream_dir(dir, stream);
     let backend = wal_options(config).backend;
-    let mut reader = WalReader::open(&dir, WalPosition::START, backend).await?;
-    let mut replay = StreamReplay::new(stream, []);
+    let mut reader = WalReader::open(&wal_dir, checkpoint.replay_from, backend).await?;
+    let mut replay = StreamReplay::new(stream, groups);
     while let Some(frame) = reader.next().await? {
         replay.frame(frame.tag, frame.position, frame.payload)?;
     }
-    Ok(RecoveredStream {
-        stream,
-        groups: replay.finish()?,
-        reader,
-    })
+    Ok(RecoveredStream { groups: replay.finish()?, logs: checkpoint.logs, metadata, reader })
 }

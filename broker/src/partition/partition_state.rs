@@ -102,6 +102,11 @@ impl PartitionState {
         }
     }
 
+    /// True if the log never held anything: a checkpoint need not name it.
+    pub fn is_untouched(&self) -> bool {
+        self.log_end_offset == 0 && self.log_start_offset == 0
+    }
+
     /// First offset a reader may ask for.
     pub fn log_start_offset(&self) -> i64 {
         self.log_start_offset

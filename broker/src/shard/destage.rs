@@ -18,7 +18,7 @@ use runtime::task::{self, Class};
 use runtime::time;
 use storage::log::LogError;
 
-use super::{Partition, Shard};
+use super::{CheckpointFailure, Partition, Shard};
 
 /// Bytes of one partition that go to its segments in one write.
 const WRITE_BYTES: usize = 4 << 20;
@@ -123,13 +123,26 @@ impl Shard {
         let _ = time::timeout(interval, self.destage.wake.notified()).await;
     }
 
-    async fn destage_or_checkpoint(self: &Rc<Self>) -> Result<(), LogError> {
+    async fn destage_or_checkpoint(self: &Rc<Self>) -> Result<(), CheckpointFailure> {
         let _turn = self.maintenance.acquire(1).await;
-        self.destage_all().await
+        let done = match self.checkpoint_is_due() {
+            true => self.checkpoint().await,
+            false => self.destage_all().await.map(drop).map_err(CheckpointFailure::from),
+        };
+        if let Err(error) = &done
+            && error.is_fatal()
+        {
+            self.node.fail(format!("{error}; the WAL has what was acknowledged"));
+            panic!("segments of shard {} cannot be synced: {error}", self.id);
+        }
+        done
     }
 
     /// Moves everything applied so far into segments, lets the Raft logs go, evicts the oldest cached batches.
-    pub(super) async fn destage_all(self: &Rc<Self>) -> Result<(), LogError> {
+    /// Returns the last entry of each group that is in segments now.
+    pub(super) async fn destage_all(
+        self: &Rc<Self>,
+    ) -> Result<BTreeMap<RaftGroupId, RaftIndex>, LogError> {
         let applied = self.destage.applied();
         let pinned = self.destage.pinned.replace(0);
         let dirty = std::mem::take(&mut *self.destage.dirty.borrow_mut());
@@ -143,12 +156,12 @@ impl Shard {
                 return Err(error);
             }
         }
-        for (group, index) in applied {
-            self.raft.release_payloads(group, index);
+        for (group, index) in &applied {
+            self.raft.release_payloads(*group, *index);
         }
         self.evict();
         self.destage.room.notify_waiters();
-        Ok(())
+        Ok(applied)
     }
 
     async fn destage_partition(&self, partition: &Rc<Partition>) -> Result<(), LogError> {

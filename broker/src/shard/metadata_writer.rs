@@ -67,6 +67,21 @@ impl MetadataWriter {
         self.latest.borrow().clone()
     }
 
+    /// Begins with a snapshot instead of an empty image: the entries up to `index` are in it.
+    ///
+    /// # Errors
+    /// One sentence if the snapshot is of another version or contradicts itself.
+    pub fn restore(&self, records: &[u8], index: u64) -> Result<(), String> {
+        let mut image = (*self.latest()).clone();
+        for record in decode_records(records)? {
+            image.apply(&record).map_err(|e| e.to_string())?;
+        }
+        image.version += 1;
+        self.latest.replace(Arc::new(image));
+        self.applied_index.set(index);
+        Ok(())
+    }
+
     /// Applies one committed entry of the metadata log. A damaged entry is fatal: its frame's checksum held.
     pub fn apply(&self, index: u64, payload: &Bytes) {
         if index <= self.applied_index.get() {

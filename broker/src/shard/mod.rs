@@ -5,6 +5,7 @@
 
 mod append;
 mod apply;
+mod checkpointing;
 mod destage;
 mod disk_monitor;
 mod hosting;
@@ -28,6 +29,8 @@ use runtime::shards::{Mailbox, ShardId};
 use runtime::sync::Notify;
 use server::{RunningServer, Server};
 use runtime::sync::Semaphore;
+use runtime::time::Instant;
+use storage::checkpoint::LogCheckpoint;
 use storage::log::{Log, LogStore};
 use storage::wal::Wal;
 
@@ -41,6 +44,7 @@ pub use router::{Message, Router};
 use destage::Destage;
 use patience::Patience;
 pub(crate) use segments::RecoveredLog;
+pub use checkpointing::{CheckpointFailure, OwnerState, newest_logs};
 
 use crate::fetch::FetchSessions;
 use crate::groups::Groups;
@@ -108,7 +112,9 @@ pub struct Shard {
     maintenance: Semaphore,
     log_store: Rc<LogStore>,
     wal: Rc<Wal>,
-    recovered_logs: RefCell<BTreeMap<PartitionId, RecoveredLog>>,
+    recovered_logs: RefCell<Arc<BTreeMap<PartitionId, RecoveredLog>>>,
+    carried_logs: RefCell<BTreeMap<String, LogCheckpoint>>,
+    last_checkpoint: Cell<Instant>,
 }
 
 impl Shard {
@@ -161,6 +167,8 @@ impl Shard {
             log_store: segments::log_store(&node.config),
             wal,
             recovered_logs: RefCell::default(),
+            carried_logs: RefCell::default(),
+            last_checkpoint: Cell::new(Instant::now()),
             node,
         })
     }
@@ -174,6 +182,9 @@ impl Shard {
     pub(crate) async fn flush(self: Rc<Self>) {
         self.raft.stop();
         self.committed.notified().await;
+        if let Err(error) = self.final_checkpoint().await {
+            tracing::warn!(%error, "no last checkpoint: the next start replays the WAL");
+        }
     }
 
     /// Ends the shard's main function.

@@ -4,7 +4,9 @@
 //! checkpoint, and the WAL replays the rest.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use storage::log::{LeaderEpochs, Log, LogConfig, LogError, LogState, LogStore, L
 
 use super::lookups::FoundOffset;
 use super::{Partition, Shard};
+use crate::ids::PartitionId;
 use crate::metadata::{PartitionPlacement, Topic};
 use crate::partition::{PartitionState, ProducerStates, TailBatch};
 
@@ -61,11 +64,8 @@ pub(super) fn log_store(config: &NodeConfig) -> Rc<LogStore> {
 
 impl Shard {
     /// Keeps what the checkpoints hold until metadata says which partitions are here.
-    pub(crate) fn keep_recovered_logs(
-        &self,
-        logs: impl IntoIterator<Item = (crate::ids::PartitionId, RecoveredLog)>,
-    ) {
-        self.recovered_logs.borrow_mut().extend(logs);
+    pub(crate) fn keep_recovered_logs(&self, logs: Arc<BTreeMap<PartitionId, RecoveredLog>>) {
+        self.recovered_logs.replace(logs);
     }
 
     /// The partition as the last checkpoint left it, or a new one.
@@ -75,7 +75,7 @@ impl Shard {
         placement: &PartitionPlacement,
     ) -> Rc<Partition> {
         let now_ms = self.clock_ms();
-        let recovered = self.recovered_logs.borrow_mut().remove(&placement.id);
+        let recovered = self.recovered_logs.borrow().get(&placement.id).cloned();
         let (log_state, extra) = match recovered {
             Some(log) => (log.state, postcard::from_bytes(&log.extra).unwrap_or_default()),
             None => (LogState::new(0, now_ms), PartitionExtra::default()),

@@ -1,0 +1,126 @@
+//! DescribeConfigs (key 32): values in force, where they come from, what they mean (KIP-133, KIP-226, KIP-569).
+
+use config::{ConfigEntry, GroupOverrides};
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
+use protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use protocol::{ErrorCode, StrBytes};
+
+use super::{Refusal, resource};
+use crate::handlers::Call;
+use crate::metadata::{ConfigResource, Image};
+
+/// Answers a request.
+pub async fn handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let image = call.shard.image();
+    let show = Show {
+        synonyms: request.include_synonyms,
+        documentation: request.include_documentation,
+    };
+    let results = request
+        .resources
+        .iter()
+        .map(|asked| show.resource(&image, asked));
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+fn entries(image: &Image, kind: i8, name: &str) -> Result<Vec<ConfigEntry>, Refusal> {
+    match kind {
+        resource::TOPIC => {
+            let topic = resource::topic(image, name)?;
+            Ok(topic.overrides.describe(image.defaults()))
+        }
+        resource::BROKER => match resource::broker(name)? {
+            None => Ok(image.defaults().describe_cluster_default()),
+            Some(id) if id == image.node => Ok(image.defaults().describe()),
+            Some(id) => Err(Refusal::invalid_request(format!(
+                "Unexpected broker id, expected {} or empty string, but received {}",
+                image.node.0, id.0
+            ))),
+        },
+        resource::GROUP if name.is_empty() => {
+            Err(Refusal::invalid_request("Group name must not be empty"))
+        }
+        resource::GROUP => {
+            let stored = image.configs.get(&ConfigResource::Group(name.to_owned()));
+            let overrides = GroupOverrides::from_map(stored.cloned().unwrap_or_default())?;
+            Ok(overrides.describe(image.defaults()))
+        }
+        resource::BROKER_LOGGER if name.is_empty() => {
+            Err(Refusal::invalid_request("Broker id must not be empty"))
+        }
+        // loggers are Java classes in Kafka; here are none whose level a request could change
+        resource::BROKER_LOGGER => match resource::broker(name)? {
+            Some(id) if id == image.node => Ok(Vec::new()),
+            _ => Err(Refusal::invalid_request(format!(
+                "Unexpected broker id, expected {} but received {name}",
+                image.node.0
+            ))),
+        },
+        resource::CLIENT_METRICS if name.is_empty() => Err(Refusal::invalid_request(
+            "Client metrics subscription name must not be empty",
+        )),
+        resource::CLIENT_METRICS => Ok(Vec::new()),
+        other => Err(Refusal::invalid_request(format!(
+            "Unsupported resource type: {other}"
+        ))),
+    }
+}
+
+struct Show {
+    synonyms: bool,
+    documentation: bool,
+}
+
+impl Show {
+    fn resource(&self, image: &Image, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(asked.resource_type)
+            .with_resource_name(asked.resource_name.clone());
+        match entries(image, asked.resource_type, &asked.resource_name) {
+            Err(refusal) => result
+                .with_error_code(refusal.error.code())
+                .with_error_message(Some(StrBytes::from_string(refusal.message))),
+            Ok(entries) => {
+                let keys = asked.configuration_keys.as_deref();
+                let wanted = |entry: &ConfigEntry| {
+                    keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name))
+                };
+                let configs = entries.into_iter().filter(wanted).map(|e| self.entry(e));
+                result
+                    .with_error_code(ErrorCode::None.code())
+                    .with_error_message(Some(StrBytes::from_static_str("")))
+                    .with_configs(configs.collect())
+            }
+        }
+    }
+
+    fn entry(&self, entry: ConfigEntry) -> DescribeConfigsResourceResult {
+        let config_type = entry.type_wire();
+        let synonym = |synonym: config::Synonym| {
+            DescribeConfigsSynonym::default()
+                .with_name(StrBytes::from_string(synonym.name))
+                .with_value(synonym.value.map(StrBytes::from_string))
+                .with_source(synonym.source.wire())
+        };
+        let synonyms = match self.synonyms {
+            true => entry.synonyms.into_iter().map(synonym).collect(),
+            false => Vec::new(),
+        };
+        let documentation = entry.documentation;
+        DescribeConfigsResourceResult::default()
+            .with_name(StrBytes::from_string(entry.name))
+            .with_value(entry.value.map(StrBytes::from_string))
+            .with_read_only(entry.read_only)
+            .with_config_source(entry.source.wire())
+            .with_is_sensitive(entry.sensitive)
+            .with_synonyms(synonyms)
+            .with_config_type(config_type)
+            .with_documentation(
+                self.documentation
+                    .then(|| StrBytes::from_static_str(documentation)),
+            )
+    }
+}

@@ -1,0 +1,139 @@
+//! IncrementalAlterConfigs (key 44): set, delete, append, subtract (KIP-339).
+
+use std::collections::BTreeMap;
+
+use config::{AlterOp, Alteration, BrokerValues, GroupOverrides};
+use protocol::StrBytes;
+use protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
+use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+
+use super::{Refusal, resource};
+use crate::error_codes::KafkaCode;
+use crate::handlers::Call;
+use crate::metadata::{ConfigChange, ConfigResource, Image, MetadataRecord};
+use crate::shard::Change;
+
+/// Answers a request.
+pub async fn handle(
+    call: Call,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let asked = request.resources.clone();
+    let alter = move |image: &Image| decide(image, &request);
+    let responses = match call.shard.change_metadata(alter).await {
+        Ok(responses) => responses,
+        Err(error) => {
+            let refused = asked.iter().map(|asked| {
+                let refusal = Refusal::new(error.code(), error.to_string());
+                answer(asked, Err(refusal))
+            });
+            refused.collect()
+        }
+    };
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
+}
+
+fn decide(
+    image: &Image,
+    request: &IncrementalAlterConfigsRequest,
+) -> Change<Vec<AlterConfigsResourceResponse>> {
+    let (mut records, mut responses) = (Vec::new(), Vec::new());
+    for (at, asked) in request.resources.iter().enumerate() {
+        let same = |other: &AlterConfigsResource| {
+            other.resource_type == asked.resource_type && other.resource_name == asked.resource_name
+        };
+        if request.resources[..at].iter().any(same) {
+            continue;
+        }
+        let outcome = match request.resources[at + 1..].iter().any(same) {
+            true => Err(Refusal::invalid_request(
+                "Each resource must appear at most once.",
+            )),
+            false => alter(image, asked),
+        };
+        responses.push(answer(
+            asked,
+            outcome.map(|record| {
+                if !request.validate_only {
+                    records.extend(record);
+                }
+            }),
+        ));
+    }
+    Change {
+        records,
+        answer: responses,
+    }
+}
+
+fn answer(
+    asked: &AlterConfigsResource,
+    outcome: Result<(), Refusal>,
+) -> AlterConfigsResourceResponse {
+    let response = AlterConfigsResourceResponse::default()
+        .with_resource_type(asked.resource_type)
+        .with_resource_name(asked.resource_name.clone());
+    match outcome {
+        Ok(()) => response.with_error_message(None),
+        Err(refusal) => response
+            .with_error_code(refusal.error.code())
+            .with_error_message(Some(StrBytes::from_string(refusal.message))),
+    }
+}
+
+/// The record that makes the change, or none if nothing changes.
+fn alter(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataRecord>, Refusal> {
+    let target = resource::to_alter(image, asked.resource_type, &asked.resource_name)?;
+    let alteration = |config: &_| -> Result<Alteration, Refusal> {
+        let config: &protocol::messages::incremental_alter_configs_request::AlterableConfig =
+            config;
+        Ok(Alteration {
+            name: config.name.to_string(),
+            op: AlterOp::from_wire(config.config_operation)?,
+            value: config.value.as_ref().map(|value| value.to_string()),
+        })
+    };
+    let alterations: Vec<Alteration> = asked.configs.iter().map(alteration).collect::<Result<_, _>>()?;
+    let none = BTreeMap::new();
+    let stored = image.configs.get(&target).unwrap_or(&none);
+    let (before, after) = match &target {
+        ConfigResource::Topic(_) => {
+            let topic = resource::topic(image, &asked.resource_name)?;
+            let altered = topic.overrides.altered(&alterations)?;
+            (topic.overrides.as_map(), altered.as_map().clone())
+        }
+        ConfigResource::Group(_) => {
+            let altered = GroupOverrides::from_map(stored.clone())?.altered(&alterations)?;
+            (stored, altered.as_map().clone())
+        }
+        ConfigResource::Broker(_) => {
+            let altered = BrokerValues::alter_dynamic(stored, &alterations);
+            let refuse = |e: config::InvalidConfig| Refusal::invalid_request(e.to_string());
+            (stored, altered.map_err(refuse)?)
+        }
+    };
+    Ok(change(target, before, after))
+}
+
+/// The difference between two maps of overrides, as one record.
+pub(super) fn change(
+    resource: ConfigResource,
+    before: &BTreeMap<String, String>,
+    after: BTreeMap<String, String>,
+) -> Option<MetadataRecord> {
+    let removed = before.keys().filter(|key| !after.contains_key(*key));
+    let mut changes: Vec<ConfigChange> = removed
+        .map(|key| ConfigChange {
+            key: key.clone(),
+            value: None,
+        })
+        .collect();
+    for (key, value) in after {
+        if before.get(&key) != Some(&value) {
+            let value = Some(value);
+            changes.push(ConfigChange { key, value });
+        }
+    }
+    (!changes.is_empty()).then_some(MetadataRecord::AlterConfig { resource, changes })
+}

@@ -1,0 +1,77 @@
+//! What a config belongs to, as requests name it: a type number and a name.
+
+use protocol::ErrorCode;
+
+use super::Refusal;
+use crate::handlers::topics::is_valid_name;
+use crate::ids::NodeId;
+use crate::metadata::{ConfigResource, Image, Topic};
+
+/// Numbers of the resource types.
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;
+
+/// A live topic by name.
+pub(super) fn topic<'a>(image: &'a Image, name: &str) -> Result<&'a Topic, Refusal> {
+    match image.topic(name) {
+        Some(topic) => Ok(topic),
+        None if is_valid_name(name) => Err(Refusal::new(
+            ErrorCode::UnknownTopicOrPartition,
+            format!("The topic '{name}' does not exist."),
+        )),
+        None => Err(Refusal::new(
+            ErrorCode::InvalidTopicException,
+            format!("Topic name is invalid: '{name}'"),
+        )),
+    }
+}
+
+/// A node by the text of its id; no name means all of them.
+pub(super) fn broker(name: &str) -> Result<Option<NodeId>, Refusal> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let id = name.parse().map(|id| Some(NodeId(id)));
+    id.map_err(|_| {
+        Refusal::invalid_request(format!("Broker id must be an integer, but it is: {name}"))
+    })
+}
+
+/// The resource whose overrides a request changes.
+pub(super) fn to_alter(image: &Image, kind: i8, name: &str) -> Result<ConfigResource, Refusal> {
+    match kind {
+        TOPIC if name.is_empty() => Err(Refusal::invalid_request(
+            "Default topic resources are not allowed.",
+        )),
+        TOPIC => match image.topic(name) {
+            Some(topic) => Ok(ConfigResource::Topic(topic.id)),
+            None => Err(Refusal::new(
+                ErrorCode::UnknownTopicOrPartition,
+                format!("The topic '{name}' does not exist."),
+            )),
+        },
+        BROKER => match broker(name)? {
+            Some(id) if !image.nodes.contains_key(&id) => {
+                let message = format!("Unexpected broker id {}: no such node", id.0);
+                Err(Refusal::invalid_request(message))
+            }
+            node => Ok(ConfigResource::Broker(node)),
+        },
+        GROUP if name.is_empty() => Err(Refusal::invalid_request(
+            "Default group resources are not allowed.",
+        )),
+        GROUP => Ok(ConfigResource::Group(name.to_owned())),
+        BROKER_LOGGER => Err(Refusal::invalid_request(
+            "Log levels cannot be changed while the node runs.",
+        )),
+        CLIENT_METRICS => Err(Refusal::invalid_request(
+            "Client metrics subscriptions are not supported.",
+        )),
+        other => Err(Refusal::invalid_request(format!(
+            "Unexpected resource type {other}"
+        ))),
+    }
+}

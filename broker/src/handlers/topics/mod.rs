@@ -1,0 +1,39 @@
+//! Topics: their names, where their partitions go, and the requests that create, grow and delete them.
+//!
+//! Validation runs on the metadata shard against the newest image, all topics of a request in one change: what is
+//! valid takes effect together, what is not is answered topic by topic. Source: Kafka's `ControllerApis` and
+//! `ReplicationControlManager`.
+
+mod assignment;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_topics;
+mod name;
+
+pub use create_topics::auto_create;
+pub use name::is_valid_name;
+
+use protocol::{ErrorCode, StrBytes};
+
+/// Partitions that one request may create.
+const NEW_PARTITIONS_MAX: usize = 10_000;
+
+/// A code and a sentence, as answers carry them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    error: ErrorCode,
+    message: String,
+}
+
+impl Refusal {
+    fn new(error: ErrorCode, message: impl Into<String>) -> Refusal {
+        Refusal {
+            error,
+            message: message.into(),
+        }
+    }
+
+    fn wire_message(self) -> Option<StrBytes> {
+        Some(StrBytes::from_string(self.message))
+    }
+}

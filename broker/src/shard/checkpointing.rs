@@ -1,0 +1,226 @@
+//! Checkpoints of a shard: after one, the WAL before it is free, and a start replays only what is behind it.
+//!
+//! Lives on: every shard, in the destage task and at a clean stop. Order, which makes every crash point safe:
+//! note what is applied -> destage it -> sync the segments -> write the checkpoint -> let the Raft logs and the WAL go.
+//!
+//! Logs that this shard's stream held at the start but that another shard hosts now (another number of shards) are
+//! carried along until every shard has written a checkpoint of its own: a crash in between loses no log's state. Of two
+//! states of one log the one that ends later is right, since logs only grow.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use raft_group::{GroupCheckpoint, GroupError, RaftIndex};
+use serde::{Deserialize, Serialize};
+use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, OwnerCheckpoint};
+use storage::log::{LogError, LogState, topic_id_from_text};
+
+use super::segments::PartitionExtra;
+use super::{METADATA_SHARD, Partition, RecoveredLog, Shard};
+use crate::ids::{METADATA_GROUP, PartitionId, TopicId};
+use crate::metadata::encode_records;
+use crate::node::checkpoint_path;
+
+/// WAL files in use beyond which a checkpoint is due, in multiples of one file.
+const WAL_FILES_MAX: u64 = 4;
+
+/// Why there is no new checkpoint; the old one stays valid.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointFailure {
+    /// Segments.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Raft.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// The file.
+    #[error(transparent)]
+    File(#[from] CheckpointError),
+}
+
+impl CheckpointFailure {
+    /// A failed sync: the kernel may have dropped the pages, so the node must end.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, CheckpointFailure::Log(LogError::Failed { .. }))
+    }
+}
+
+/// The broker's state of a Raft group in a checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct OwnerState {
+    /// [`GroupCheckpoint`].
+    pub raft: Vec<u8>,
+    /// The metadata image as records, for raft group 0.
+    pub snapshot: Option<Vec<u8>>,
+    /// Last entry in the snapshot.
+    pub snapshot_index: u64,
+}
+
+/// Name of a partition in a checkpoint: topic id and index, so that a topic of the same name is another log.
+pub fn log_name(id: PartitionId) -> String {
+    format!("{}-{}", id.topic, id.index)
+}
+
+/// Inverse of [`log_name`].
+pub fn parse_log_name(name: &str) -> Option<PartitionId> {
+    let (topic, index) = name.rsplit_once('-')?;
+    Some(PartitionId { topic: TopicId(topic_id_from_text(topic)?), index: index.parse().ok()? })
+}
+
+/// How a checkpoint leaves the logs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    Open,
+    /// As Kafka leaves them behind at a clean stop.
+    Closed,
+}
+
+impl Shard {
+    pub(super) fn checkpoint_is_due(&self) -> bool {
+        let limit = WAL_FILES_MAX * self.node.config.wal_file_bytes;
+        let interval = self.node.config.checkpoint_interval;
+        self.wal.live_bytes() > limit || self.last_checkpoint.get().elapsed() >= interval
+    }
+
+    /// Writes a checkpoint of everything applied so far. The caller holds the maintenance turn.
+    pub(super) async fn checkpoint(self: &Rc<Self>) -> Result<(), CheckpointFailure> {
+        self.checkpoint_and(Leave::Open).await
+    }
+
+    /// Takes the maintenance turn and writes a checkpoint.
+    pub(crate) async fn checkpoint_now(self: Rc<Self>) -> Result<(), CheckpointFailure> {
+        let _turn = self.maintenance.acquire(1).await;
+        self.checkpoint().await
+    }
+
+    /// The last checkpoint, at a clean stop: segments are closed as Kafka closes them.
+    pub(crate) async fn final_checkpoint(self: &Rc<Self>) -> Result<(), CheckpointFailure> {
+        let _turn = self.maintenance.acquire(1).await;
+        self.checkpoint_and(Leave::Closed).await
+    }
+
+    async fn checkpoint_and(self: &Rc<Self>, leave: Leave) -> Result<(), CheckpointFailure> {
+        self.last_checkpoint.set(runtime::time::Instant::now());
+        let snapshot = (self.id == METADATA_SHARD).then(|| {
+            let writer = self.metadata_writer();
+            (writer.applied_index(), encode_records(&writer.latest().to_records()))
+        });
+        let mut applied = self.destage_all().await?;
+        if let Some((index, _)) = &snapshot {
+            applied.insert(METADATA_GROUP, RaftIndex(*index));
+        }
+        let logs = self.sync_logs(leave).await?;
+        applied.retain(|group, index| {
+            self.raft.status(*group).is_some_and(|status| status.log_start < *index)
+        });
+        let raft = self.raft.checkpoint(&applied)?;
+        let owners = raft.groups.iter().map(|group| owner(group, &snapshot)).collect();
+        let checkpoint = Checkpoint { replay_from: raft.release_before, owners, logs };
+        checkpoint.store(&checkpoint_path(&self.node.config.data_dir, self.id.0)).await?;
+        self.raft.checkpointed(&raft);
+        self.wal.release_before(raft.release_before);
+        self.metrics.checkpoints.add(1);
+        Ok(())
+    }
+
+    async fn sync_logs(
+        &self,
+        leave: Leave,
+    ) -> Result<BTreeMap<String, LogCheckpoint>, CheckpointFailure> {
+        let mut logs = self.carried_logs.borrow().clone();
+        for partition in self.owned() {
+            if partition.state.borrow().is_untouched() {
+                continue;
+            }
+            let synced = match leave {
+                Leave::Open => partition.log.sync().await,
+                Leave::Closed => partition.log.close().await,
+            };
+            let state = match synced {
+                Ok(state) => state,
+                Err(LogError::Deleted { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            logs.insert(log_name(partition.id), log_checkpoint(&partition, state));
+        }
+        Ok(logs)
+    }
+
+    /// What the checkpoints of this shard's streams held; to be carried along until [`Shard::drop_carried`].
+    pub(crate) fn carry(&self, logs: BTreeMap<String, LogCheckpoint>) {
+        self.carried_logs.replace(logs);
+    }
+
+    /// Every shard has written a checkpoint: each log's state is where it is hosted.
+    pub(crate) fn drop_carried(&self) {
+        self.carried_logs.take();
+        self.recovered_logs.take();
+    }
+}
+
+fn owner(
+    group: &GroupCheckpoint,
+    snapshot: &Option<(u64, Vec<u8>)>,
+) -> (u64, OwnerCheckpoint) {
+    let mut state = OwnerState { raft: group.encode(), ..OwnerState::default() };
+    if group.raft_group == METADATA_GROUP
+        && let Some((index, records)) = snapshot
+    {
+        state.snapshot = Some(records.clone());
+        state.snapshot_index = *index;
+    }
+    let blob = postcard::to_allocvec(&state).expect("owner state has no unserialisable types");
+    let owner = OwnerCheckpoint {
+        truncated_major: group.start.term.0,
+        truncated_minor: group.start.index.0,
+        blob: blob.into(),
+    };
+    (group.raft_group.0, owner)
+}
+
+fn log_checkpoint(partition: &Rc<Partition>, state: LogState) -> LogCheckpoint {
+    let extra = PartitionExtra::of(&partition.state.borrow(), state.end_offset);
+    LogCheckpoint { state, blob: Bytes::from(extra) }
+}
+
+/// The logs of several checkpoints, each once: of two states the one that ends later.
+pub fn newest_logs(
+    all: impl IntoIterator<Item = (String, LogCheckpoint)>,
+) -> BTreeMap<PartitionId, RecoveredLog> {
+    let mut newest: BTreeMap<PartitionId, RecoveredLog> = BTreeMap::new();
+    for (name, log) in all {
+        let Some(id) = parse_log_name(&name) else {
+            tracing::warn!("a checkpoint names a log `{name}`, which is not of a partition");
+            continue;
+        };
+        let found = RecoveredLog { state: log.state, extra: log.blob.to_vec() };
+        let order = |l: &RecoveredLog| (l.state.end_offset, l.state.log_start_offset);
+        match newest.get(&id) {
+            Some(known) if order(known) >= order(&found) => {}
+            _ => {
+                newest.insert(id, found);
+            }
+        }
+    }
+    newest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_name_reads_back_and_of_two_states_the_later_wins() {
+        let id = PartitionId { topic: TopicId([0xfe; 16]), index: 12 };
+        assert_eq!(parse_log_name(&log_name(id)), Some(id));
+        assert_eq!(parse_log_name("orders-3"), None);
+        let log = |end| {
+            let state = LogState { end_offset: end, ..LogState::new(0, 0) };
+            (log_name(id), LogCheckpoint { state, blob: Bytes::new() })
+        };
+        let newest = newest_logs([log(5), log(9), log(7), ("x".to_owned(), log(1).1)]);
+        assert_eq!(newest.len(), 1);
+        assert_eq!(newest[&id].state.end_offset, 9);
+    }
+}
