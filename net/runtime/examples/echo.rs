@@ -2,11 +2,7 @@
 //!
 //! `echo server ADDR [SHARDS]` echoes what arrives. `echo client ADDR CONNECTIONS SIZE SECONDS`
 //! plays ping-pong on every connection with blocking sockets and prints latency and rate.
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measuring program"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measuring program")]
 
 fn main() {
     #[cfg(not(simulation))]
@@ -32,10 +28,7 @@ mod echo {
         let addr: SocketAddr = arg(1, "127.0.0.1:9999").parse().expect("an address");
         if arg(0, "server") == "server" {
             let count = arg(2, "1").parse().expect("a number of shards");
-            let opts = Options {
-                count,
-                ..Options::default()
-            };
+            let opts = Options { count, ..Options::default() };
             shards::run(opts, move |cx| serve(cx, addr)).expect("the shards start");
         } else {
             let number = |i, default| arg(i, default).parse::<usize>().expect("a number");
@@ -60,12 +53,7 @@ mod echo {
     async fn echo(stream: TcpStream) {
         let mut buf = BytesMut::with_capacity(64 << 10);
         while let Ok(n) = stream.read(&mut buf).await {
-            if n == 0
-                || stream
-                    .write_all(&mut vec![buf.split().freeze()])
-                    .await
-                    .is_err()
-            {
+            if n == 0 || stream.write_all(&mut vec![buf.split().freeze()]).await.is_err() {
                 return;
             }
             buf.reserve(4096);
@@ -91,10 +79,8 @@ mod echo {
                 })
             })
             .collect();
-        let mut times: Vec<Duration> = threads
-            .into_iter()
-            .flat_map(|t| t.join().expect("no panic"))
-            .collect();
+        let mut times: Vec<Duration> =
+            threads.into_iter().flat_map(|t| t.join().expect("no panic")).collect();
         times.sort_unstable();
         let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize];
         println!(

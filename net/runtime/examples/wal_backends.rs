@@ -1,11 +1,7 @@
 //! Measures durable writes of both WAL back ends, and the round trip between shards.
 //!
 //! `cargo run --release -p runtime --example wal_backends -- [DIR]`
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measuring program"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measuring program")]
 
 fn main() {
     #[cfg(not(simulation))]
@@ -26,9 +22,7 @@ mod measure {
     const FILE: u64 = 64 << 20;
 
     pub fn all() {
-        let dir = std::env::args_os()
-            .nth(1)
-            .map_or_else(std::env::temp_dir, PathBuf::from);
+        let dir = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
         for backend in [WriteBackend::IoUring, WriteBackend::CommitThread] {
             for size in [4 << 10, 64 << 10, 1 << 20] {
                 let path = dir.join(format!("wal_backends.{}", std::process::id()));
@@ -50,26 +44,18 @@ mod measure {
 
     async fn writes(path: PathBuf, size: usize, backend: WriteBackend) {
         let opened = Instant::now();
-        let file = DirectFile::open(&path, FILE, backend)
-            .await
-            .expect("a log file");
+        let file = DirectFile::open(&path, FILE, backend).await.expect("a log file");
         let opening = opened.elapsed();
         let frame = AlignedBuf::zeroed(size).freeze();
         let mut times = Vec::new();
         let (start, mut pos) = (Instant::now(), 0);
         while start.elapsed() < Duration::from_secs(2) {
             let begin = Instant::now();
-            file.write_durable(pos, vec![frame.clone()])
-                .await
-                .expect("the disk takes it");
+            file.write_durable(pos, vec![frame.clone()]).await.expect("the disk takes it");
             times.push(begin.elapsed());
             pos = (pos + size as u64) % FILE;
         }
-        let what = format!(
-            "{backend:?} {} KiB (direct: {})",
-            size >> 10,
-            file.is_direct()
-        );
+        let what = format!("{backend:?} {} KiB (direct: {})", size >> 10, file.is_direct());
         report(&what, times);
         println!("    zeroing {} MiB: {opening:?}", FILE >> 20);
         runtime::fs::remove_file(&path).await.expect("made above");
@@ -96,10 +82,7 @@ mod measure {
             }
         }
         if cx.id == ShardId(0) {
-            report(
-                &format!("round trip of {burst} between {name} shards"),
-                times,
-            );
+            report(&format!("round trip of {burst} between {name} shards"), times);
         }
     }
 

@@ -87,11 +87,7 @@ pub enum StartError {
         "the limit of locked memory is {limit} bytes but {shards} shards need {needed}; set \
          `LimitMEMLOCK=infinity` in the systemd unit or run `ulimit -l unlimited`"
     )]
-    MemlockTooLow {
-        limit: u64,
-        needed: u64,
-        shards: usize,
-    },
+    MemlockTooLow { limit: u64, needed: u64, shards: usize },
     /// RLIMIT_NOFILE.
     #[error(
         "the hard limit of open files is {limit} but {needed} are needed; set \
@@ -172,6 +168,13 @@ where
         return Err(StartError::BadCount { count: opts.count });
     }
     world::start::run(opts, main)
+}
+
+/// Ends the node because going on could break a promise: after a failed write or sync nothing may
+/// be acknowledged any more. In the simulated world it ends the node, not the process.
+pub fn fail_stop(reason: &str) -> ! {
+    tracing::error!("the node stops: {reason}");
+    world::start::fail_stop(reason)
 }
 
 /// Runs one future on a shard of its own on this thread: the entry for tests and tools.

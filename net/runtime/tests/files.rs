@@ -11,17 +11,9 @@ use support::Dir;
 fn what_is_written_is_read_back_short_at_the_end() {
     block_on(async {
         let dir = Dir::new().await;
-        let file = File::open(dir.join("a.log"), &OpenOptions::READ_WRITE_CREATE)
-            .await
-            .unwrap();
-        file.write_all_at(0, Bytes::from_static(b"hello "))
-            .await
-            .unwrap();
-        let parts = vec![
-            Bytes::from_static(b"wide"),
-            Bytes::new(),
-            Bytes::from_static(b" world"),
-        ];
+        let file = File::open(dir.join("a.log"), &OpenOptions::READ_WRITE_CREATE).await.unwrap();
+        file.write_all_at(0, Bytes::from_static(b"hello ")).await.unwrap();
+        let parts = vec![Bytes::from_static(b"wide"), Bytes::new(), Bytes::from_static(b" world")];
         file.write_vectored_at(6, parts).await.unwrap();
         assert_eq!(file.len().await.unwrap(), 16);
         assert_eq!(file.read_at(0, 100).await.unwrap(), "hello wide world");
@@ -39,9 +31,7 @@ fn what_is_written_is_read_back_short_at_the_end() {
 fn many_buffers_and_large_files_are_written_whole() {
     block_on(async {
         let dir = Dir::new().await;
-        let file = File::open(dir.join("big"), &OpenOptions::READ_WRITE_CREATE)
-            .await
-            .unwrap();
+        let file = File::open(dir.join("big"), &OpenOptions::READ_WRITE_CREATE).await.unwrap();
         let piece: Vec<u8> = (0..=255).collect();
         let bufs = vec![Bytes::from(piece.clone()); 5000];
         file.write_vectored_at(0, bufs).await.unwrap();
@@ -55,29 +45,16 @@ fn many_buffers_and_large_files_are_written_whole() {
 fn open_options_mean_what_they_say() {
     block_on(async {
         let dir = Dir::new().await;
-        let missing = File::open(dir.join("none"), &OpenOptions::READ)
-            .await
-            .err()
-            .unwrap();
+        let missing = File::open(dir.join("none"), &OpenOptions::READ).await.err().unwrap();
         assert_eq!(missing.kind(), std::io::ErrorKind::NotFound);
-        let new = OpenOptions {
-            create_new: true,
-            ..OpenOptions::READ_WRITE_CREATE
-        };
+        let new = OpenOptions { create_new: true, ..OpenOptions::READ_WRITE_CREATE };
         let file = File::open(dir.join("new"), &new).await.unwrap();
-        file.write_all_at(0, Bytes::from_static(b"x"))
-            .await
-            .unwrap();
+        file.write_all_at(0, Bytes::from_static(b"x")).await.unwrap();
         let again = File::open(dir.join("new"), &new).await.err().unwrap();
         assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
-        let replaced = File::open(dir.join("new"), &OpenOptions::REPLACE)
-            .await
-            .unwrap();
+        let replaced = File::open(dir.join("new"), &OpenOptions::REPLACE).await.unwrap();
         assert_eq!(replaced.len().await.unwrap(), 0);
-        let nowhere = File::open(dir.join("no/dir"), &OpenOptions::REPLACE)
-            .await
-            .err()
-            .unwrap();
+        let nowhere = File::open(dir.join("no/dir"), &OpenOptions::REPLACE).await.err().unwrap();
         assert_eq!(nowhere.kind(), std::io::ErrorKind::NotFound);
     });
 }
@@ -90,9 +67,7 @@ fn names_can_be_made_listed_renamed_and_removed() {
         fs::create_dir_all(dir.join("t-0/deep")).await.unwrap();
         fs::write_atomic(dir.join("t-0/b"), b"one").await.unwrap();
         fs::write_atomic(dir.join("t-0/b"), b"two!").await.unwrap();
-        fs::rename(dir.join("t-0/b"), dir.join("t-0/a"))
-            .await
-            .unwrap();
+        fs::rename(dir.join("t-0/b"), dir.join("t-0/a")).await.unwrap();
         let listed = fs::read_dir(dir.join("t-0")).await.unwrap();
         let names: Vec<_> = listed.iter().map(|e| (e.name.as_str(), e.is_dir)).collect();
         assert_eq!(names, [("a", false), ("deep", true)]);
@@ -114,12 +89,8 @@ fn an_open_file_outlives_its_name() {
     block_on(async {
         let dir = Dir::new().await;
         let path = dir.join("gone");
-        let file = File::open(&path, &OpenOptions::READ_WRITE_CREATE)
-            .await
-            .unwrap();
-        file.write_all_at(0, Bytes::from_static(b"still here"))
-            .await
-            .unwrap();
+        let file = File::open(&path, &OpenOptions::READ_WRITE_CREATE).await.unwrap();
+        file.write_all_at(0, Bytes::from_static(b"still here")).await.unwrap();
         fs::remove_file(&path).await.unwrap();
         assert_eq!(file.read_at(0, 10).await.unwrap(), "still here");
     });
@@ -138,26 +109,16 @@ async fn durable_round_trip(backend: WriteBackend) {
     assert_eq!(file.len(), 1 << 20);
     let empty = file.read_at(0, 1 << 20).await.unwrap();
     assert!(empty.iter().all(|&b| b == 0), "the file is zeroed");
-    file.write_durable(8192, vec![aligned(1, 4096), aligned(2, 8192)])
-        .await
-        .unwrap();
+    file.write_durable(8192, vec![aligned(1, 4096), aligned(2, 8192)]).await.unwrap();
     let read = file.read_at(8192, 12288).await.unwrap();
     assert!(read[..4096].iter().all(|&b| b == 1) && read[4096..].iter().all(|&b| b == 2));
     drop(file);
     let file = DirectFile::open(&path, 1 << 20, backend).await.unwrap();
-    assert_eq!(
-        &file.read_at(8192, 4096).await.unwrap()[..],
-        [1; 4096],
-        "opening keeps content"
-    );
-    assert_eq!(
-        file.read_at((1 << 20) - 4096, 8192).await.unwrap().len(),
-        4096
-    );
+    assert_eq!(&file.read_at(8192, 4096).await.unwrap()[..], [1; 4096], "opening keeps content");
+    assert_eq!(file.read_at((1 << 20) - 4096, 8192).await.unwrap().len(), 4096);
     let bad = [
         file.write_durable(100, vec![aligned(1, 4096)]).await,
-        file.write_durable(0, vec![Bytes::from_static(b"short")])
-            .await,
+        file.write_durable(0, vec![Bytes::from_static(b"short")]).await,
         file.write_durable(1 << 20, vec![aligned(1, 4096)]).await,
     ];
     for result in bad {
@@ -187,9 +148,7 @@ fn a_dropped_write_future_does_no_harm() {
                 let _ = futures_lite::future::poll_once(&mut write).await;
                 drop(write);
             }
-            file.write_durable(65536, vec![aligned(9, 4096)])
-                .await
-                .unwrap();
+            file.write_durable(65536, vec![aligned(9, 4096)]).await.unwrap();
         }
     });
 }

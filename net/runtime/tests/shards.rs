@@ -9,10 +9,7 @@ use runtime::shards::{self, Context, Options, ShardId};
 use runtime::task::{Class, spawn};
 
 fn options(count: usize) -> Options {
-    Options {
-        count,
-        ..Options::default()
-    }
+    Options { count, ..Options::default() }
 }
 
 #[test]
@@ -138,11 +135,7 @@ fn zero_shards_are_refused() {
 
 #[test]
 fn pinned_spinning_shards_start_and_stop() {
-    let opts = Options {
-        pin: true,
-        spin: Duration::from_micros(50),
-        ..options(2)
-    };
+    let opts = Options { pin: true, spin: Duration::from_micros(50), ..options(2) };
     shards::run(opts, |_: Context<()>| async {
         runtime::time::sleep(Duration::from_millis(2)).await;
     })

@@ -39,11 +39,7 @@ fn timers_fire_in_order_and_never_early() {
 fn a_timeout_drops_what_it_limits() {
     block_on(async {
         let notify = Notify::new();
-        assert!(
-            timeout(Duration::from_millis(1), notify.notified())
-                .await
-                .is_err()
-        );
+        assert!(timeout(Duration::from_millis(1), notify.notified()).await.is_err());
         assert_eq!(timeout(Duration::from_secs(3600), async { 5 }).await, Ok(5));
     });
 }
@@ -161,17 +157,11 @@ fn one_task_reads_while_another_writes() {
             buf
         });
         yield_now().await;
-        writer
-            .write_all(&mut vec![Bytes::from_static(b"down")])
-            .await
-            .unwrap();
+        writer.write_all(&mut vec![Bytes::from_static(b"down")]).await.unwrap();
         let mut buf = BytesMut::new();
         client.read(&mut buf).await.unwrap();
         assert_eq!(buf, "down");
-        client
-            .write_all(&mut vec![Bytes::from_static(b"up")])
-            .await
-            .unwrap();
+        client.write_all(&mut vec![Bytes::from_static(b"up")]).await.unwrap();
         assert_eq!(reading.await, "up");
     });
 }
@@ -180,10 +170,7 @@ fn one_task_reads_while_another_writes() {
 fn a_closed_peer_is_the_end_of_the_stream() {
     block_on(async {
         let (client, server) = pair().await;
-        client
-            .write_all(&mut vec![Bytes::from_static(b"last words")])
-            .await
-            .unwrap();
+        client.write_all(&mut vec![Bytes::from_static(b"last words")]).await.unwrap();
         drop(client);
         let mut buf = BytesMut::new();
         while server.read(&mut buf).await.unwrap() > 0 {}
@@ -212,10 +199,7 @@ fn an_abandoned_accept_loses_no_connection() {
         let client = TcpStream::connect(addr).await.unwrap();
         drop(accept);
         let (server, _) = listener.accept().await.unwrap();
-        server
-            .write_all(&mut vec![Bytes::from_static(b"hi")])
-            .await
-            .unwrap();
+        server.write_all(&mut vec![Bytes::from_static(b"hi")]).await.unwrap();
         let mut buf = BytesMut::new();
         client.read(&mut buf).await.unwrap();
         assert_eq!(buf, "hi");

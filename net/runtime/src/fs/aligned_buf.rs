@@ -29,11 +29,7 @@ unsafe impl Sync for AlignedBuf {}
 impl AlignedBuf {
     /// An empty buffer without memory.
     pub const fn new() -> AlignedBuf {
-        AlignedBuf {
-            ptr: NonNull::dangling(),
-            len: 0,
-            capacity: 0,
-        }
+        AlignedBuf { ptr: NonNull::dangling(), len: 0, capacity: 0 }
     }
 
     /// An empty buffer that holds `capacity` bytes (rounded up to [`ALIGNMENT`]) without growing.
@@ -57,10 +53,7 @@ impl AlignedBuf {
 
     /// Makes room for `additional` bytes more; at least doubles when it must grow.
     pub fn reserve(&mut self, additional: usize) {
-        let needed = self
-            .len
-            .checked_add(additional)
-            .expect("a buffer fits in memory");
+        let needed = self.len.checked_add(additional).expect("a buffer fits in memory");
         if needed > self.capacity {
             self.grow_to(needed.max(self.capacity * 2));
         }
@@ -126,9 +119,7 @@ impl AlignedBuf {
         let layout = Self::layout(capacity);
         // SAFETY: the layout is not of size zero, for `capacity > self.capacity >= 0`.
         let ptr = unsafe { alloc(layout) };
-        let Some(ptr) = NonNull::new(ptr) else {
-            handle_alloc_error(layout)
-        };
+        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
         // SAFETY: both ranges are valid for `len` bytes and belong to different allocations.
         unsafe { std::ptr::copy_nonoverlapping(self.ptr.as_ptr(), ptr.as_ptr(), self.len) };
         self.free();

@@ -62,10 +62,7 @@ impl DirectFile {
         if pos.saturating_add(len) > self.0.len() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "a write of {len} bytes at {pos} ends past {} bytes",
-                    self.0.len()
-                ),
+                format!("a write of {len} bytes at {pos} ends past {} bytes", self.0.len()),
             ));
         }
         if len == 0 {

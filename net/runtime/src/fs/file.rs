@@ -24,29 +24,14 @@ pub struct OpenOptions {
 
 impl OpenOptions {
     /// For reading.
-    pub const READ: OpenOptions = OpenOptions {
-        read: true,
-        write: false,
-        create: false,
-        create_new: false,
-        truncate: false,
-    };
+    pub const READ: OpenOptions =
+        OpenOptions { read: true, write: false, create: false, create_new: false, truncate: false };
     /// For reading and writing; made if missing.
-    pub const READ_WRITE_CREATE: OpenOptions = OpenOptions {
-        read: true,
-        write: true,
-        create: true,
-        create_new: false,
-        truncate: false,
-    };
+    pub const READ_WRITE_CREATE: OpenOptions =
+        OpenOptions { read: true, write: true, create: true, create_new: false, truncate: false };
     /// For writing an empty file; made if missing, cut if there.
-    pub const REPLACE: OpenOptions = OpenOptions {
-        read: false,
-        write: true,
-        create: true,
-        create_new: false,
-        truncate: true,
-    };
+    pub const REPLACE: OpenOptions =
+        OpenOptions { read: false, write: true, create: true, create_new: false, truncate: true };
 }
 
 /// A file read and written through the page cache. Operations may overlap; each takes `&self`.

@@ -80,8 +80,7 @@ pub async fn write_atomic(path: impl AsRef<Path>, content: &[u8]) -> io::Result<
     tmp.push(".tmp");
     let tmp = PathBuf::from(tmp);
     let file = File::open(&tmp, &OpenOptions::REPLACE).await?;
-    file.write_all_at(0, Bytes::copy_from_slice(content))
-        .await?;
+    file.write_all_at(0, Bytes::copy_from_slice(content)).await?;
     file.sync_data().await?;
     file.close().await?;
     rename(&tmp, path).await?;

@@ -37,24 +37,15 @@ struct Answer {
 impl CommitThread {
     pub fn start() -> io::Result<CommitThread> {
         let (requests, queue) = crossbeam_channel::unbounded();
-        std::thread::Builder::new()
-            .name("commit".to_owned())
-            .spawn(move || serve(&queue))?;
+        std::thread::Builder::new().name("commit".to_owned()).spawn(move || serve(&queue))?;
         Ok(CommitThread { requests })
     }
 
     /// Writes all of `bufs` from `pos`; on stable storage when it returns.
     pub async fn write(&self, fd: Arc<OwnedFd>, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
         let answer = Arc::new(Mutex::new(Answer::default()));
-        let request = Request {
-            fd,
-            pos,
-            bufs,
-            answer: Arc::clone(&answer),
-        };
-        self.requests
-            .send(request)
-            .map_err(|_| io::Error::other("the commit thread has ended"))?;
+        let request = Request { fd, pos, bufs, answer: Arc::clone(&answer) };
+        self.requests.send(request).map_err(|_| io::Error::other("the commit thread has ended"))?;
         poll_fn(|cx| {
             let mut answer = answer.lock().expect("no panic while locked");
             match answer.result.take() {
@@ -71,12 +62,7 @@ impl CommitThread {
 
 fn serve(queue: &Receiver<Request>) {
     while let Ok(request) = queue.recv() {
-        let Request {
-            fd,
-            pos,
-            bufs,
-            answer,
-        } = request;
+        let Request { fd, pos, bufs, answer } = request;
         let result = write_all(&fd, pos, bufs);
         let waker = {
             let mut answer = answer.lock().expect("no panic while locked");
@@ -94,10 +80,7 @@ fn write_all(fd: &OwnedFd, mut pos: u64, mut bufs: Vec<Bytes>) -> io::Result<()>
         let iov: Vec<libc::iovec> = bufs
             .iter()
             .take(BUFFERS_MAX)
-            .map(|b| libc::iovec {
-                iov_base: b.as_ptr().cast_mut().cast(),
-                iov_len: b.len(),
-            })
+            .map(|b| libc::iovec { iov_base: b.as_ptr().cast_mut().cast(), iov_len: b.len() })
             .collect();
         // SAFETY: the vectors point to bytes that `bufs` keeps.
         let n = unsafe {

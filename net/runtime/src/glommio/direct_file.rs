@@ -34,10 +34,7 @@ impl DirectFile {
         let shard = Shard::current();
         let ring = &shard.ring;
         let flags = libc::O_RDWR | libc::O_CREAT;
-        let (fd, direct) = match ring
-            .open(c_path(path)?, flags | libc::O_DIRECT, 0o644)
-            .await
-        {
+        let (fd, direct) = match ring.open(c_path(path)?, flags | libc::O_DIRECT, 0o644).await {
             Ok(fd) => (fd, true),
             Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
                 (ring.open(c_path(path)?, flags, 0o644).await?, false)
@@ -55,12 +52,7 @@ impl DirectFile {
             WriteBackend::IoUring => Backend::IoUring,
             WriteBackend::CommitThread => Backend::CommitThread(Arc::new(fd.try_clone()?)),
         };
-        Ok(DirectFile {
-            fd,
-            len: found.max(size),
-            direct,
-            backend,
-        })
+        Ok(DirectFile { fd, len: found.max(size), direct, backend })
     }
 
     pub async fn write_durable(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
@@ -68,10 +60,7 @@ impl DirectFile {
         match &self.backend {
             Backend::IoUring => shard.ring.write(&self.fd, pos, bufs, libc::RWF_DSYNC).await,
             Backend::CommitThread(fd) => {
-                shard
-                    .commit_thread()?
-                    .write(Arc::clone(fd), pos, bufs)
-                    .await
+                shard.commit_thread()?.write(Arc::clone(fd), pos, bufs).await
             }
         }
     }

@@ -100,20 +100,9 @@ fn read_cached(fd: &OwnedFd, pos: u64, into: &mut Vec<u8>, len: usize) -> io::Re
     if len == 0 {
         return Ok(true);
     }
-    let iov = libc::iovec {
-        iov_base: into.spare_capacity_mut().as_mut_ptr().cast(),
-        iov_len: len,
-    };
+    let iov = libc::iovec { iov_base: into.spare_capacity_mut().as_mut_ptr().cast(), iov_len: len };
     // SAFETY: `into` has spare capacity for `len` bytes.
-    let n = unsafe {
-        libc::preadv2(
-            fd.as_raw_fd(),
-            &iov,
-            1,
-            pos as libc::off_t,
-            libc::RWF_NOWAIT,
-        )
-    };
+    let n = unsafe { libc::preadv2(fd.as_raw_fd(), &iov, 1, pos as libc::off_t, libc::RWF_NOWAIT) };
     if n < 0 {
         let e = io::Error::last_os_error();
         return match e.raw_os_error() {

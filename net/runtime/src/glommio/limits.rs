@@ -17,10 +17,7 @@ pub(super) fn check(shards: usize, descriptors_min: u64) -> Result<(), StartErro
 fn raise_nofile(needed: u64) -> Result<(), StartError> {
     let mut limit = get_limit(libc::RLIMIT_NOFILE);
     if limit.rlim_max < needed {
-        return Err(StartError::NofileTooLow {
-            limit: limit.rlim_max,
-            needed,
-        });
+        return Err(StartError::NofileTooLow { limit: limit.rlim_max, needed });
     }
     if limit.rlim_cur < limit.rlim_max {
         limit.rlim_cur = limit.rlim_max;
@@ -43,11 +40,7 @@ fn check_memlock(shards: usize) -> Result<(), StartError> {
     }
     let limit = get_limit(libc::RLIMIT_MEMLOCK).rlim_cur;
     if limit < MEMLOCK_FLOOR {
-        return Err(StartError::MemlockTooLow {
-            limit,
-            needed: MEMLOCK_FLOOR,
-            shards,
-        });
+        return Err(StartError::MemlockTooLow { limit, needed: MEMLOCK_FLOOR, shards });
     }
     Ok(())
 }
@@ -80,10 +73,7 @@ fn io_uring_disabled() -> u8 {
 }
 
 fn get_limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for writing; the resources asked for exist.
     unsafe { libc::getrlimit(resource, &mut limit) };
     limit
@@ -99,7 +89,5 @@ pub(super) fn allowed_cpus() -> io::Result<Vec<usize>> {
     }
     let all = 0..libc::CPU_SETSIZE as usize;
     // SAFETY: every index is below CPU_SETSIZE.
-    Ok(all
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    Ok(all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }

@@ -29,10 +29,7 @@ pub struct Mailbox<M> {
 
 impl<M> Clone for Mailbox<M> {
     fn clone(&self) -> Self {
-        Mailbox {
-            me: self.me,
-            inboxes: Arc::clone(&self.inboxes),
-        }
+        Mailbox { me: self.me, inboxes: Arc::clone(&self.inboxes) }
     }
 }
 
@@ -47,10 +44,7 @@ impl<M> Mailbox<M> {
             })
             .collect();
         (0..count)
-            .map(|me| Mailbox {
-                me: ShardId(me as u16),
-                inboxes: Arc::clone(&inboxes),
-            })
+            .map(|me| Mailbox { me: ShardId(me as u16), inboxes: Arc::clone(&inboxes) })
             .collect()
     }
 

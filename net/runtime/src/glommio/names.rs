@@ -57,11 +57,7 @@ pub async fn read_dir(path: &Path) -> io::Result<Vec<DirEntry>> {
                 let message = format!("the name {name:?} is not UTF-8");
                 io::Error::new(io::ErrorKind::InvalidData, message)
             })?;
-            entries.push(DirEntry {
-                name,
-                is_dir: metadata.is_dir(),
-                len: metadata.len(),
-            });
+            entries.push(DirEntry { name, is_dir: metadata.is_dir(), len: metadata.len() });
         }
         Ok(entries)
     })

@@ -27,11 +27,7 @@ pub struct TcpListener {
 
 impl TcpListener {
     pub fn bind(addr: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
-        let domain = if addr.is_ipv6() {
-            libc::AF_INET6
-        } else {
-            libc::AF_INET
-        };
+        let domain = if addr.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
         let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: plain system call.
         let fd = cvt(unsafe { libc::socket(domain, kind, 0) })?;
@@ -44,9 +40,7 @@ impl TcpListener {
         cvt(unsafe { libc::bind(fd.as_raw_fd(), (&raw const storage).cast(), len) })?;
         // SAFETY: plain system call.
         cvt(unsafe { libc::listen(fd.as_raw_fd(), backlog) })?;
-        Ok(TcpListener {
-            socket: std::net::TcpListener::from(fd),
-        })
+        Ok(TcpListener { socket: std::net::TcpListener::from(fd) })
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -77,19 +71,13 @@ impl TcpStream {
         let fd = socket.into_raw_fd();
         // SAFETY: open and given up by `socket`.
         let stream = unsafe { glommio::net::TcpStream::from_raw_fd(fd) };
-        TcpStream {
-            stream: RefCell::new(stream),
-            fd,
-        }
+        TcpStream { stream: RefCell::new(stream), fd }
     }
 
     pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         let stream = glommio::net::TcpStream::connect(addr).await?;
         let fd = stream.as_raw_fd();
-        Ok(TcpStream {
-            stream: RefCell::new(stream),
-            fd,
-        })
+        Ok(TcpStream { stream: RefCell::new(stream), fd })
     }
 
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
@@ -154,16 +142,10 @@ impl TcpStream {
     }
 
     fn send(&self, bufs: &[Bytes]) -> io::Result<usize> {
-        let mut iov = [libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        }; BUFFERS_MAX];
+        let mut iov = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BUFFERS_MAX];
         let count = bufs.len().min(BUFFERS_MAX);
         for (slot, buf) in iov.iter_mut().zip(bufs) {
-            *slot = libc::iovec {
-                iov_base: buf.as_ptr().cast_mut().cast(),
-                iov_len: buf.len(),
-            };
+            *slot = libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() };
         }
         // SAFETY: an all-zero msghdr is valid.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -172,11 +154,7 @@ impl TcpStream {
         // SAFETY: the vectors point to `bufs`, which outlive the call.
         let n =
             unsafe { libc::sendmsg(self.fd, &message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
-        if n < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(n as usize)
-        }
+        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(n as usize) }
     }
 
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -197,11 +175,7 @@ fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
 }
 
 fn cvt(result: i32) -> io::Result<i32> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn to_sockaddr(addr: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
@@ -212,9 +186,7 @@ fn to_sockaddr(addr: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
             let sin = libc::sockaddr_in {
                 sin_family: libc::AF_INET as u16,
                 sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr {
-                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
-                },
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                 sin_zero: [0; 8],
             };
             // SAFETY: sockaddr_storage is large and aligned enough for every address family.
@@ -226,9 +198,7 @@ fn to_sockaddr(addr: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
                 sin6_family: libc::AF_INET6 as u16,
                 sin6_port: v6.port().to_be(),
                 sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr {
-                    s6_addr: v6.ip().octets(),
-                },
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                 sin6_scope_id: v6.scope_id(),
             };
             // SAFETY: see above.

@@ -52,37 +52,20 @@ enum Slot {
 /// What an operation points to while the kernel works on it. Fields are only read by the kernel or
 /// through the addresses it was given.
 pub(super) enum Kept {
-    Write {
-        _file: Rc<OwnedFd>,
-        _bufs: Vec<Bytes>,
-        _iov: Box<[libc::iovec]>,
-    },
-    Read {
-        _file: Rc<OwnedFd>,
-        into: Vec<u8>,
-    },
-    ReadAligned {
-        _file: Rc<OwnedFd>,
-        into: AlignedBuf,
-    },
-    File {
-        _file: Rc<OwnedFd>,
-    },
-    Path {
-        _path: std::ffi::CString,
-    },
+    Write { _file: Rc<OwnedFd>, _bufs: Vec<Bytes>, _iov: Box<[libc::iovec]> },
+    Read { _file: Rc<OwnedFd>, into: Vec<u8> },
+    ReadAligned { _file: Rc<OwnedFd>, into: AlignedBuf },
+    File { _file: Rc<OwnedFd> },
+    Path { _path: std::ffi::CString },
 }
 
 impl Ring {
     pub fn new() -> io::Result<Ring> {
-        let uring = match IoUring::builder()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)
-        {
+        let uring = match IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
             // Kernels before 5.19 do not know cooperative task running.
-            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => IoUring::builder()
-                .setup_cqsize(COMPLETIONS)
-                .build(SUBMISSIONS)?,
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS)?
+            }
             made => made?,
         };
         // SAFETY: plain system call; the descriptor is ours.
@@ -137,11 +120,7 @@ impl Ring {
                     .offset(pos)
                     .rw_flags(flags)
                     .build();
-            let kept = Kept::Write {
-                _file: Rc::clone(file),
-                _bufs: parts,
-                _iov: iov,
-            };
+            let kept = Kept::Write { _file: Rc::clone(file), _bufs: parts, _iov: iov };
             // SAFETY: the vector and what it points to are kept; `Bytes` do not move theirs.
             let (result, kept) = unsafe { self.start(entry, kept) }.await;
             drop(kept);
@@ -167,23 +146,12 @@ impl Ring {
     ) -> (io::Result<usize>, Vec<u8>) {
         into.reserve(len);
         let at = into.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-        let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), at, clamp(len))
-            .offset(pos)
-            .build();
+        let entry =
+            opcode::Read::new(types::Fd(file.as_raw_fd()), at, clamp(len)).offset(pos).build();
         // SAFETY: `at` has room for `len` bytes on the heap, kept with `into`.
-        let (result, kept) = unsafe {
-            self.start(
-                entry,
-                Kept::Read {
-                    _file: Rc::clone(file),
-                    into,
-                },
-            )
-        }
-        .await;
-        let Kept::Read { mut into, .. } = kept else {
-            unreachable!("kept as a read")
-        };
+        let (result, kept) =
+            unsafe { self.start(entry, Kept::Read { _file: Rc::clone(file), into }) }.await;
+        let Kept::Read { mut into, .. } = kept else { unreachable!("kept as a read") };
         let result = check(result);
         if let Ok(n) = result {
             // SAFETY: the kernel has filled `n` bytes of the spare capacity.
@@ -204,23 +172,12 @@ impl Ring {
         let filled = into.len();
         // SAFETY: within the capacity just reserved.
         let at = unsafe { into.as_mut_ptr().add(filled) };
-        let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), at, clamp(len))
-            .offset(pos)
-            .build();
+        let entry =
+            opcode::Read::new(types::Fd(file.as_raw_fd()), at, clamp(len)).offset(pos).build();
         // SAFETY: `at` has room for `len` bytes on the heap, kept with `into`.
-        let (result, kept) = unsafe {
-            self.start(
-                entry,
-                Kept::ReadAligned {
-                    _file: Rc::clone(file),
-                    into,
-                },
-            )
-        }
-        .await;
-        let Kept::ReadAligned { mut into, .. } = kept else {
-            unreachable!("kept as such")
-        };
+        let (result, kept) =
+            unsafe { self.start(entry, Kept::ReadAligned { _file: Rc::clone(file), into }) }.await;
+        let Kept::ReadAligned { mut into, .. } = kept else { unreachable!("kept as such") };
         let result = check(result);
         if let Ok(n) = result {
             // SAFETY: the kernel has filled `n` bytes after `filled`.
@@ -235,14 +192,7 @@ impl Ring {
             .flags(types::FsyncFlags::DATASYNC)
             .build();
         // SAFETY: points to no memory; the descriptor is kept open.
-        let operation = unsafe {
-            self.start(
-                entry,
-                Kept::File {
-                    _file: Rc::clone(file),
-                },
-            )
-        };
+        let operation = unsafe { self.start(entry, Kept::File { _file: Rc::clone(file) }) };
         check(operation.await.0).map(drop)
     }
 
@@ -274,10 +224,7 @@ impl Ring {
         }
         self.submit();
         self.collect();
-        Operation {
-            ring: Rc::clone(self),
-            slot: Some(slot),
-        }
+        Operation { ring: Rc::clone(self), slot: Some(slot) }
     }
 
     fn submit(&self) {
@@ -306,10 +253,7 @@ impl Ring {
             let mut slots = self.slots.borrow_mut();
             match std::mem::replace(&mut slots.slots[slot], Slot::Free) {
                 Slot::InFlight { kept, waker } => {
-                    slots.slots[slot] = Slot::Done {
-                        kept,
-                        result: entry.result(),
-                    };
+                    slots.slots[slot] = Slot::Done { kept, result: entry.result() };
                     drop(slots);
                     if let Some(waker) = waker {
                         waker.wake();
@@ -412,10 +356,7 @@ impl Drop for Operation {
 }
 
 fn iovec(buf: &Bytes) -> libc::iovec {
-    libc::iovec {
-        iov_base: buf.as_ptr().cast_mut().cast(),
-        iov_len: buf.len(),
-    }
+    libc::iovec { iov_base: buf.as_ptr().cast_mut().cast(), iov_len: buf.len() }
 }
 
 /// The kernel transfers at most 2 GiB at a time.
@@ -424,11 +365,7 @@ fn clamp(len: usize) -> u32 {
 }
 
 fn check(result: i32) -> io::Result<usize> {
-    if result < 0 {
-        Err(io::Error::from_raw_os_error(-result))
-    } else {
-        Ok(result as usize)
-    }
+    if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as usize) }
 }
 
 /// Whether nothing has happened and the same request may be made again.

@@ -64,9 +64,7 @@ impl Shard {
     /// Outside a shard.
     pub fn current() -> Rc<Shard> {
         CURRENT.with_borrow(|current| {
-            current
-                .clone()
-                .expect("runtime used outside a shard: see shards::run and block_on")
+            current.clone().expect("runtime used outside a shard: see shards::run and block_on")
         })
     }
 
@@ -128,14 +126,7 @@ impl LiveTasks {
     pub async fn close(&self) {
         self.closing.set(true);
         loop {
-            let wakers: Vec<Waker> = self
-                .slots
-                .borrow()
-                .wakers
-                .iter()
-                .flatten()
-                .cloned()
-                .collect();
+            let wakers: Vec<Waker> = self.slots.borrow().wakers.iter().flatten().cloned().collect();
             if wakers.is_empty() {
                 return;
             }

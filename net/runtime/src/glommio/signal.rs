@@ -18,10 +18,7 @@ pub async fn stop_requested() -> io::Result<StopSignal> {
         if terminate.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(StopSignal::Terminate));
         }
-        interrupt
-            .as_mut()
-            .poll(cx)
-            .map(|()| Ok(StopSignal::Interrupt))
+        interrupt.as_mut().poll(cx).map(|()| Ok(StopSignal::Interrupt))
     })
     .await
 }

@@ -42,33 +42,19 @@ where
                 let (executor, ring) = match make_executor(&opts, cpu) {
                     Ok(made) => made,
                     Err(reason) => {
-                        let _ = report.send(Err(StartError::Shard {
-                            shard: id.0,
-                            reason,
-                        }));
+                        let _ = report.send(Err(StartError::Shard { shard: id.0, reason }));
                         return;
                     }
                 };
                 let _ = report.send(Ok(()));
                 // An error means that another shard failed and nobody starts.
                 if wait.recv().is_ok() {
-                    let context = Context {
-                        id,
-                        count: opts.count,
-                        mailbox: shards::Mailbox(mailbox),
-                    };
-                    run_shard(
-                        &executor,
-                        ring,
-                        opts.slice,
-                        async move { main(context).await },
-                    );
+                    let context =
+                        Context { id, count: opts.count, mailbox: shards::Mailbox(mailbox) };
+                    run_shard(&executor, ring, opts.slice, async move { main(context).await });
                 }
             })
-            .map_err(|e| StartError::Shard {
-                shard: id.0,
-                reason: e.to_string(),
-            })?;
+            .map_err(|e| StartError::Shard { shard: id.0, reason: e.to_string() })?;
         threads.push((thread, go));
     }
     for _ in 0..opts.count {
@@ -78,9 +64,7 @@ where
         let _ = go.send(());
     }
     for (thread, _) in threads {
-        thread
-            .join()
-            .expect("a panic on a shard has ended the process");
+        thread.join().expect("a panic on a shard has ended the process");
     }
     Ok(())
 }
@@ -92,6 +76,14 @@ pub fn block_on<T: 'static>(f: impl Future<Output = T> + 'static) -> T {
     }
     let (executor, ring) = make_executor(&opts, None).expect("the host grants one executor");
     run_shard(&executor, ring, opts.slice, f)
+}
+
+/// The exit code of a fail-stop, EX_IOERR of sysexits.h.
+const EXIT_FAIL_STOP: i32 = 74;
+
+pub fn fail_stop(reason: &str) -> ! {
+    eprintln!("fatal: {reason}");
+    std::process::exit(EXIT_FAIL_STOP)
 }
 
 fn run_shard<T: 'static>(
@@ -136,11 +128,7 @@ fn make_executor(opts: &Options, cpu: Option<usize>) -> Result<(LocalExecutor, R
 
 /// A CPU per shard, or none for all of them.
 fn placements(opts: &Options) -> Vec<Option<usize>> {
-    let cpus = if opts.pin {
-        limits::allowed_cpus().unwrap_or_default()
-    } else {
-        Vec::new()
-    };
+    let cpus = if opts.pin { limits::allowed_cpus().unwrap_or_default() } else { Vec::new() };
     if cpus.len() < opts.count {
         return vec![None; opts.count];
     }

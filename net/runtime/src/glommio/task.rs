@@ -29,11 +29,7 @@ pub fn spawn<T: 'static>(class: Class, f: impl Future<Output = T> + 'static) -> 
         Class::Latency => shard.latency,
         Class::Background => shard.background,
     };
-    let live = Live {
-        future: Some(f),
-        slot: None,
-        shard,
-    };
+    let live = Live { future: Some(f), slot: None, shard };
     Task(glommio::spawn_local_into(live, queue).expect("the queues live as long as the shard"))
 }
 

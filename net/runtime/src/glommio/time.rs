@@ -15,10 +15,7 @@ pub fn wall_clock_ms() -> i64 {
 }
 
 fn read_clock(clock: libc::clockid_t) -> libc::timespec {
-    let mut ts = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is valid for writing; these clocks exist on every Linux, so it cannot fail.
     unsafe { libc::clock_gettime(clock, &mut ts) };
     ts

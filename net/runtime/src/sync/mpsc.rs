@@ -111,11 +111,7 @@ impl<T> Drop for Sender<T> {
         let waker = {
             let mut queue = self.0.queue.borrow_mut();
             queue.senders -= 1;
-            if queue.senders == 0 {
-                queue.receiver.take()
-            } else {
-                None
-            }
+            if queue.senders == 0 { queue.receiver.take() } else { None }
         };
         if let Some(waker) = waker {
             waker.wake();

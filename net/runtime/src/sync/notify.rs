@@ -68,10 +68,7 @@ impl Notify {
 
     /// Waits for a notification or takes the permit.
     pub fn notified(&self) -> Notified<'_> {
-        Notified {
-            notify: self,
-            ticket: None,
-        }
+        Notified { notify: self, ticket: None }
     }
 }
 

@@ -43,10 +43,7 @@ impl Semaphore {
     /// Takes `count` permits, waiting for its turn. A request for more than the whole budget is cut
     /// to the whole budget, so it is served alone instead of never.
     pub async fn acquire(&self, count: usize) -> Permit {
-        let mut place = Place {
-            semaphore: self,
-            ticket: None,
-        };
+        let mut place = Place { semaphore: self, ticket: None };
         poll_fn(|cx| {
             let mut inner = self.0.borrow_mut();
             let ticket = *place.ticket.get_or_insert_with(|| inner.waiters.ticket());
@@ -58,10 +55,7 @@ impl Semaphore {
                 inner.waiters.wake_first();
                 drop(inner);
                 place.ticket = None;
-                return Poll::Ready(Permit {
-                    semaphore: self.clone(),
-                    count,
-                });
+                return Poll::Ready(Permit { semaphore: self.clone(), count });
             }
             inner.waiters.wait(ticket, cx.waker());
             Poll::Pending
@@ -78,10 +72,7 @@ impl Semaphore {
         }
         inner.available -= count;
         drop(inner);
-        Some(Permit {
-            semaphore: self.clone(),
-            count,
-        })
+        Some(Permit { semaphore: self.clone(), count })
     }
 
     /// Permits not given out.
@@ -138,16 +129,11 @@ mod tests {
             let held = semaphore.acquire(6).await;
             let mut large = Box::pin(semaphore.acquire(8));
             assert!(futures_lite::future::poll_once(&mut large).await.is_none());
-            assert!(
-                semaphore.try_acquire(1).is_none(),
-                "the large request is first"
-            );
+            assert!(semaphore.try_acquire(1).is_none(), "the large request is first");
             let mut small = Box::pin(semaphore.acquire(2));
             assert!(futures_lite::future::poll_once(&mut small).await.is_none());
             drop(large);
-            let small = futures_lite::future::poll_once(&mut small)
-                .await
-                .expect("now first");
+            let small = futures_lite::future::poll_once(&mut small).await.expect("now first");
             assert_eq!(semaphore.available(), 2);
             drop((held, small));
             assert_eq!(semaphore.available(), 10);

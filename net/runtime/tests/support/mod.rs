@@ -13,17 +13,12 @@ impl Dir {
         #[cfg(not(simulation))]
         {
             let keep = tempfile::tempdir().expect("a temporary directory");
-            Dir {
-                path: keep.path().to_owned(),
-                _keep: keep,
-            }
+            Dir { path: keep.path().to_owned(), _keep: keep }
         }
         #[cfg(simulation)]
         {
             let path = PathBuf::from("/test");
-            runtime::fs::create_dir_all(&path)
-                .await
-                .expect("the simulated disk takes it");
+            runtime::fs::create_dir_all(&path).await.expect("the simulated disk takes it");
             Dir { path }
         }
     }

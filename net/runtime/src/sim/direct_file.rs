@@ -1,0 +1,55 @@
+//! Direct files on a simulated disk: durable when a write returns, and not before.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::disk_faults::DiskOperation;
+use super::file::Handle;
+use crate::fs::{AlignedBuf, OpenOptions, WriteBackend};
+
+pub struct DirectFile {
+    handle: Handle,
+    len: u64,
+}
+
+impl DirectFile {
+    pub async fn open(path: &Path, size: u64, _: WriteBackend) -> io::Result<DirectFile> {
+        let handle = Handle::open(path, &OpenOptions::READ_WRITE_CREATE).await?;
+        let found = handle.data().borrow().len() as u64;
+        if found < size {
+            let zeros = Bytes::from(vec![0; (size - found) as usize]);
+            handle.operate(DiskOperation::Write, found).await?;
+            handle.store(found, &[zeros])?;
+            let snapshot = handle.data().borrow().snapshot();
+            handle.sync(snapshot).await?;
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+            super::names::sync_dir(parent.unwrap_or(Path::new("/"))).await?;
+        }
+        Ok(DirectFile { handle, len: found.max(size) })
+    }
+
+    pub async fn write_durable(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        self.handle.store(pos, &bufs)?;
+        self.handle.operate(DiskOperation::Write, pos).await?;
+        let len = bufs.iter().map(|b| b.len() as u64).sum();
+        let snapshot = self.handle.data().borrow().snapshot_range(pos, len);
+        self.handle.sync(snapshot).await
+    }
+
+    pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
+        self.handle.operate(DiskOperation::Read, pos).await?;
+        let mut into = AlignedBuf::with_capacity(len);
+        into.extend_from_slice(self.handle.data().borrow().read(pos, len));
+        Ok(into)
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_direct(&self) -> bool {
+        true
+    }
+}
