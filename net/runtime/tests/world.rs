@@ -356,7 +356,7 @@ fn injected_disk_faults_hit_their_paths_and_a_failed_sync_is_never_made_good() {
         file.write_all_at(0, Bytes::from_static(b"gone")).await.unwrap();
         assert!(file.sync_data().await.is_err());
         assert_eq!(file.read_at(0, 4).await.unwrap(), "gone");
-        file.write_all_at(512, Bytes::from_static(b"kept")).await.unwrap();
+        file.write_all_at(4096, Bytes::from_static(b"kept")).await.unwrap();
         file.sync_data().await.unwrap();
     });
     let inside = node.clone();
@@ -367,7 +367,7 @@ fn injected_disk_faults_hit_their_paths_and_a_failed_sync_is_never_made_good() {
     });
     let content = node.with_disk(|disk| disk.read("/a.log")).unwrap();
     assert_eq!(content[..4], [0; 4], "the page was marked clean and never written");
-    assert_eq!(content[512..], *b"kept");
+    assert_eq!(content[4096..], *b"kept");
 }
 
 #[test]

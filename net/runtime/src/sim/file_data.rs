@@ -13,6 +13,9 @@ use super::rng::Rng;
 /// What a disk writes whole or tears.
 pub(super) const SECTOR: usize = 512;
 
+/// What the page cache takes for clean or dirty as a whole.
+const PAGE: usize = 4096;
+
 type Sector = [u8; SECTOR];
 
 #[derive(Default)]
@@ -54,6 +57,9 @@ impl FileData {
         if self.content.len() < end {
             self.content.resize(end, 0);
         }
+        // Writing makes whole pages dirty again.
+        let pages = (start / PAGE * PAGE / SECTOR)..(end.next_multiple_of(PAGE) / SECTOR);
+        self.doomed.retain(|&sector| !pages.contains(&(sector as usize)));
         self.content[start..end].copy_from_slice(bytes);
     }
 
@@ -67,7 +73,6 @@ impl FileData {
     fn remember(&mut self, start: usize, end: usize) {
         for sector in (start / SECTOR)..end.div_ceil(SECTOR) {
             let stable = self.sector(sector as u64);
-            self.doomed.remove(&(sector as u64));
             self.undo.entry(sector as u64).or_insert(stable);
         }
     }
