@@ -27,21 +27,12 @@ impl ApiVersionRange {
 }
 
 const fn api(api: ApiKey, min: i16, max: i16, flexible_from: i16) -> ApiVersionRange {
-    ApiVersionRange {
-        api,
-        min,
-        max,
-        flexible_from: Some(flexible_from),
-        advertised_min: min,
-    }
+    ApiVersionRange { api, min, max, flexible_from: Some(flexible_from), advertised_min: min }
 }
 
 /// The APIs of this node, by key.
 pub const SUPPORTED: &[ApiVersionRange] = &[
-    ApiVersionRange {
-        advertised_min: 0,
-        ..api(ApiKey::Produce, 3, 13, 9)
-    },
+    ApiVersionRange { advertised_min: 0, ..api(ApiKey::Produce, 3, 13, 9) },
     api(ApiKey::Fetch, 4, 18, 12),
     api(ApiKey::ListOffsets, 1, 11, 6),
     api(ApiKey::Metadata, 0, 13, 9),
@@ -61,13 +52,11 @@ pub const SUPPORTED: &[ApiVersionRange] = &[
     api(ApiKey::InitProducerId, 0, 5, 2),
     api(ApiKey::OffsetForLeaderEpoch, 2, 4, 4),
     api(ApiKey::DescribeConfigs, 1, 4, 4),
+    api(ApiKey::AlterConfigs, 0, 2, 2),
     api(ApiKey::CreatePartitions, 0, 3, 2),
     api(ApiKey::DeleteGroups, 0, 2, 2),
     api(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
-    ApiVersionRange {
-        flexible_from: None,
-        ..api(ApiKey::OffsetDelete, 0, 0, 0)
-    },
+    ApiVersionRange { flexible_from: None, ..api(ApiKey::OffsetDelete, 0, 0, 0) },
     api(ApiKey::DescribeCluster, 0, 2, 0),
     api(ApiKey::DescribeTopicPartitions, 0, 0, 0),
 ];
@@ -85,9 +74,7 @@ pub fn is_served(api_key: i16, version: i16) -> bool {
 
 /// Whether the body of this API and version is in the flexible encoding; known for served APIs.
 pub fn is_flexible(api_key: i16, version: i16) -> bool {
-    served_range(api_key)
-        .and_then(|r| r.flexible_from)
-        .is_some_and(|from| version >= from)
+    served_range(api_key).and_then(|r| r.flexible_from).is_some_and(|from| version >= from)
 }
 
 /// 1 or 2.

@@ -52,12 +52,7 @@ pub fn response(version: i16, features: &[Feature], features_epoch: i64) -> ApiV
         })
         .collect();
     ApiVersionsResponse::default()
-        .with_api_keys(
-            SUPPORTED
-                .iter()
-                .map(|r| key(r.api, r.advertised_min, r.max))
-                .collect(),
-        )
+        .with_api_keys(SUPPORTED.iter().map(|r| key(r.api, r.advertised_min, r.max)).collect())
         .with_supported_features(supported)
         .with_finalized_features_epoch(features_epoch)
         .with_finalized_features(finalized)
@@ -73,10 +68,7 @@ pub fn unsupported_version(header: &RequestHeader) -> Result<Bytes, EncodeError>
 }
 
 fn key(api: ApiKey, min: i16, max: i16) -> ApiVersion {
-    ApiVersion::default()
-        .with_api_key(api as i16)
-        .with_min_version(min)
-        .with_max_version(max)
+    ApiVersion::default().with_api_key(api as i16).with_min_version(min).with_max_version(max)
 }
 
 /// Whether a client's software name or version is well formed
@@ -85,9 +77,7 @@ pub fn is_software_name(name: &str) -> bool {
     let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     ends(name.as_bytes().first())
         && ends(name.as_bytes().last())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
 #[cfg(test)]
@@ -96,27 +86,12 @@ mod tests {
     use crate::codec::{decode_response, encode_response};
 
     const FEATURES: &[Feature] = &[
-        Feature {
-            name: "metadata.version",
-            min_level: 7,
-            max_level: 30,
-            finalized_level: 30,
-        },
-        Feature {
-            name: "group.version",
-            min_level: 0,
-            max_level: 1,
-            finalized_level: 0,
-        },
+        Feature { name: "metadata.version", min_level: 7, max_level: 30, finalized_level: 30 },
+        Feature { name: "group.version", min_level: 0, max_level: 1, finalized_level: 0 },
     ];
 
     fn header(version: i16) -> RequestHeader {
-        RequestHeader {
-            api_key: 18,
-            api_version: version,
-            correlation_id: 9,
-            client_id: None,
-        }
+        RequestHeader { api_key: 18, api_version: version, correlation_id: 9, client_id: None }
     }
 
     #[test]
@@ -128,16 +103,9 @@ mod tests {
             let (id, back): (i32, ApiVersionsResponse) =
                 decode_response(frame.slice(4..), version).unwrap();
             assert_eq!((id, back.api_keys.len()), (9, SUPPORTED.len()));
-            assert_eq!(
-                (back.api_keys[0].api_key, back.api_keys[0].min_version),
-                (0, 0)
-            );
+            assert_eq!((back.api_keys[0].api_key, back.api_keys[0].min_version), (0, 0));
             let features = back.supported_features.len();
-            assert_eq!(
-                features,
-                [0, 0, 0, 1, 2][version as usize],
-                "version {version}"
-            );
+            assert_eq!(features, [0, 0, 0, 1, 2][version as usize], "version {version}");
             assert_eq!(back.finalized_features.len(), usize::from(version >= 3));
         }
     }
@@ -147,11 +115,8 @@ mod tests {
         let frame = unsupported_version(&header(99)).unwrap();
         let (_, back): (i32, ApiVersionsResponse) = decode_response(frame.slice(4..), 0).unwrap();
         assert_eq!(back.error_code, 35);
-        let ranges: Vec<_> = back
-            .api_keys
-            .iter()
-            .map(|k| (k.api_key, k.min_version, k.max_version))
-            .collect();
+        let ranges: Vec<_> =
+            back.api_keys.iter().map(|k| (k.api_key, k.min_version, k.max_version)).collect();
         assert_eq!(ranges, [(18, 0, 4)]);
     }
 

@@ -23,11 +23,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Wire(#[from] WireError),
     #[error("{api:?} version {version} does not parse: {reason}")]
-    Malformed {
-        api: ApiKey,
-        version: i16,
-        reason: String,
-    },
+    Malformed { api: ApiKey, version: i16, reason: String },
 }
 
 /// A body that cannot be written in this version: a fault of the caller.
@@ -68,11 +64,7 @@ fn library_version(api: ApiKey, version: i16) -> i16 {
 }
 
 fn malformed(api: ApiKey, version: i16, reason: impl ToString) -> DecodeError {
-    DecodeError::Malformed {
-        api,
-        version,
-        reason: reason.to_string(),
-    }
+    DecodeError::Malformed { api, version, reason: reason.to_string() }
 }
 
 fn decode_with_library<T: Decodable>(
@@ -89,13 +81,11 @@ fn encode_with_library<T: Encodable>(
     out: &mut BytesMut,
     version: i16,
 ) -> Result<(), EncodeError> {
-    value
-        .encode(out, library_version(api, version))
-        .map_err(|e| EncodeError {
-            api,
-            version,
-            reason: e.to_string(),
-        })
+    value.encode(out, library_version(api, version)).map_err(|e| EncodeError {
+        api,
+        version,
+        reason: e.to_string(),
+    })
 }
 
 macro_rules! response {
@@ -112,12 +102,11 @@ macro_rules! response {
             }
 
             fn encoded_len(&self, version: i16) -> Result<usize, EncodeError> {
-                self.compute_size(library_version(Self::API, version))
-                    .map_err(|e| EncodeError {
-                        api: Self::API,
-                        version,
-                        reason: e.to_string(),
-                    })
+                self.compute_size(library_version(Self::API, version)).map_err(|e| EncodeError {
+                    api: Self::API,
+                    version,
+                    reason: e.to_string(),
+                })
             }
         }
     };
@@ -163,6 +152,7 @@ messages! {
     DescribeConfigs, DescribeConfigsRequest, DescribeConfigsResponse;
     CreatePartitions, CreatePartitionsRequest, CreatePartitionsResponse;
     DeleteGroups, DeleteGroupsRequest, DeleteGroupsResponse;
+    AlterConfigs, AlterConfigsRequest, AlterConfigsResponse;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
     OffsetDelete, OffsetDeleteRequest, OffsetDeleteResponse;
     DescribeCluster, DescribeClusterRequest, DescribeClusterResponse;

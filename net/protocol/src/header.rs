@@ -42,12 +42,7 @@ impl RequestHeader {
         let client_id =
             client_id.map(|len| str_bytes(frame.slice(client_id_end - len..client_id_end)));
         let _ = frame.split_to(body_at);
-        Ok(Self {
-            api_key,
-            api_version,
-            correlation_id,
-            client_id,
-        })
+        Ok(Self { api_key, api_version, correlation_id, client_id })
     }
 
     /// Copies the client id out of the frame, so that the frame's memory can go.
@@ -103,10 +98,7 @@ mod tests {
     fn the_client_id_is_never_compact_and_tags_of_flexible_headers_are_skipped() {
         let mut f = frame(3, 12, b"\0\x02me\x01\x05\x02xxbody");
         let h = RequestHeader::parse(&mut f).unwrap();
-        assert_eq!(
-            (h.client_id(), h.correlation_id, &f[..]),
-            ("me", 77, &b"body"[..])
-        );
+        assert_eq!((h.client_id(), h.correlation_id, &f[..]), ("me", 77, &b"body"[..]));
         assert!(h.is_flexible());
         let mut f = frame(3, 8, b"\xff\xffbody");
         let h = RequestHeader::parse(&mut f).unwrap();

@@ -2,9 +2,9 @@
 //! 0.18 has the field in its structs but refuses the version.
 //!
 //! The guard has walked the bytes before: lengths are true, strings are UTF-8, unknown tagged
-//! fields are gone. Strings are copied out; these requests are small.
+//! fields are gone. So counts may be reserved, and strings share the body's memory.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -12,27 +12,28 @@ use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest, OffsetFetchRequest};
-use kafka_protocol::protocol::StrBytes;
 
+use crate::header::str_bytes;
 use crate::wire::{Reader, WireError, WriteWire};
 
 /// First version with topic ids in place of names.
 pub(crate) const TOPIC_IDS_FROM: i16 = 10;
 
-fn string(bytes: &[u8]) -> StrBytes {
-    StrBytes::from_string(String::from_utf8_lossy(bytes).into_owned())
-}
-
-pub(crate) fn decode_commit(body: &[u8]) -> Result<OffsetCommitRequest, WireError> {
+pub(crate) fn decode_commit(body: &Bytes) -> Result<OffsetCommitRequest, WireError> {
+    let string = |s: &[u8]| str_bytes(body.slice_ref(s));
     let mut r = Reader::new(body);
     let mut out = OffsetCommitRequest::default()
         .with_group_id(GroupId(string(r.string(true)?)))
         .with_generation_id_or_member_epoch(r.i32()?)
         .with_member_id(string(r.string(true)?))
         .with_group_instance_id(r.nullable_string(true)?.map(string));
-    for _ in 0..r.array_len(true)? {
+    let topics = r.array_len(true)?;
+    out.topics.reserve_exact(topics);
+    for _ in 0..topics {
         let mut topic = OffsetCommitRequestTopic::default().with_topic_id(r.uuid()?);
-        for _ in 0..r.array_len(true)? {
+        let partitions = r.array_len(true)?;
+        topic.partitions.reserve_exact(partitions);
+        for _ in 0..partitions {
             topic.partitions.push(
                 OffsetCommitRequestPartition::default()
                     .with_partition_index(r.i32()?)
@@ -53,10 +54,7 @@ pub(crate) fn encode_commit(request: &OffsetCommitRequest, out: &mut BytesMut) {
     out.put_string(true, &request.group_id);
     out.put_i32(request.generation_id_or_member_epoch);
     out.put_string(true, &request.member_id);
-    out.put_nullable_string(
-        true,
-        request.group_instance_id.as_ref().map(|s| s.as_bytes()),
-    );
+    out.put_nullable_string(true, request.group_instance_id.as_ref().map(|s| s.as_bytes()));
     out.put_array_len(true, Some(request.topics.len()));
     for topic in &request.topics {
         out.put_slice(topic.topic_id.as_bytes());
@@ -73,20 +71,25 @@ pub(crate) fn encode_commit(request: &OffsetCommitRequest, out: &mut BytesMut) {
     out.put_no_tags(true);
 }
 
-pub(crate) fn decode_fetch(body: &[u8]) -> Result<OffsetFetchRequest, WireError> {
+pub(crate) fn decode_fetch(body: &Bytes) -> Result<OffsetFetchRequest, WireError> {
+    let string = |s: &[u8]| str_bytes(body.slice_ref(s));
     let mut r = Reader::new(body);
     let mut out = OffsetFetchRequest::default();
-    for _ in 0..r.array_len(true)? {
+    let groups = r.array_len(true)?;
+    out.groups.reserve_exact(groups);
+    for _ in 0..groups {
         let mut group = OffsetFetchRequestGroup::default()
             .with_group_id(GroupId(string(r.string(true)?)))
             .with_member_id(r.nullable_string(true)?.map(string))
             .with_member_epoch(r.i32()?)
             .with_topics(None);
         if let Some(topics) = r.nullable_array(true)? {
-            let mut list = Vec::new();
+            let mut list = Vec::with_capacity(topics);
             for _ in 0..topics {
                 let mut topic = OffsetFetchRequestTopics::default().with_topic_id(r.uuid()?);
-                for _ in 0..r.array_len(true)? {
+                let partitions = r.array_len(true)?;
+                topic.partition_indexes.reserve_exact(partitions);
+                for _ in 0..partitions {
                     topic.partition_indexes.push(r.i32()?);
                 }
                 r.skip_tagged_fields()?;

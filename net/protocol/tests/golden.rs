@@ -16,12 +16,7 @@ fn golden() -> Vec<(i16, i16, bool, Bytes)> {
                 .step_by(2)
                 .map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap())
                 .collect::<Vec<u8>>();
-            (
-                f[0].parse().unwrap(),
-                f[1].parse().unwrap(),
-                f[2] == "request",
-                bytes.into(),
-            )
+            (f[0].parse().unwrap(), f[1].parse().unwrap(), f[2] == "request", bytes.into())
         })
         .collect()
 }
@@ -29,18 +24,14 @@ fn golden() -> Vec<(i16, i16, bool, Bytes)> {
 fn request<T: ApiRequest>(body: &Bytes, version: i16) -> Result<BytesMut, String> {
     let decoded: T = protocol::decode_request(body.clone(), version).map_err(|e| e.to_string())?;
     let mut out = BytesMut::new();
-    decoded
-        .encode_body(&mut out, version)
-        .map_err(|e| e.to_string())?;
+    decoded.encode_body(&mut out, version).map_err(|e| e.to_string())?;
     Ok(out)
 }
 
 fn response<T: ApiResponse>(body: &Bytes, version: i16) -> Result<BytesMut, String> {
     let decoded = T::decode_body(body.clone(), version).map_err(|e| e.to_string())?;
     let mut out = BytesMut::new();
-    decoded
-        .encode_body(&mut out, version)
-        .map_err(|e| e.to_string())?;
+    decoded.encode_body(&mut out, version).map_err(|e| e.to_string())?;
     assert_eq!(decoded.encoded_len(version).unwrap(), out.len());
     Ok(out)
 }
@@ -80,6 +71,7 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             InitProducerId: InitProducerIdRequest, InitProducerIdResponse;
             OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
             DescribeConfigs: DescribeConfigsRequest, DescribeConfigsResponse;
+            AlterConfigs: AlterConfigsRequest, AlterConfigsResponse;
             CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
             IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
@@ -97,12 +89,7 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             Err(e) => wrong.push(format!("{key} {version} {direction}: {e}")),
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -16,21 +16,12 @@ const TOPIC: Uuid = Uuid::from_u128(0x1234_5678_9abc_def0_1111_2222_3333_4444);
 const OTHER: Uuid = Uuid::from_u128(77);
 
 fn name(version: i16, ids_from: i16, name: &'static str) -> TopicName {
-    TopicName(StrBytes::from_static_str(if version >= ids_from {
-        ""
-    } else {
-        name
-    }))
+    TopicName(StrBytes::from_static_str(if version >= ids_from { "" } else { name }))
 }
 
 fn header(api_key: i16, api_version: i16) -> RequestHeader {
     let client_id = Some(StrBytes::from_static_str("me"));
-    RequestHeader {
-        api_key,
-        api_version,
-        correlation_id: 41,
-        client_id,
-    }
+    RequestHeader { api_key, api_version, correlation_id: 41, client_id }
 }
 
 fn id(version: i16, ids_from: i16, id: Uuid) -> Uuid {
@@ -54,11 +45,7 @@ fn produce_request(v: i16) -> ProduceRequest {
         .with_acks(-1)
         .with_timeout_ms(1500)
         .with_topic_data(vec![
-            topic(
-                "one",
-                TOPIC,
-                vec![partition(3, Some(b"records")), partition(4, None)],
-            ),
+            topic("one", TOPIC, vec![partition(3, Some(b"records")), partition(4, None)]),
             topic("two", OTHER, vec![partition(0, Some(b""))]),
         ])
 }
@@ -70,10 +57,7 @@ fn a_produce_request_is_read_as_kafka_protocol_wrote_it() {
         produce_request(v).encode_body(&mut body, v).unwrap();
         let body = body.freeze();
         let view = ProduceRequestView::parse(body.clone(), v).unwrap();
-        assert_eq!(
-            (view.acks, view.timeout_ms, view.transactional_id()),
-            (-1, 1500, Some("tx"))
-        );
+        assert_eq!((view.acks, view.timeout_ms, view.transactional_id()), (-1, 1500, Some("tx")));
         assert_eq!((view.topic_count(), view.partition_count()), (2, 3));
         let mut seen = Vec::new();
         for t in view.topics() {
@@ -86,26 +70,15 @@ fn a_produce_request_is_read_as_kafka_protocol_wrote_it() {
         assert_eq!(
             seen,
             [
-                (
-                    one,
-                    id(v, 13, TOPIC),
-                    3,
-                    Some(Bytes::from_static(b"records"))
-                ),
+                (one, id(v, 13, TOPIC), 3, Some(Bytes::from_static(b"records"))),
                 (one, id(v, 13, TOPIC), 4, None),
                 (two, id(v, 13, OTHER), 0, Some(Bytes::new())),
             ]
         );
         let records = seen[0].3.as_ref().unwrap();
-        assert!(
-            body.as_ptr_range().contains(&records.as_ptr()),
-            "records were copied"
-        );
+        assert!(body.as_ptr_range().contains(&records.as_ptr()), "records were copied");
         for len in 0..body.len() {
-            assert!(
-                ProduceRequestView::parse(body.slice(..len), v).is_err(),
-                "{v} {len}"
-            );
+            assert!(ProduceRequestView::parse(body.slice(..len), v).is_err(), "{v} {len}");
         }
     }
 }
@@ -127,20 +100,13 @@ fn a_produce_request_that_a_tool_writes_is_what_kafka_protocol_writes() {
             part("two", OTHER, 0, b""),
         ];
         let ours = encode_produce_request(&header(0, v), Some("tx"), -1, 1500, &parts).concat();
-        assert_eq!(
-            ours,
-            encode_request(&header(0, v), &request).unwrap(),
-            "version {v}"
-        );
+        assert_eq!(ours, encode_request(&header(0, v), &request).unwrap(), "version {v}");
     }
 }
 
 #[test]
 fn a_produce_response_reads_back_with_every_field_of_its_version() {
-    let errors = [RecordErrorEntry {
-        batch_index: 2,
-        message: Some("bad".into()),
-    }];
+    let errors = [RecordErrorEntry { batch_index: 2, message: Some("bad".into()) }];
     for v in 3..=13 {
         let mut w = ProduceResponseWriter::new(v, 41, 2);
         w.topic("one", TOPIC, 2);
@@ -151,26 +117,13 @@ fn a_produce_response_reads_back_with_every_field_of_its_version() {
         w.partition(&PartitionOutcome {
             record_errors: &errors,
             error_message: Some("refused"),
-            current_leader: Some(CurrentLeader {
-                leader_id: 5,
-                leader_epoch: 6,
-            }),
+            current_leader: Some(CurrentLeader { leader_id: 5, leader_epoch: 6 }),
             ..PartitionOutcome::failure(4, ErrorCode::InvalidRecord)
         });
         w.topic("two", OTHER, 0);
         let endpoints = [
-            NodeEndpoint {
-                node_id: 5,
-                host: "host",
-                port: 9092,
-                rack: None,
-            },
-            NodeEndpoint {
-                node_id: 6,
-                host: &"h".repeat(200),
-                port: 9093,
-                rack: Some("r"),
-            },
+            NodeEndpoint { node_id: 5, host: "host", port: 9092, rack: None },
+            NodeEndpoint { node_id: 6, host: &"h".repeat(200), port: 9093, rack: Some("r") },
         ];
         let frame = w.finish(12, &endpoints);
         assert_eq!(frame[..4], (frame.len() as u32 - 4).to_be_bytes());
@@ -182,19 +135,11 @@ fn a_produce_response_reads_back_with_every_field_of_its_version() {
 
         let (correlation, r): (i32, ProduceResponse) =
             decode_response(frame.slice(4..), v).unwrap();
-        assert_eq!(
-            (correlation, r.throttle_time_ms, r.responses.len()),
-            (41, 12, 2)
-        );
+        assert_eq!((correlation, r.throttle_time_ms, r.responses.len()), (41, 12, 2));
         assert_eq!(r.responses[0].name, name(v, 13, "one"));
         assert_eq!(r.responses[0].topic_id, id(v, 13, TOPIC));
-        let [good, bad] = &r.responses[0].partition_responses[..] else {
-            panic!()
-        };
-        assert_eq!(
-            (good.index, good.error_code, good.base_offset),
-            (3, 0, 1000)
-        );
+        let [good, bad] = &r.responses[0].partition_responses[..] else { panic!() };
+        assert_eq!((good.index, good.error_code, good.base_offset), (3, 0, 1000));
         assert_eq!(
             (good.log_append_time_ms, good.log_start_offset),
             (99, if v >= 5 { 7 } else { -1 })
@@ -202,17 +147,11 @@ fn a_produce_response_reads_back_with_every_field_of_its_version() {
         assert_eq!((bad.error_code, bad.base_offset), (87, -1));
         assert_eq!(bad.record_errors.len(), usize::from(v >= 8));
         assert_eq!(bad.error_message.as_deref(), (v >= 8).then_some("refused"));
-        let leader = (
-            bad.current_leader.leader_id.0,
-            bad.current_leader.leader_epoch,
-        );
+        let leader = (bad.current_leader.leader_id.0, bad.current_leader.leader_epoch);
         assert_eq!(leader, if v >= 10 { (5, 6) } else { (-1, -1) });
         assert_eq!(r.node_endpoints.len(), if v >= 10 { 2 } else { 0 });
         if let Some(e) = r.node_endpoints.get(1) {
-            assert_eq!(
-                (e.node_id.0, e.port, e.rack.as_deref()),
-                (6, 9093, Some("r"))
-            );
+            assert_eq!((e.node_id.0, e.port, e.rack.as_deref()), (6, 9093, Some("r")));
         }
     }
 }
@@ -235,20 +174,15 @@ fn fetch_request(v: i16) -> FetchRequest {
                 .with_topic(name(v, 13, "one"))
                 .with_topic_id(id(v, 13, TOPIC))
                 .with_partitions(vec![partition.clone(), partition.with_partition(4)]),
-            T::default()
-                .with_topic(name(v, 13, "two"))
-                .with_topic_id(id(v, 13, OTHER)),
+            T::default().with_topic(name(v, 13, "two")).with_topic_id(id(v, 13, OTHER)),
         ]);
     if v >= 7 {
-        r = r
-            .with_session_id(11)
-            .with_session_epoch(12)
-            .with_forgotten_topics_data(vec![
-                F::default()
-                    .with_topic(name(v, 13, "old"))
-                    .with_topic_id(id(v, 13, OTHER))
-                    .with_partitions(vec![1, 2]),
-            ]);
+        r = r.with_session_id(11).with_session_epoch(12).with_forgotten_topics_data(vec![
+            F::default()
+                .with_topic(name(v, 13, "old"))
+                .with_topic_id(id(v, 13, OTHER))
+                .with_partitions(vec![1, 2]),
+        ]);
     }
     if v >= 11 {
         r = r.with_rack_id(StrBytes::from_static_str("rack"));
@@ -269,14 +203,8 @@ fn a_fetch_request_is_read_as_kafka_protocol_wrote_it() {
         fetch_request(v).encode_body(&mut body, v).unwrap();
         let body = body.freeze();
         let view = FetchRequestView::parse(body.clone(), v).unwrap();
-        assert_eq!(
-            (view.replica_id, view.replica_epoch),
-            (9, if v >= 15 { 10 } else { -1 })
-        );
-        assert_eq!(
-            (view.max_wait_ms, view.min_bytes, view.max_bytes),
-            (500, 1, 1 << 20)
-        );
+        assert_eq!((view.replica_id, view.replica_epoch), (9, if v >= 15 { 10 } else { -1 }));
+        assert_eq!((view.max_wait_ms, view.min_bytes, view.max_bytes), (500, 1, 1 << 20));
         assert_eq!(view.isolation_level, 1);
         let session = if v >= 7 { (11, 12) } else { (0, -1) };
         assert_eq!((view.session_id, view.session_epoch), session);
@@ -297,34 +225,23 @@ fn a_fetch_request_is_read_as_kafka_protocol_wrote_it() {
                 partition_max_bytes: 4096,
             }
         );
-        let forgotten: Vec<(&str, Vec<i32>)> = view
-            .forgotten_topics()
-            .map(|t| (t.name, t.partitions().collect()))
-            .collect();
+        let forgotten: Vec<(&str, Vec<i32>)> =
+            view.forgotten_topics().map(|t| (t.name, t.partitions().collect())).collect();
         match v {
             ..7 => assert!(forgotten.is_empty()),
             7..13 => assert_eq!(forgotten, [("old", vec![1, 2])]),
             13.. => assert_eq!(forgotten, [("", vec![1, 2])]),
         }
         for len in 0..body.len() {
-            assert!(
-                FetchRequestView::parse(body.slice(..len), v).is_err(),
-                "{v} {len}"
-            );
+            assert!(FetchRequestView::parse(body.slice(..len), v).is_err(), "{v} {len}");
         }
     }
 }
 
 #[test]
 fn a_fetch_response_reads_back_with_every_field_of_its_version_and_records_are_not_copied() {
-    let (a, b) = (
-        Bytes::from_static(b"first batch"),
-        Bytes::from_static(b"second"),
-    );
-    let aborted = [AbortedTransaction {
-        producer_id: 1,
-        first_offset: 2,
-    }];
+    let (a, b) = (Bytes::from_static(b"first batch"), Bytes::from_static(b"second"));
+    let aborted = [AbortedTransaction { producer_id: 1, first_offset: 2 }];
     for v in 4..=18 {
         let mut w = FetchResponseWriter::new(v, 41, 3, ErrorCode::None, 55, 2);
         w.topic("one", TOPIC, 2);
@@ -339,33 +256,16 @@ fn a_fetch_response_reads_back_with_every_field_of_its_version_and_records_are_n
             ..PartitionData::failure(3, ErrorCode::None)
         });
         w.partition(&PartitionData {
-            diverging_epoch: Some(DivergingEpoch {
-                epoch: 4,
-                end_offset: 44,
-            }),
-            current_leader: Some(CurrentLeader {
-                leader_id: 5,
-                leader_epoch: 6,
-            }),
-            snapshot_id: Some(SnapshotId {
-                end_offset: 66,
-                epoch: 7,
-            }),
+            diverging_epoch: Some(DivergingEpoch { epoch: 4, end_offset: 44 }),
+            current_leader: Some(CurrentLeader { leader_id: 5, leader_epoch: 6 }),
+            snapshot_id: Some(SnapshotId { end_offset: 66, epoch: 7 }),
             ..PartitionData::failure(4, ErrorCode::NotLeaderOrFollower)
         });
         w.topic("two", OTHER, 0);
-        let endpoints = [NodeEndpoint {
-            node_id: 5,
-            host: "host",
-            port: 9092,
-            rack: None,
-        }];
+        let endpoints = [NodeEndpoint { node_id: 5, host: "host", port: 9092, rack: None }];
         let len = w.len();
         let pieces = w.finish(&endpoints);
-        assert!(
-            pieces.iter().any(|p| p.as_ptr() == a.as_ptr()),
-            "records were copied"
-        );
+        assert!(pieces.iter().any(|p| p.as_ptr() == a.as_ptr()), "records were copied");
         let frame = Bytes::from(pieces.concat());
         assert!(frame.len() >= len && frame[..4] == (frame.len() as u32 - 4).to_be_bytes());
 
@@ -378,21 +278,13 @@ fn a_fetch_response_reads_back_with_every_field_of_its_version_and_records_are_n
         );
 
         let (_, r): (i32, FetchResponse) = decode_response(frame.slice(4..), v).unwrap();
-        assert_eq!(
-            (r.throttle_time_ms, r.session_id),
-            (3, if v >= 7 { 55 } else { 0 })
-        );
+        assert_eq!((r.throttle_time_ms, r.session_id), (3, if v >= 7 { 55 } else { 0 }));
         assert_eq!(r.responses[0].topic_id, id(v, 13, TOPIC));
-        let [good, bad] = &r.responses[0].partitions[..] else {
-            panic!()
-        };
+        let [good, bad] = &r.responses[0].partitions[..] else { panic!() };
         assert_eq!(good.records.as_deref(), Some(&b"first batchsecond"[..]));
         assert_eq!((good.high_watermark, good.last_stable_offset), (100, 90));
         assert_eq!(good.log_start_offset, if v >= 5 { 10 } else { -1 });
-        assert_eq!(
-            good.aborted_transactions.as_ref().unwrap()[0].first_offset,
-            2
-        );
+        assert_eq!(good.aborted_transactions.as_ref().unwrap()[0].first_offset, 2);
         assert_eq!(good.preferred_read_replica.0, if v >= 11 { 4 } else { -1 });
         assert_eq!((bad.error_code, bad.high_watermark), (6, -1));
         assert_eq!(bad.records.as_deref(), Some(&b""[..]));

@@ -5,10 +5,8 @@ use protocol::{ErrorCode, SUPPORTED, matrix};
 
 #[test]
 fn every_error_code_has_kafkas_number_name_and_retriability() {
-    let rows: Vec<(i16, String, bool)> = ErrorCode::ALL
-        .iter()
-        .map(|e| (e.code(), e.name().to_owned(), e.is_retriable()))
-        .collect();
+    let rows: Vec<(i16, String, bool)> =
+        ErrorCode::ALL.iter().map(|e| (e.code(), e.name().to_owned(), e.is_retriable())).collect();
     let kafka: Vec<(i16, String, bool)> = include_str!("data/errors.tsv")
         .lines()
         .map(|line| {
@@ -26,32 +24,17 @@ fn every_error_code_has_kafkas_number_name_and_retriability() {
 
 #[test]
 fn every_served_api_has_kafkas_versions_and_flexible_versions() {
-    let kafka: Vec<Vec<&str>> = include_str!("data/apis.tsv")
-        .lines()
-        .map(|l| l.split('\t').collect())
-        .collect();
+    let kafka: Vec<Vec<&str>> =
+        include_str!("data/apis.tsv").lines().map(|l| l.split('\t').collect()).collect();
     for r in SUPPORTED {
-        let row = kafka
-            .iter()
-            .find(|f| f[0] == (r.api as i16).to_string())
-            .unwrap();
+        let row = kafka.iter().find(|f| f[0] == (r.api as i16).to_string()).unwrap();
         assert_eq!(row[1], format!("{:?}", r.api));
         let (min, max) = row[2].split_once('-').unwrap_or((row[2], row[2]));
         // The last version of an API that Kafka calls unstable is not advertised.
         let unstable = i16::from(row[5] == "unstable");
-        assert_eq!(
-            (r.min, r.max),
-            (min.parse().unwrap(), max.parse::<i16>().unwrap() - unstable)
-        );
-        let flexible = r
-            .flexible_from
-            .map_or("none".to_owned(), |v| format!("{v}+"));
-        assert_eq!(
-            (row[3], row[4]),
-            (&flexible[..], &flexible[..]),
-            "{:?}",
-            r.api
-        );
+        assert_eq!((r.min, r.max), (min.parse().unwrap(), max.parse::<i16>().unwrap() - unstable));
+        let flexible = r.flexible_from.map_or("none".to_owned(), |v| format!("{v}+"));
+        assert_eq!((row[3], row[4]), (&flexible[..], &flexible[..]), "{:?}", r.api);
     }
     assert!(SUPPORTED.is_sorted_by_key(|r| r.api as i16));
 }
@@ -59,42 +42,12 @@ fn every_served_api_has_kafkas_versions_and_flexible_versions() {
 #[test]
 fn the_header_versions_are_those_of_kafka_also_for_api_versions() {
     use protocol::api::{request_header_version, response_header_version};
-    assert_eq!(
-        (
-            request_header_version(18, 2),
-            response_header_version(18, 2)
-        ),
-        (1, 0)
-    );
-    assert_eq!(
-        (
-            request_header_version(18, 4),
-            response_header_version(18, 4)
-        ),
-        (2, 0)
-    );
-    assert_eq!(
-        (
-            request_header_version(18, 99),
-            response_header_version(18, 99)
-        ),
-        (2, 0)
-    );
-    assert_eq!(
-        (request_header_version(0, 8), response_header_version(0, 8)),
-        (1, 0)
-    );
-    assert_eq!(
-        (request_header_version(0, 9), response_header_version(0, 9)),
-        (2, 1)
-    );
-    assert_eq!(
-        (
-            request_header_version(47, 0),
-            response_header_version(47, 0)
-        ),
-        (1, 0)
-    );
+    assert_eq!((request_header_version(18, 2), response_header_version(18, 2)), (1, 0));
+    assert_eq!((request_header_version(18, 4), response_header_version(18, 4)), (2, 0));
+    assert_eq!((request_header_version(18, 99), response_header_version(18, 99)), (2, 0));
+    assert_eq!((request_header_version(0, 8), response_header_version(0, 8)), (1, 0));
+    assert_eq!((request_header_version(0, 9), response_header_version(0, 9)), (2, 1));
+    assert_eq!((request_header_version(47, 0), response_header_version(47, 0)), (1, 0));
 }
 
 #[test]

@@ -219,10 +219,7 @@ impl BatchBuilder {
         let body = body_len(delta, offset_delta, key, value) + headers_len;
         let bytes = self.out.len() + body;
         if bytes > i32::MAX as usize - layout::LOG_OVERHEAD || self.count == i32::MAX {
-            return Err(BuildError::TooLarge {
-                bytes,
-                records: self.count as usize + 1,
-            });
+            return Err(BuildError::TooLarge { bytes, records: self.count as usize + 1 });
         }
         self.out.reserve(body + crate::varint::VARINT_BYTES_MAX);
         write_i32(&mut self.out, body as i32);
@@ -259,11 +256,7 @@ impl BatchBuilder {
         }
         self.compressed.clear();
         self.compressed.resize(layout::RECORDS, 0);
-        compressor.compress(
-            self.codec,
-            &self.out[layout::RECORDS..],
-            &mut self.compressed,
-        )?;
+        compressor.compress(self.codec, &self.out[layout::RECORDS..], &mut self.compressed)?;
         fill_header(&mut self.compressed, fields);
         Ok(&self.compressed)
     }
@@ -285,10 +278,7 @@ impl BatchBuilder {
         Fields {
             base_offset: self.base_offset,
             leader_epoch: self.leader_epoch,
-            attributes: self
-                .attributes
-                .with_codec(self.codec)
-                .with_timestamp_type(t),
+            attributes: self.attributes.with_codec(self.codec).with_timestamp_type(t),
             last_offset_delta: self.last_offset_delta,
             base_timestamp: self.base_timestamp.unwrap_or(layout::NO_TIMESTAMP),
             max_timestamp,
@@ -314,27 +304,15 @@ fn fill_header(out: &mut [u8], f: Fields) {
     let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
     put(layout::BASE_OFFSET, &f.base_offset.to_be_bytes());
     put(layout::BATCH_LENGTH, &length.to_be_bytes());
-    put(
-        layout::PARTITION_LEADER_EPOCH,
-        &f.leader_epoch.to_be_bytes(),
-    );
+    put(layout::PARTITION_LEADER_EPOCH, &f.leader_epoch.to_be_bytes());
     put(layout::MAGIC, &layout::MAGIC_V2.to_be_bytes());
     put(layout::ATTRIBUTES, &f.attributes.0.to_be_bytes());
-    put(
-        layout::LAST_OFFSET_DELTA,
-        &f.last_offset_delta.to_be_bytes(),
-    );
+    put(layout::LAST_OFFSET_DELTA, &f.last_offset_delta.to_be_bytes());
     put(layout::BASE_TIMESTAMP, &f.base_timestamp.to_be_bytes());
     put(layout::MAX_TIMESTAMP, &f.max_timestamp.to_be_bytes());
     put(layout::PRODUCER_ID, &f.producer.producer_id.to_be_bytes());
-    put(
-        layout::PRODUCER_EPOCH,
-        &f.producer.producer_epoch.to_be_bytes(),
-    );
-    put(
-        layout::BASE_SEQUENCE,
-        &f.producer.base_sequence.to_be_bytes(),
-    );
+    put(layout::PRODUCER_EPOCH, &f.producer.producer_epoch.to_be_bytes());
+    put(layout::BASE_SEQUENCE, &f.producer.base_sequence.to_be_bytes());
     put(layout::RECORDS_COUNT, &f.count.to_be_bytes());
     let crc = crate::crc32c(&out[layout::ATTRIBUTES..]);
     out[layout::CRC..layout::ATTRIBUTES].copy_from_slice(&crc.to_be_bytes());
@@ -359,8 +337,5 @@ fn body_len(delta: i64, offset_delta: i32, key: Option<&[u8]>, value: Option<&[u
 }
 
 fn headers_len(headers: &[HeaderPair<'_>]) -> usize {
-    headers
-        .iter()
-        .map(|(k, v)| bytes_len(Some(k)) + bytes_len(*v))
-        .sum()
+    headers.iter().map(|(k, v)| bytes_len(Some(k)) + bytes_len(*v)).sum()
 }

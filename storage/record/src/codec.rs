@@ -23,13 +23,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    pub const ALL: [Codec; 5] = [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ];
+    pub const ALL: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
     pub fn id(self) -> u8 {
         self as u8
@@ -98,11 +92,7 @@ impl Default for Decompressor {
 impl Decompressor {
     /// Output of one call never exceeds `bytes_max`.
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            out: Vec::new(),
-            zstd: None,
-        }
+        Self { bytes_max, out: Vec::new(), zstd: None }
     }
 
     /// The plain bytes of `input`; valid until the next call. `Codec::None` copies.
@@ -125,9 +115,7 @@ impl Decompressor {
         match codec {
             Codec::None => {
                 if input.len() > self.bytes_max {
-                    return Err(CodecError::TooLarge {
-                        max: self.bytes_max,
-                    });
+                    return Err(CodecError::TooLarge { max: self.bytes_max });
                 }
                 self.out.extend_from_slice(input);
             }
@@ -146,13 +134,9 @@ impl Decompressor {
 
     fn read_all(&mut self, codec: Codec, from: impl Read) -> Result<(), CodecError> {
         let limit = self.bytes_max as u64 + 1;
-        from.take(limit)
-            .read_to_end(&mut self.out)
-            .map_err(|e| corrupt(codec, e))?;
+        from.take(limit).read_to_end(&mut self.out).map_err(|e| corrupt(codec, e))?;
         if self.out.len() > self.bytes_max {
-            return Err(CodecError::TooLarge {
-                max: self.bytes_max,
-            });
+            return Err(CodecError::TooLarge { max: self.bytes_max });
         }
         Ok(())
     }
@@ -199,21 +183,15 @@ impl Decompressor {
         let fail = |e| corrupt(Codec::Snappy, e);
         let len = snap::raw::decompress_len(block).map_err(fail)?;
         if len > block.len().saturating_mul(SNAPPY_RATIO_MAX) {
-            return Err(corrupt(
-                Codec::Snappy,
-                "block cannot hold the length it declares",
-            ));
+            return Err(corrupt(Codec::Snappy, "block cannot hold the length it declares"));
         }
         let start = self.out.len();
         if len > self.bytes_max - start {
-            return Err(CodecError::TooLarge {
-                max: self.bytes_max,
-            });
+            return Err(CodecError::TooLarge { max: self.bytes_max });
         }
         self.out.resize(start + len, 0);
-        let n = snap::raw::Decoder::new()
-            .decompress(block, &mut self.out[start..])
-            .map_err(fail)?;
+        let n =
+            snap::raw::Decoder::new().decompress(block, &mut self.out[start..]).map_err(fail)?;
         self.out.truncate(start + n);
         Ok(())
     }
@@ -227,18 +205,13 @@ impl Decompressor {
         loop {
             if self.out.len() == self.out.capacity() {
                 let more = self.out.len().max(64 * 1024);
-                self.out
-                    .reserve(more.min(self.bytes_max + 1 - self.out.len()));
+                self.out.reserve(more.min(self.bytes_max + 1 - self.out.len()));
             }
             let filled = self.out.len();
             let mut to = OutBuffer::around_pos(&mut self.out, filled);
-            let hint = context
-                .decompress_stream(&mut to, &mut from)
-                .map_err(fail)?;
+            let hint = context.decompress_stream(&mut to, &mut from).map_err(fail)?;
             if self.out.len() > self.bytes_max {
-                return Err(CodecError::TooLarge {
-                    max: self.bytes_max,
-                });
+                return Err(CodecError::TooLarge { max: self.bytes_max });
             }
             let input_used = from.pos() == input.len();
             if input_used && hint == 0 {
@@ -300,10 +273,7 @@ pub struct Compressor {
 
 impl Compressor {
     pub fn new(levels: Levels) -> Self {
-        Self {
-            levels,
-            ..Self::default()
-        }
+        Self { levels, ..Self::default() }
     }
 
     /// Appends `input`, compressed, to `out`.
@@ -323,9 +293,7 @@ impl Compressor {
                     _ => flate2::Compression::default(),
                 };
                 let mut to = flate2::write::GzEncoder::new(out, level);
-                to.write_all(input)
-                    .and_then(|()| to.finish())
-                    .map_err(|e| corrupt(codec, e))?;
+                to.write_all(input).and_then(|()| to.finish()).map_err(|e| corrupt(codec, e))?;
             }
             Codec::Snappy => self.snappy(input, out)?,
             Codec::Lz4 => {
@@ -370,19 +338,14 @@ impl Compressor {
         };
         let at = out.len();
         out.resize(at + zstd::zstd_safe::compress_bound(input.len()), 0);
-        let n = context
-            .compress_to_buffer(input, &mut out[at..])
-            .map_err(fail)?;
+        let n = context.compress_to_buffer(input, &mut out[at..]).map_err(fail)?;
         out.truncate(at + n);
         Ok(())
     }
 }
 
 fn corrupt(codec: Codec, what: impl ToString) -> CodecError {
-    CodecError::Corrupt {
-        codec,
-        what: what.to_string(),
-    }
+    CodecError::Corrupt { codec, what: what.to_string() }
 }
 
 #[cfg(test)]
@@ -418,14 +381,9 @@ mod tests {
 
     #[test]
     fn raw_snappy_of_other_clients_is_read() {
-        let raw = snap::raw::Encoder::new()
-            .compress_vec(b"hello hello hello hello")
-            .unwrap();
+        let raw = snap::raw::Encoder::new().compress_vec(b"hello hello hello hello").unwrap();
         let mut d = Decompressor::default();
-        assert_eq!(
-            d.decompress(Codec::Snappy, &raw).unwrap(),
-            b"hello hello hello hello"
-        );
+        assert_eq!(d.decompress(Codec::Snappy, &raw).unwrap(), b"hello hello hello hello");
     }
 
     #[test]
@@ -436,10 +394,7 @@ mod tests {
             let mut bomb = Vec::new();
             c.compress(codec, &zeros, &mut bomb).unwrap();
             let mut d = Decompressor::new(1 << 20);
-            assert_eq!(
-                d.decompress(codec, &bomb),
-                Err(CodecError::TooLarge { max: 1 << 20 })
-            );
+            assert_eq!(d.decompress(codec, &bomb), Err(CodecError::TooLarge { max: 1 << 20 }));
             assert!(d.out.capacity() <= 4 << 20, "{codec}: {}", d.out.capacity());
         }
     }
@@ -448,28 +403,20 @@ mod tests {
     fn a_snappy_block_that_declares_more_than_it_can_hold_reserves_nothing() {
         let lie = [0xff, 0xff, 0xff, 0x1f, 0, 0];
         let mut d = Decompressor::default();
-        assert!(matches!(
-            d.decompress(Codec::Snappy, &lie),
-            Err(CodecError::Corrupt { .. })
-        ));
+        assert!(matches!(d.decompress(Codec::Snappy, &lie), Err(CodecError::Corrupt { .. })));
         assert!(d.out.capacity() < 1024);
     }
 
     #[test]
     fn cut_input_is_corrupt_in_every_codec() {
-        let input: Vec<u8> = (0..100_000u32)
-            .flat_map(|i| (i % 9973).to_le_bytes())
-            .collect();
+        let input: Vec<u8> = (0..100_000u32).flat_map(|i| (i % 9973).to_le_bytes()).collect();
         let (mut c, mut d) = (Compressor::default(), Decompressor::default());
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let mut out = Vec::new();
             c.compress(codec, &input, &mut out).unwrap();
             for cut in [1, 5, out.len() / 2, out.len() - 1] {
                 let got = d.decompress(codec, &out[..cut]).map(<[u8]>::len);
-                assert!(
-                    matches!(got, Err(CodecError::Corrupt { .. })),
-                    "{codec} {cut}: {got:?}"
-                );
+                assert!(matches!(got, Err(CodecError::Corrupt { .. })), "{codec} {cut}: {got:?}");
             }
         }
     }

@@ -78,10 +78,7 @@ impl EndTxnMarker {
         if value.len() < MARKER_BYTES || i16_at(value, 0) < 0 {
             return None;
         }
-        Some(Self {
-            commit,
-            coordinator_epoch: i32_at(value, 2),
-        })
+        Some(Self { commit, coordinator_epoch: i32_at(value, 2) })
     }
 
     pub fn value(&self) -> [u8; MARKER_BYTES] {
@@ -97,19 +94,10 @@ impl EndTxnMarker {
         producer_epoch: i16,
         timestamp: i64,
     ) -> Result<Vec<u8>, BuildError> {
-        let t = if self.commit {
-            ControlType::Commit
-        } else {
-            ControlType::Abort
-        };
-        let mut b = BatchBuilder::with_capacity(64)
-            .transactional(true)
-            .control(true)
-            .producer(ProducerFields {
-                producer_id,
-                producer_epoch,
-                base_sequence: layout::NO_SEQUENCE,
-            });
+        let t = if self.commit { ControlType::Commit } else { ControlType::Abort };
+        let mut b = BatchBuilder::with_capacity(64).transactional(true).control(true).producer(
+            ProducerFields { producer_id, producer_epoch, base_sequence: layout::NO_SEQUENCE },
+        );
         b.push(timestamp, Some(&t.key()), Some(&self.value()), &[])?;
         Ok(b.finish()?.to_vec())
     }
@@ -123,18 +111,12 @@ mod tests {
     #[test]
     fn a_marker_comes_back_from_its_batch() {
         for commit in [true, false] {
-            let marker = EndTxnMarker {
-                commit,
-                coordinator_epoch: 7,
-            };
+            let marker = EndTxnMarker { commit, coordinator_epoch: 7 };
             let bytes = marker.batch(42, 3, 1000).unwrap();
             crate::validate(&bytes).unwrap();
             let view = BatchView::parse(&bytes).unwrap();
             assert!(view.header.is_control() && view.header.is_transactional());
-            assert_eq!(
-                (view.header.producer_id, view.header.producer_epoch),
-                (42, 3)
-            );
+            assert_eq!((view.header.producer_id, view.header.producer_epoch), (42, 3));
             assert_eq!(view.header.last_sequence(), -1);
             let record = view.records().unwrap().next().unwrap().unwrap();
             let (key, value) = (record.key.unwrap(), record.value.unwrap());
@@ -144,10 +126,7 @@ mod tests {
 
     #[test]
     fn an_unknown_control_type_is_named_not_refused() {
-        assert_eq!(
-            ControlType::parse(&[0, 0, 0, 99]),
-            Some(ControlType::Unknown(99))
-        );
+        assert_eq!(ControlType::parse(&[0, 0, 0, 99]), Some(ControlType::Unknown(99)));
         assert_eq!(ControlType::parse(&[0, 0, 0]), None);
     }
 }

@@ -73,19 +73,11 @@ impl Attributes {
     }
 
     pub fn with_transactional(self, on: bool) -> Self {
-        if on {
-            Self(self.0 | Self::TRANSACTIONAL)
-        } else {
-            Self(self.0 & !Self::TRANSACTIONAL)
-        }
+        if on { Self(self.0 | Self::TRANSACTIONAL) } else { Self(self.0 & !Self::TRANSACTIONAL) }
     }
 
     pub fn with_control(self, on: bool) -> Self {
-        if on {
-            Self(self.0 | Self::CONTROL)
-        } else {
-            Self(self.0 & !Self::CONTROL)
-        }
+        if on { Self(self.0 | Self::CONTROL) } else { Self(self.0 & !Self::CONTROL) }
     }
 
     /// Only the bits Kafka's broker keeps when it writes this field anew.
@@ -128,9 +120,7 @@ impl BatchHeader {
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let size = declared_size(bytes)?;
         if bytes.len() > layout::MAGIC && bytes[layout::MAGIC] as i8 != layout::MAGIC_V2 {
-            return Err(BatchError::Magic {
-                magic: bytes[layout::MAGIC] as i8,
-            });
+            return Err(BatchError::Magic { magic: bytes[layout::MAGIC] as i8 });
         }
         if size < layout::BATCH_OVERHEAD {
             let length = (size - layout::LOG_OVERHEAD) as i32;
@@ -138,10 +128,7 @@ impl BatchHeader {
             return Err(BatchError::TooSmall { length, min });
         }
         if bytes.len() < size {
-            return Err(BatchError::Truncated {
-                declared: size,
-                present: bytes.len(),
-            });
+            return Err(BatchError::Truncated { declared: size, present: bytes.len() });
         }
         Ok(Self::read(bytes, size))
     }
@@ -153,10 +140,7 @@ impl BatchHeader {
     pub fn parse_prefix(bytes: &[u8]) -> Result<Self, BatchError> {
         let size = declared_size(bytes)?;
         if bytes.len() < layout::BATCH_OVERHEAD {
-            return Err(BatchError::Truncated {
-                declared: size,
-                present: bytes.len(),
-            });
+            return Err(BatchError::Truncated { declared: size, present: bytes.len() });
         }
         if size < layout::BATCH_OVERHEAD {
             let length = (size - layout::LOG_OVERHEAD) as i32;
@@ -191,8 +175,7 @@ impl BatchHeader {
 
     /// Offset of the last record (also of one that compaction removed).
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .wrapping_add(i64::from(self.last_offset_delta))
+        self.base_offset.wrapping_add(i64::from(self.last_offset_delta))
     }
 
     /// Offset behind the last record.
@@ -229,17 +212,11 @@ impl BatchHeader {
 /// Size of the whole batch that starts at `bytes`, from its length field.
 fn declared_size(bytes: &[u8]) -> Result<usize, BatchError> {
     if bytes.len() < layout::LOG_OVERHEAD {
-        return Err(BatchError::Truncated {
-            declared: layout::LOG_OVERHEAD,
-            present: bytes.len(),
-        });
+        return Err(BatchError::Truncated { declared: layout::LOG_OVERHEAD, present: bytes.len() });
     }
     let length = i32_at(bytes, layout::BATCH_LENGTH);
     if length < layout::LENGTH_MIN {
-        return Err(BatchError::TooSmall {
-            length,
-            min: layout::LENGTH_MIN,
-        });
+        return Err(BatchError::TooSmall { length, min: layout::LENGTH_MIN });
     }
     Ok(layout::LOG_OVERHEAD + length as usize)
 }
@@ -255,10 +232,7 @@ impl<'a> BatchView<'a> {
     /// The batch at the start of `bytes`. Errors as [`BatchHeader::parse`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let header = BatchHeader::parse(bytes)?;
-        Ok(Self {
-            header,
-            bytes: &bytes[..header.size],
-        })
+        Ok(Self { header, bytes: &bytes[..header.size] })
     }
 
     /// Exactly the bytes of this batch.
@@ -275,10 +249,7 @@ impl<'a> BatchView<'a> {
     pub fn verify_crc(&self) -> Result<(), BatchError> {
         let computed = crate::crc32c(&self.bytes[layout::ATTRIBUTES..]);
         if computed != self.header.crc {
-            return Err(BatchError::Crc {
-                stored: self.header.crc,
-                computed,
-            });
+            return Err(BatchError::Crc { stored: self.header.crc, computed });
         }
         Ok(())
     }
@@ -317,10 +288,7 @@ pub fn validate(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
 /// The batches that follow one another in `bytes`. Ends at the end of the bytes or after the first
 /// error (a cut last batch is `BatchError::Truncated`).
 pub fn batches(bytes: &[u8]) -> Batches<'_> {
-    Batches {
-        rest: bytes,
-        position: 0,
-    }
+    Batches { rest: bytes, position: 0 }
 }
 
 /// See [`batches`].

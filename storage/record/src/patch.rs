@@ -67,11 +67,7 @@ impl TimestampPatch {
             let stored = layout::u32_at(batch, layout::CRC);
             stored ^ ::crc32c::crc32c_combine(difference, 0, records.len())
         };
-        Self {
-            attributes,
-            max_timestamp,
-            crc,
-        }
+        Self { attributes, max_timestamp, crc }
     }
 
     /// Panics if `batch` is shorter than a batch header.
@@ -101,8 +97,7 @@ mod tests {
 
     fn batch(value_bytes: usize) -> Vec<u8> {
         let mut b = BatchBuilder::new();
-        b.push(7_000, None, Some(&vec![b'x'; value_bytes]), &[])
-            .unwrap();
+        b.push(7_000, None, Some(&vec![b'x'; value_bytes]), &[]).unwrap();
         b.push(9_000, None, Some(b"y"), &[]).unwrap();
         b.finish().unwrap().to_vec()
     }
@@ -112,22 +107,12 @@ mod tests {
         let mut b = batch(10);
         stamp(&mut b, 123, 4);
         let h = validate(&b).unwrap();
-        assert_eq!(
-            (h.base_offset, h.partition_leader_epoch, h.last_offset()),
-            (123, 4, 124)
-        );
+        assert_eq!((h.base_offset, h.partition_leader_epoch, h.last_offset()), (123, 4, 124));
     }
 
     #[test]
     fn a_changed_timestamp_gets_a_right_checksum_in_small_and_large_batches() {
-        for value_bytes in [
-            0,
-            1,
-            100,
-            RECOMPUTE_BYTES_MAX,
-            RECOMPUTE_BYTES_MAX + 1,
-            300_000,
-        ] {
+        for value_bytes in [0, 1, 100, RECOMPUTE_BYTES_MAX, RECOMPUTE_BYTES_MAX + 1, 300_000] {
             let mut b = batch(value_bytes);
             set_log_append_time(&mut b, 1_234_567);
             let h = validate(&b).unwrap();
@@ -135,10 +120,7 @@ mod tests {
             assert_eq!(h.timestamp_type(), TimestampType::LogAppendTime);
             set_max_timestamp(&mut b, 9_000);
             let h = validate(&b).unwrap();
-            assert_eq!(
-                (h.max_timestamp, h.timestamp_type()),
-                (9_000, TimestampType::CreateTime)
-            );
+            assert_eq!((h.max_timestamp, h.timestamp_type()), (9_000, TimestampType::CreateTime));
             assert_eq!(b, batch(value_bytes));
         }
     }

@@ -141,19 +141,8 @@ pub fn parse_record<'a>(buf: &'a [u8], at: &mut usize) -> Result<Record<'a>, Rec
     if *at != end {
         return Err(RecordFault::Length { declared });
     }
-    let headers = Headers {
-        count: count as u32,
-        bytes: &buf[headers_at..],
-    };
-    Ok(Record {
-        size: end - start,
-        attributes,
-        timestamp_delta,
-        offset_delta,
-        key,
-        value,
-        headers,
-    })
+    let headers = Headers { count: count as u32, bytes: &buf[headers_at..] };
+    Ok(Record { size: end - start, attributes, timestamp_delta, offset_delta, key, value, headers })
 }
 
 /// The records of one batch, in order. Yields exactly the declared number, or ends with an error;
@@ -187,8 +176,7 @@ impl<'a> Records<'a> {
 
     /// Offset of `record` of this batch.
     pub fn offset_of(&self, record: &Record<'_>) -> i64 {
-        self.base_offset
-            .wrapping_add(i64::from(record.offset_delta))
+        self.base_offset.wrapping_add(i64::from(record.offset_delta))
     }
 
     /// Timestamp of `record` of this batch, as a consumer sees it.

@@ -149,15 +149,7 @@ mod tests {
 
     #[test]
     fn small_integers_and_the_edges_have_the_right_length() {
-        for (v, n) in [
-            (0, 1),
-            (-1, 1),
-            (63, 1),
-            (-64, 1),
-            (64, 2),
-            (8191, 2),
-            (8192, 3),
-        ] {
+        for (v, n) in [(0, 1), (-1, 1), (63, 1), (-64, 1), (64, 2), (8191, 2), (8192, 3)] {
             assert_eq!(len_i32(v), n, "{v}");
             assert_eq!(len_i64(i64::from(v)), n, "{v}");
         }

@@ -14,29 +14,14 @@ use record::{
 const MEANT: &[(&str, &str)] = &[
     // Kafka reads past the end of the batch and answers UNKNOWN_SERVER_ERROR.
     ("length 14", "cut inside its header: CORRUPT_MESSAGE"),
-    (
-        "length max",
-        "longer than what is there: no batch, INVALID_RECORD",
-    ),
+    ("length max", "longer than what is there: no batch, INVALID_RECORD"),
     // Kafka does not look at the length in front of a compressed record, consumers do.
-    (
-        "raw length one less",
-        "a record whose length lies is refused",
-    ),
-    (
-        "raw length negative",
-        "a record whose length lies is refused",
-    ),
+    ("raw length one less", "a record whose length lies is refused"),
+    ("raw length negative", "a record whose length lies is refused"),
     ("raw length beyond", "a record whose length lies is refused"),
     // Kafka rewrites these when it recompresses.
-    (
-        "raw to gzip header key not utf8",
-        "header keys are copied as they are",
-    ),
-    (
-        "raw to gzip header value negative",
-        "a null stays written as it was",
-    ),
+    ("raw to gzip header key not utf8", "header keys are copied as they are"),
+    ("raw to gzip header value negative", "a null stays written as it was"),
 ];
 
 fn is_meant(name: &str) -> bool {
@@ -47,36 +32,17 @@ fn unhex(s: &str) -> Vec<u8> {
     if s == "-" {
         return Vec::new();
     }
-    (0..s.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap())
-        .collect()
+    (0..s.len()).step_by(2).map(|i| u8::from_str_radix(&s[i..i + 2], 16).unwrap()).collect()
 }
 
 fn rules(topic: &str, api_version: i16, now_ms: i64) -> AppendRules {
-    let plain = AppendRules {
-        api_version,
-        now_ms,
-        ..AppendRules::default()
-    };
-    let to = |codec| AppendRules {
-        compression: Some(codec),
-        ..plain
-    };
+    let plain = AppendRules { api_version, now_ms, ..AppendRules::default() };
+    let to = |codec| AppendRules { compression: Some(codec), ..plain };
     match topic {
         "plain" => plain,
-        "append" => AppendRules {
-            timestamp_type: TimestampType::LogAppendTime,
-            ..plain
-        },
-        "compact" => AppendRules {
-            compacted: true,
-            ..plain
-        },
-        "small" => AppendRules {
-            batch_bytes_max: 300,
-            ..plain
-        },
+        "append" => AppendRules { timestamp_type: TimestampType::LogAppendTime, ..plain },
+        "compact" => AppendRules { compacted: true, ..plain },
+        "small" => AppendRules { batch_bytes_max: 300, ..plain },
         "uncompressed" => to(Codec::None),
         "gzip" => to(Codec::Gzip),
         "snappy" => to(Codec::Snappy),
@@ -116,18 +82,7 @@ fn every_batch_gets_the_judgement_and_the_stored_form_that_kafka_gave_it() {
     let table = include_str!("data/kafka-4.3-produce.tsv");
     for line in table.lines() {
         let f: Vec<&str> = line.split('\t').collect();
-        let [
-            name,
-            topic,
-            version,
-            now,
-            want,
-            want_errors,
-            message,
-            sent,
-            stored,
-        ] = f[..]
-        else {
+        let [name, topic, version, now, want, want_errors, message, sent, stored] = f[..] else {
             panic!("{line}")
         };
         if is_meant(name) {
@@ -146,16 +101,9 @@ fn every_batch_gets_the_judgement_and_the_stored_form_that_kafka_gave_it() {
                     complain(format!("{refusal:?}, Kafka says {want}"));
                 }
                 if rules.api_version >= 8 {
-                    let errors: Vec<String> = refusal
-                        .record_errors()
-                        .iter()
-                        .map(|e| e.batch_index.to_string())
-                        .collect();
-                    let errors = if errors.is_empty() {
-                        "-".into()
-                    } else {
-                        errors.join(",")
-                    };
+                    let errors: Vec<String> =
+                        refusal.record_errors().iter().map(|e| e.batch_index.to_string()).collect();
+                    let errors = if errors.is_empty() { "-".into() } else { errors.join(",") };
                     if errors != want_errors {
                         complain(format!("record errors {errors}, Kafka says {want_errors}"));
                     }
@@ -179,23 +127,12 @@ fn every_batch_gets_the_judgement_and_the_stored_form_that_kafka_gave_it() {
                 assert_eq!(told, own_header, "{name}");
                 let rewritten = matches!(validated.stored, record::Stored::Rewritten(_));
                 if rewritten && meaning(&ours) != meaning(&stored) {
-                    complain(format!(
-                        "\n ours   {}\n theirs {}",
-                        meaning(&ours),
-                        meaning(&stored)
-                    ));
+                    complain(format!("\n ours   {}\n theirs {}", meaning(&ours), meaning(&stored)));
                 } else if !rewritten && ours != stored {
-                    complain(format!(
-                        "stored\n ours   {ours:02x?}\n theirs {stored:02x?}"
-                    ));
+                    complain(format!("stored\n ours   {ours:02x?}\n theirs {stored:02x?}"));
                 }
             }
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} differences:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -28,12 +28,7 @@ fn made() -> impl Strategy<Value = Made> {
         prop::option::of(bytes(200)),
         prop::collection::vec((bytes(8), prop::option::of(bytes(8))), 0..3),
     )
-        .prop_map(|(timestamp, key, value, headers)| Made {
-            timestamp,
-            key,
-            value,
-            headers,
-        })
+        .prop_map(|(timestamp, key, value, headers)| Made { timestamp, key, value, headers })
 }
 
 fn codec() -> impl Strategy<Value = Codec> {
@@ -41,22 +36,13 @@ fn codec() -> impl Strategy<Value = Codec> {
 }
 
 fn build(records: &[Made], codec: Codec) -> Vec<u8> {
-    let producer = ProducerFields {
-        producer_id: 9,
-        producer_epoch: 2,
-        base_sequence: 40,
-    };
+    let producer = ProducerFields { producer_id: 9, producer_epoch: 2, base_sequence: 40 };
     let mut b = BatchBuilder::new().codec(codec).producer(producer);
     for r in records {
-        let headers: Vec<_> = r
-            .headers
-            .iter()
-            .map(|(k, v)| (&k[..], v.as_deref()))
-            .collect();
+        let headers: Vec<_> = r.headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
         let size =
             b.size() + b.record_size(r.timestamp, r.key.as_deref(), r.value.as_deref(), &headers);
-        b.push(r.timestamp, r.key.as_deref(), r.value.as_deref(), &headers)
-            .unwrap();
+        b.push(r.timestamp, r.key.as_deref(), r.value.as_deref(), &headers).unwrap();
         assert_eq!(b.size(), size);
     }
     b.finish().unwrap().to_vec()
@@ -66,9 +52,7 @@ fn read(batch: &[u8]) -> Result<Vec<Made>, String> {
     let view = BatchView::parse(batch).map_err(|e| e.to_string())?;
     let codec = view.header.attributes.codec().map_err(|e| e.to_string())?;
     let mut d = Decompressor::default();
-    let plain = d
-        .decompress(codec, view.records_bytes())
-        .map_err(|e| e.to_string())?;
+    let plain = d.decompress(codec, view.records_bytes()).map_err(|e| e.to_string())?;
     let records = Records::new(&view.header, plain);
     let times = records.clone();
     records
@@ -78,23 +62,15 @@ fn read(batch: &[u8]) -> Result<Vec<Made>, String> {
                 timestamp: times.timestamp_of(&r),
                 key: r.key.map(<[u8]>::to_vec),
                 value: r.value.map(<[u8]>::to_vec),
-                headers: r
-                    .headers
-                    .map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec)))
-                    .collect(),
+                headers: r.headers.map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec))).collect(),
             })
         })
         .collect()
 }
 
 fn any_rules() -> impl Strategy<Value = AppendRules> {
-    (
-        any::<bool>(),
-        any::<bool>(),
-        prop::option::of(codec()),
-        any::<bool>(),
-    )
-        .prop_map(|(append, compacted, compression, trusting)| AppendRules {
+    (any::<bool>(), any::<bool>(), prop::option::of(codec()), any::<bool>()).prop_map(
+        |(append, compacted, compression, trusting)| AppendRules {
             timestamp_type: if append {
                 TimestampType::LogAppendTime
             } else {
@@ -109,7 +85,8 @@ fn any_rules() -> impl Strategy<Value = AppendRules> {
                 CompressedCheck::Full
             },
             ..AppendRules::default()
-        })
+        },
+    )
 }
 
 proptest! {
@@ -203,15 +180,7 @@ fn sequences_wrap_from_the_largest_to_zero() {
 
 #[test]
 fn concatenated_batches_are_walked_and_a_cut_one_ends_the_walk() {
-    let one = build(
-        &[Made {
-            timestamp: 1,
-            key: None,
-            value: None,
-            headers: vec![],
-        }],
-        Codec::None,
-    );
+    let one = build(&[Made { timestamp: 1, key: None, value: None, headers: vec![] }], Codec::None);
     let mut log = one.repeat(3);
     log.truncate(log.len() - 1);
     let walked: Vec<bool> = batches(&log).map(|b| b.is_ok()).collect();
@@ -228,14 +197,8 @@ fn a_bomb_is_refused_as_too_large_and_a_trusted_header_is_not_decompressed() {
     let mut scratch = Scratch::new(1 << 20);
     let refusal = validate_for_append(&sent, &rules, &mut scratch).unwrap_err();
     assert_eq!(refusal.kind(), record::RefusalKind::MessageTooLarge);
-    let trusting = AppendRules {
-        compressed_check: CompressedCheck::HeaderOnly,
-        ..rules
-    };
+    let trusting = AppendRules { compressed_check: CompressedCheck::HeaderOnly, ..rules };
     assert!(validate_for_append(&sent, &trusting, &mut scratch).is_ok());
-    let compacted = AppendRules {
-        compacted: true,
-        ..trusting
-    };
+    let compacted = AppendRules { compacted: true, ..trusting };
     assert!(validate_for_append(&sent, &compacted, &mut scratch).is_err());
 }

@@ -57,11 +57,8 @@ impl FetchRequestView {
         }
         let (max_wait_ms, min_bytes, max_bytes) = (r.i32()?, r.i32()?, r.i32()?);
         let isolation_level = r.i8()?;
-        let (session_id, session_epoch) = if version >= SESSIONS_FROM {
-            (r.i32()?, r.i32()?)
-        } else {
-            (0, -1)
-        };
+        let (session_id, session_epoch) =
+            if version >= SESSIONS_FROM { (r.i32()?, r.i32()?) } else { (0, -1) };
         let topic_count = r.array_len(flexible)? as u32;
         let topics_at = r.position() as u32;
         let mut partition_count = 0;
@@ -175,11 +172,7 @@ fn topic_head<'a>(r: &mut Reader<'a>, version: i16) -> Result<TopicHead<'a>, Wir
 }
 
 fn skip_tags(r: &mut Reader<'_>, flexible: bool) -> Result<(), WireError> {
-    if flexible {
-        r.skip_tagged_fields()
-    } else {
-        Ok(())
-    }
+    if flexible { r.skip_tagged_fields() } else { Ok(()) }
 }
 
 /// One partition of a request.
@@ -199,22 +192,10 @@ pub struct FetchPartition {
 fn partition(r: &mut Reader<'_>, version: i16) -> Result<FetchPartition, WireError> {
     let p = FetchPartition {
         partition: r.i32()?,
-        current_leader_epoch: if version >= CURRENT_LEADER_EPOCH_FROM {
-            r.i32()?
-        } else {
-            -1
-        },
+        current_leader_epoch: if version >= CURRENT_LEADER_EPOCH_FROM { r.i32()? } else { -1 },
         fetch_offset: r.i64()?,
-        last_fetched_epoch: if version >= LAST_FETCHED_EPOCH_FROM {
-            r.i32()?
-        } else {
-            -1
-        },
-        log_start_offset: if version >= LOG_START_OFFSET_FROM {
-            r.i64()?
-        } else {
-            -1
-        },
+        last_fetched_epoch: if version >= LAST_FETCHED_EPOCH_FROM { r.i32()? } else { -1 },
+        log_start_offset: if version >= LOG_START_OFFSET_FROM { r.i64()? } else { -1 },
         partition_max_bytes: r.i32()?,
     };
     skip_tags(r, version >= FLEXIBLE_FROM)?;
@@ -255,21 +236,14 @@ impl<'a> Iterator for FetchTopics<'a> {
     fn next(&mut self) -> Option<FetchTopic<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (name, topic_id, left) = topic_head(&mut self.reader, self.version).ok()?;
-        let partitions = FetchPartitions {
-            version: self.version,
-            reader: self.reader.clone(),
-            left,
-        };
+        let partitions =
+            FetchPartitions { version: self.version, reader: self.reader.clone(), left };
         for _ in 0..left {
             partition(&mut self.reader, self.version).ok()?;
         }
         skip_tags(&mut self.reader, self.version >= FLEXIBLE_FROM).ok()?;
         let name = std::str::from_utf8(name).unwrap_or(INVALID_NAME);
-        Some(FetchTopic {
-            name,
-            topic_id,
-            partitions,
-        })
+        Some(FetchTopic { name, topic_id, partitions })
     }
 }
 
@@ -308,9 +282,7 @@ pub struct ForgottenTopic<'a> {
 
 impl<'a> ForgottenTopic<'a> {
     pub fn partitions(&self) -> impl Iterator<Item = i32> + 'a {
-        self.partitions
-            .chunks_exact(4)
-            .map(|c| i32::from_be_bytes([c[0], c[1], c[2], c[3]]))
+        self.partitions.chunks_exact(4).map(|c| i32::from_be_bytes([c[0], c[1], c[2], c[3]]))
     }
 }
 
@@ -323,10 +295,6 @@ impl<'a> Iterator for ForgottenTopics<'a> {
         let partitions = self.reader.take(4 * count as usize).ok()?;
         skip_tags(&mut self.reader, self.version >= FLEXIBLE_FROM).ok()?;
         let name = std::str::from_utf8(name).unwrap_or(INVALID_NAME);
-        Some(ForgottenTopic {
-            name,
-            topic_id,
-            partitions,
-        })
+        Some(ForgottenTopic { name, topic_id, partitions })
     }
 }

@@ -111,14 +111,7 @@ impl FetchResponseWriter {
             out.put_i32(session_id);
         }
         out.put_array_len(flexible, Some(topics));
-        Self {
-            frame,
-            version,
-            flexible,
-            topics_left: topics,
-            partitions_left: 0,
-            in_topic: false,
-        }
+        Self { frame, version, flexible, topics_left: topics, partitions_left: 0, in_topic: false }
     }
 
     /// Starts a topic with `partitions` partitions; the name is used below version 13, the id from
@@ -181,11 +174,7 @@ impl FetchResponseWriter {
     }
 
     fn close_topic(&mut self) {
-        assert!(
-            self.partitions_left == 0,
-            "{} partitions are missing",
-            self.partitions_left
-        );
+        assert!(self.partitions_left == 0, "{} partitions are missing", self.partitions_left);
         if self.in_topic {
             self.frame.out().put_no_tags(self.flexible);
             self.in_topic = false;
@@ -197,11 +186,7 @@ impl FetchResponseWriter {
     /// Panics if topics or partitions are missing.
     pub fn finish(mut self, endpoints: &[NodeEndpoint<'_>]) -> Vec<Bytes> {
         self.close_topic();
-        assert!(
-            self.topics_left == 0,
-            "{} topics are missing",
-            self.topics_left
-        );
+        assert!(self.topics_left == 0, "{} topics are missing", self.topics_left);
         let out = self.frame.out();
         if self.version >= ENDPOINTS_FROM && !endpoints.is_empty() {
             out.put_slice(&[1, 0]);
@@ -257,11 +242,7 @@ pub fn read_fetch_response(
 ) -> Result<(i32, i16, i32), WireError> {
     let flexible = version >= FLEXIBLE_FROM;
     let tags = |r: &mut Reader<'_>| {
-        if flexible {
-            r.skip_tagged_fields()
-        } else {
-            Ok(())
-        }
+        if flexible { r.skip_tagged_fields() } else { Ok(()) }
     };
     let mut r = Reader::new(frame);
     let correlation_id = r.i32()?;
@@ -269,11 +250,8 @@ pub fn read_fetch_response(
         r.skip_tagged_fields()?;
     }
     r.i32()?;
-    let (error_code, session_id) = if version >= SESSIONS_FROM {
-        (r.i16()?, r.i32()?)
-    } else {
-        (0, 0)
-    };
+    let (error_code, session_id) =
+        if version >= SESSIONS_FROM { (r.i16()?, r.i32()?) } else { (0, 0) };
     for topic in 0..r.array_len(flexible)? {
         if version >= TOPIC_IDS_FROM {
             r.uuid()?;

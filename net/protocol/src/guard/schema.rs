@@ -176,6 +176,8 @@ mod tests {
             23 4: offset_for_leader_epoch_request::OffsetForLeaderTopic,
                 offset_for_leader_epoch_request::OffsetForLeaderPartition;
             32 4: describe_configs_request::DescribeConfigsResource, StrBytes;
+            33 2: alter_configs_request::AlterConfigsResource,
+                alter_configs_request::AlterableConfig;
             37 3: create_partitions_request::CreatePartitionsTopic,
                 create_partitions_request::CreatePartitionsAssignment, BrokerId;
             42 2: GroupId;
@@ -189,14 +191,8 @@ mod tests {
             let schema = Schema::of_request(key, version).unwrap();
             let told = element_sizes(std::str::from_utf8(schema.0).unwrap());
             assert_eq!(told.len(), actual.len(), "API {key} version {version}");
-            let covered = told
-                .iter()
-                .zip(&actual)
-                .all(|(told, actual)| told >= actual);
-            assert!(
-                covered,
-                "API {key} version {version}: {told:?} told, {actual:?} in memory"
-            );
+            let covered = told.iter().zip(&actual).all(|(told, actual)| told >= actual);
+            assert!(covered, "API {key} version {version}: {told:?} told, {actual:?} in memory");
         }
     }
 }

@@ -5,6 +5,11 @@ use super::schema::Schema;
 use super::{GuardError, RESERVED_BASE_MAX, RESERVED_PER_BYTE_MAX};
 use crate::wire::{Reader, WireError, WriteWire};
 
+/// What decoding takes once, whatever is decoded: shared ownership of the body, an error's text.
+const DECODER_BYTES: usize = 512;
+/// What the plain form may need beyond the body's length when no string is patched.
+const REWRITE_BYTES_MORE: usize = 16;
+
 pub(super) struct Walker<'a> {
     body: &'a [u8],
     reader: Reader<'a>,
@@ -22,38 +27,26 @@ pub(super) struct Outcome {
 
 impl<'a> Walker<'a> {
     pub fn new(body: &'a [u8]) -> Self {
-        Self {
-            body,
-            reader: Reader::new(body),
-            reserved: 0,
-            plain: true,
-            out: None,
-        }
+        Self { body, reader: Reader::new(body), reserved: DECODER_BYTES, plain: true, out: None }
     }
 
     pub fn rewriting(body: &'a [u8]) -> Self {
-        Self {
-            out: Some(Vec::with_capacity(body.len() + 16)),
-            ..Self::new(body)
-        }
+        Self { out: Some(Vec::with_capacity(body.len() + REWRITE_BYTES_MORE)), ..Self::new(body) }
     }
 
     pub fn walk(mut self, schema: Schema) -> Result<Outcome, GuardError> {
         self.fields(schema)?;
-        Ok(Outcome {
-            plain: self.plain,
-            rewritten: self.out.unwrap_or_default(),
-        })
+        if !self.plain && self.out.is_none() {
+            // The plain form is a second copy of the body.
+            self.reserve(self.body.len() + REWRITE_BYTES_MORE)?;
+        }
+        Ok(Outcome { plain: self.plain, rewritten: self.out.unwrap_or_default() })
     }
 
     fn fields(&mut self, mut schema: Schema) -> Result<(), GuardError> {
         while let Some(c) = schema.next() {
             let nullable = c == b'?';
-            let c = if nullable {
-                schema.next().unwrap_or(b'?')
-            } else {
-                c
-            };
+            let c = if nullable { schema.next().unwrap_or(b'?') } else { c };
             match c {
                 b'b' | b'1' => self.copy(1)?,
                 b'2' | b'H' => self.copy(2)?,
@@ -112,7 +105,12 @@ impl<'a> Walker<'a> {
             let plain: &[u8] = if compact { &[0] } else { &[0xff, 0xff] };
             return self.null(at, nullable, plain);
         };
-        self.plain &= std::str::from_utf8(s).is_ok();
+        if std::str::from_utf8(s).is_err() {
+            self.plain = false;
+            // Each bad byte becomes three, first in a string of its own, then in the plain form,
+            // which may grow to twice what it holds.
+            self.reserve(9 * s.len())?;
+        }
         if let Some(out) = &mut self.out {
             let s = String::from_utf8_lossy(s);
             // Patching can make it longer than a string may be: then it is cut.
@@ -162,10 +160,7 @@ impl<'a> Walker<'a> {
         self.reserved = self.reserved.saturating_add(bytes);
         let body = self.body.len();
         if self.reserved > body * RESERVED_PER_BYTE_MAX + RESERVED_BASE_MAX {
-            return Err(GuardError::TooMuchMemory {
-                body,
-                reserved: self.reserved,
-            });
+            return Err(GuardError::TooMuchMemory { body, reserved: self.reserved });
         }
         Ok(())
     }

@@ -117,11 +117,7 @@ fn partition<'a>(r: &mut Reader<'a>, flexible: bool) -> Result<(i32, Option<&'a 
 }
 
 fn skip_tags(r: &mut Reader<'_>, flexible: bool) -> Result<(), WireError> {
-    if flexible {
-        r.skip_tagged_fields()
-    } else {
-        Ok(())
-    }
+    if flexible { r.skip_tagged_fields() } else { Ok(()) }
 }
 
 /// Iterator over the topics of a request.
@@ -170,11 +166,7 @@ impl<'a> Iterator for ProduceTopics<'a> {
         }
         skip_tags(&mut self.reader, flexible).ok()?;
         let name = std::str::from_utf8(name).unwrap_or(INVALID_NAME);
-        Some(ProduceTopic {
-            name,
-            topic_id,
-            partitions,
-        })
+        Some(ProduceTopic { name, topic_id, partitions })
     }
 }
 
@@ -201,10 +193,7 @@ impl Iterator for ProducePartitions<'_> {
     fn next(&mut self) -> Option<ProducePartition> {
         self.left = self.left.checked_sub(1)?;
         let (index, records) = partition(&mut self.reader, self.flexible).ok()?;
-        Some(ProducePartition {
-            index,
-            records: records.map(|r| self.body.slice_ref(r)),
-        })
+        Some(ProducePartition { index, records: records.map(|r| self.body.slice_ref(r)) })
     }
 }
 

@@ -56,11 +56,7 @@ pub struct PartitionOutcome<'a> {
 
 impl PartitionOutcome<'_> {
     pub fn success(index: i32, base_offset: i64, log_start_offset: i64) -> Self {
-        Self {
-            base_offset,
-            log_start_offset,
-            ..Self::failure(index, ErrorCode::None)
-        }
+        Self { base_offset, log_start_offset, ..Self::failure(index, ErrorCode::None) }
     }
 
     pub fn failure(index: i32, error: ErrorCode) -> Self {
@@ -96,14 +92,7 @@ impl ProduceResponseWriter {
         let mut out = BytesMut::with_capacity(64 + topics * 96);
         put_response_header(&mut out, ApiKey::Produce as i16, version, correlation_id);
         out.put_array_len(flexible, Some(topics));
-        Self {
-            out,
-            version,
-            flexible,
-            topics_left: topics,
-            partitions_left: 0,
-            in_topic: false,
-        }
+        Self { out, version, flexible, topics_left: topics, partitions_left: 0, in_topic: false }
     }
 
     /// Starts a topic with `partitions` partitions; the name is used below version 13, the id from
@@ -155,11 +144,7 @@ impl ProduceResponseWriter {
     }
 
     fn close_topic(&mut self) {
-        assert!(
-            self.partitions_left == 0,
-            "{} partitions are missing",
-            self.partitions_left
-        );
+        assert!(self.partitions_left == 0, "{} partitions are missing", self.partitions_left);
         if self.in_topic {
             self.out.put_no_tags(self.flexible);
             self.in_topic = false;
@@ -171,11 +156,7 @@ impl ProduceResponseWriter {
     /// Panics if topics or partitions are missing.
     pub fn finish(mut self, throttle_time_ms: i32, endpoints: &[NodeEndpoint<'_>]) -> Bytes {
         self.close_topic();
-        assert!(
-            self.topics_left == 0,
-            "{} topics are missing",
-            self.topics_left
-        );
+        assert!(self.topics_left == 0, "{} topics are missing", self.topics_left);
         self.out.put_i32(throttle_time_ms);
         if self.version >= CURRENT_LEADER_FROM && !endpoints.is_empty() {
             self.out.put_slice(&[1, 0]);
@@ -235,11 +216,7 @@ pub fn read_produce_response(
 ) -> Result<(i32, i32), WireError> {
     let flexible = version >= FLEXIBLE_FROM;
     let tags = |r: &mut Reader<'_>| {
-        if flexible {
-            r.skip_tagged_fields()
-        } else {
-            Ok(())
-        }
+        if flexible { r.skip_tagged_fields() } else { Ok(()) }
     };
     let mut r = Reader::new(frame);
     let correlation_id = r.i32()?;

@@ -19,11 +19,7 @@ impl FrameBuilder {
     pub fn new(mut out: BytesMut) -> Self {
         debug_assert!(out.is_empty());
         out.put_i32(0);
-        Self {
-            out,
-            attached: Vec::new(),
-            attached_bytes: 0,
-        }
+        Self { out, attached: Vec::new(), attached_bytes: 0 }
     }
 
     /// Where fields are written.

@@ -24,11 +24,7 @@ pub enum WireError {
     #[error("a string of {len} bytes at {at}")]
     StringLength { at: usize, len: usize },
     #[error("an array of {count} elements at {at}, {left} bytes are left")]
-    ArrayLength {
-        at: usize,
-        count: usize,
-        left: usize,
-    },
+    ArrayLength { at: usize, count: usize, left: usize },
 }
 
 /// A cursor over `bytes`.
@@ -45,10 +41,7 @@ impl<'a> Reader<'a> {
 
     /// A cursor that starts at `at`, which may be up to `bytes.len()`.
     pub fn at(bytes: &'a [u8], at: usize) -> Self {
-        Self {
-            bytes,
-            at: at.min(bytes.len()),
-        }
+        Self { bytes, at: at.min(bytes.len()) }
     }
 
     pub fn position(&self) -> usize {
@@ -62,10 +55,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
         if n > self.remaining() {
-            return Err(WireError::Eof {
-                at: self.at,
-                wanted: n,
-            });
+            return Err(WireError::Eof { at: self.at, wanted: n });
         }
         let out = &self.bytes[self.at..self.at + n];
         self.at += n;
@@ -176,11 +166,9 @@ impl<'a> Reader<'a> {
     pub fn nullable_array(&mut self, compact: bool) -> Result<Option<usize>, WireError> {
         let at = self.at;
         match self.bytes_len(compact)? {
-            Some(count) if count > self.remaining() => Err(WireError::ArrayLength {
-                at,
-                count,
-                left: self.remaining(),
-            }),
+            Some(count) if count > self.remaining() => {
+                Err(WireError::ArrayLength { at, count, left: self.remaining() })
+            }
             count => Ok(count),
         }
     }

@@ -29,9 +29,7 @@ pub fn validate_for_append(
     let source = header
         .attributes
         .codec()
-        .map_err(|_| BatchRefusal::UnknownCodec {
-            id: header.attributes.codec_id(),
-        })?;
+        .map_err(|_| BatchRefusal::UnknownCodec { id: header.attributes.codec_id() })?;
     check_header(&header)?;
     let target = rules.compression.unwrap_or(source);
     if source == Codec::None && target == Codec::None {
@@ -43,23 +41,20 @@ pub fn validate_for_append(
     }
     let plain = match source {
         Codec::None => view.records_bytes(),
-        codec => scratch
-            .decompressor
-            .decompress(codec, view.records_bytes())
-            .map_err(|e| match e {
+        codec => {
+            scratch.decompressor.decompress(codec, view.records_bytes()).map_err(|e| match e {
                 CodecError::TooLarge { max } => BatchRefusal::Bomb { max },
                 e => BatchRefusal::Undecodable(e),
-            })?,
+            })?
+        }
     };
     let walk = walk(plain, &header, rules).map_err(|refusal| match refusal {
         // Kafka reads compressed records through a stream, where this is a fault like others.
-        BatchRefusal::Malformed {
-            index,
-            fault: RecordFault::LengthTooLong,
-        } if source != Codec::None => BatchRefusal::Malformed {
-            index,
-            fault: RecordFault::VarintTooLong,
-        },
+        BatchRefusal::Malformed { index, fault: RecordFault::LengthTooLong }
+            if source != Codec::None =>
+        {
+            BatchRefusal::Malformed { index, fault: RecordFault::VarintTooLong }
+        }
         other => other,
     })?;
     if source != target {
@@ -73,9 +68,7 @@ pub fn validate_for_append(
 
 /// Format and checksum of the one batch in `sent`.
 fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>, BatchRefusal> {
-    let size = next_batch(sent)
-        .map_err(BatchRefusal::NotABatch)?
-        .ok_or(BatchRefusal::NoBatch)?;
+    let size = next_batch(sent).map_err(BatchRefusal::NotABatch)?.ok_or(BatchRefusal::NoBatch)?;
     let magic = sent[layout::MAGIC] as i8;
     if magic != layout::MAGIC_V2 {
         return Err(BatchRefusal::OldMagic { magic });
@@ -88,10 +81,7 @@ fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>
             Some(_) => {}
         }
     }
-    if next_batch(&sent[size..])
-        .map_err(BatchRefusal::Corrupt)?
-        .is_some()
-    {
+    if next_batch(&sent[size..]).map_err(BatchRefusal::Corrupt)?.is_some() {
         return Err(BatchRefusal::SeveralBatches);
     }
     let base_offset = layout::i64_at(sent, layout::BASE_OFFSET);
@@ -99,10 +89,7 @@ fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>
         return Err(BatchRefusal::BaseOffset { base_offset });
     }
     if size > rules.batch_bytes_max {
-        return Err(BatchRefusal::TooLarge {
-            size,
-            max: rules.batch_bytes_max,
-        });
+        return Err(BatchRefusal::TooLarge { size, max: rules.batch_bytes_max });
     }
     let view = BatchView::parse(sent).map_err(BatchRefusal::Corrupt)?;
     view.verify_crc().map_err(BatchRefusal::Corrupt)?;
@@ -117,10 +104,7 @@ fn next_batch(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
     }
     let length = layout::i32_at(bytes, layout::BATCH_LENGTH);
     if length < layout::LENGTH_MIN {
-        return Err(BatchError::TooSmall {
-            length,
-            min: layout::LENGTH_MIN,
-        });
+        return Err(BatchError::TooSmall { length, min: layout::LENGTH_MIN });
     }
     if bytes.len() <= layout::MAGIC {
         return Ok(None);
@@ -147,10 +131,7 @@ fn check_header(h: &BatchHeader) -> Result<(), BatchRefusal> {
     }
     if h.has_producer_id() && h.base_sequence < 0 {
         let (producer_id, sequence) = (h.producer_id, h.base_sequence);
-        return Err(BatchRefusal::Sequence {
-            producer_id,
-            sequence,
-        });
+        return Err(BatchRefusal::Sequence { producer_id, sequence });
     }
     Ok(())
 }
@@ -182,17 +163,12 @@ fn walk(plain: &[u8], h: &BatchHeader, rules: &AppendRules) -> Result<Walk, Batc
     let create_time = rules.timestamp_type == TimestampType::CreateTime;
     let batch_time =
         (h.timestamp_type() == TimestampType::LogAppendTime).then_some(h.max_timestamp);
-    let mut out = Walk {
-        max_timestamp: NO_TIMESTAMP,
-        offsets_in_order: true,
-    };
+    let mut out = Walk { max_timestamp: NO_TIMESTAMP, offsets_in_order: true };
     let mut errors = Vec::new();
     let mut at = 0;
     for index in 0..h.records_count {
-        let record = parse_record(plain, &mut at).map_err(|fault| BatchRefusal::Malformed {
-            index: index as u32,
-            fault,
-        })?;
+        let record = parse_record(plain, &mut at)
+            .map_err(|fault| BatchRefusal::Malformed { index: index as u32, fault })?;
         let timestamp =
             batch_time.unwrap_or_else(|| h.base_timestamp.wrapping_add(record.timestamp_delta));
         out.max_timestamp = out.max_timestamp.max(timestamp);
@@ -215,22 +191,13 @@ fn walk(plain: &[u8], h: &BatchHeader, rules: &AppendRules) -> Result<Walk, Batc
             continue;
         };
         if errors.len() < RECORD_ERRORS_MAX {
-            errors.push(RecordError {
-                batch_index: index,
-                fault,
-            });
+            errors.push(RecordError { batch_index: index, fault });
         }
     }
     if at != plain.len() {
-        return Err(BatchRefusal::TrailingBytes {
-            left: plain.len() - at,
-        });
+        return Err(BatchRefusal::TrailingBytes { left: plain.len() - at });
     }
-    if errors.is_empty() {
-        Ok(out)
-    } else {
-        Err(BatchRefusal::Records(errors))
-    }
+    if errors.is_empty() { Ok(out) } else { Err(BatchRefusal::Records(errors)) }
 }
 
 /// The batch as sent, with timestamp fields made true (`DefaultRecordBatch.setMaxTimestamp`).
@@ -241,20 +208,11 @@ fn in_place(view: &BatchView<'_>, rules: &AppendRules, max_timestamp: i64) -> Va
         TimestampType::LogAppendTime => rules.now_ms,
     };
     if header.timestamp_type() == rules.timestamp_type && header.max_timestamp == max_timestamp {
-        return Validated {
-            header,
-            stored: Stored::AsSent,
-        };
+        return Validated { header, stored: Stored::AsSent };
     }
-    let attributes = header
-        .attributes
-        .kept_by_broker()
-        .with_timestamp_type(rules.timestamp_type);
+    let attributes = header.attributes.kept_by_broker().with_timestamp_type(rules.timestamp_type);
     let patch = TimestampPatch::of(view.bytes(), attributes, max_timestamp);
-    Validated {
-        header: patch.applied_to(header),
-        stored: Stored::Patched(patch),
-    }
+    Validated { header: patch.applied_to(header), stored: Stored::Patched(patch) }
 }
 
 /// Another batch with the same records in the topic's codec; offsets become 0, 1, 2...
@@ -281,28 +239,18 @@ fn rewrite(
         (h.timestamp_type() == TimestampType::LogAppendTime).then_some(h.max_timestamp);
     let mut at = 0;
     for index in 0..h.records_count {
-        let r = parse_record(plain, &mut at).map_err(|fault| BatchRefusal::Malformed {
-            index: index as u32,
-            fault,
-        })?;
+        let r = parse_record(plain, &mut at)
+            .map_err(|fault| BatchRefusal::Malformed { index: index as u32, fault })?;
         let timestamp =
             batch_time.unwrap_or_else(|| h.base_timestamp.wrapping_add(r.timestamp_delta));
         builder
             .push_raw_headers(index, timestamp, r.key, r.value, r.headers)
             .map_err(BatchRefusal::Rewrite)?;
     }
-    let bytes = builder
-        .finish_with(compressor)
-        .map_err(BatchRefusal::Rewrite)?;
+    let bytes = builder.finish_with(compressor).map_err(BatchRefusal::Rewrite)?;
     if bytes.len() > rules.batch_bytes_max {
-        return Err(BatchRefusal::TooLarge {
-            size: bytes.len(),
-            max: rules.batch_bytes_max,
-        });
+        return Err(BatchRefusal::TooLarge { size: bytes.len(), max: rules.batch_bytes_max });
     }
     let header = BatchHeader::parse(bytes).map_err(BatchRefusal::Corrupt)?;
-    Ok(Validated {
-        header,
-        stored: Stored::Rewritten(Bytes::copy_from_slice(bytes)),
-    })
+    Ok(Validated { header, stored: Stored::Rewritten(Bytes::copy_from_slice(bytes)) })
 }

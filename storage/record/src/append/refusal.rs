@@ -84,10 +84,7 @@ impl BatchRefusal {
             | Self::Undecodable(_)
             | Self::OffsetDeltas
             | Self::Rewrite(_)
-            | Self::Malformed {
-                fault: RecordFault::LengthTooLong,
-                ..
-            } => Unknown,
+            | Self::Malformed { fault: RecordFault::LengthTooLong, .. } => Unknown,
             Self::Records(errors) if any_timestamp(errors) => InvalidTimestamp,
             Self::NoBatch
             | Self::SeveralBatches
@@ -122,9 +119,7 @@ impl BatchRefusal {
 }
 
 fn any_timestamp(errors: &[RecordError]) -> bool {
-    errors
-        .iter()
-        .any(|e| !matches!(e.fault, RecordErrorFault::NullKey))
+    errors.iter().any(|e| !matches!(e.fault, RecordErrorFault::NullKey))
 }
 
 fn records_message(errors: &[RecordError]) -> String {
@@ -139,11 +134,7 @@ fn records_message(errors: &[RecordError]) -> String {
     );
     for (i, e) in errors.iter().take(3).enumerate() {
         let comma = if i == 0 { "" } else { ", " };
-        let _ = write!(
-            out,
-            "{comma}RecordError(batchIndex={}, message='{e}')",
-            e.batch_index
-        );
+        let _ = write!(out, "{comma}RecordError(batchIndex={}, message='{e}')", e.batch_index);
     }
     out.push(']');
     out
@@ -177,12 +168,7 @@ impl std::fmt::Display for RecordError {
             RecordErrorFault::NullKey => {
                 f.write_str("Compacted topic cannot accept message without key")
             }
-            RecordErrorFault::Timestamp {
-                timestamp,
-                offset,
-                from,
-                to,
-            } => write!(
+            RecordErrorFault::Timestamp { timestamp, offset, from, to } => write!(
                 f,
                 "Timestamp {timestamp} of message with offset {offset} is out of range. The \
                  timestamp should be within [{from}, {to}]"
