@@ -259,7 +259,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             2 => (prop::collection::vec(len, 1..4), any::<u64>())
                 .prop_map(|(lens, sectors)| Step::Crash { lens, sectors }),
         ],
-        1..60,
+        1..40,
     )
 }
 
@@ -359,7 +359,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_history_the_stream_holds_what_was_durable_and_nothing_stale(steps in steps()) {
