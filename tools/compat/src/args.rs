@@ -3,10 +3,7 @@
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask compat",
-    about = "Real clients against a fresh node"
-)]
+#[command(name = "cargo xtask compat", about = "Real clients against a fresh node")]
 pub struct Args {
     /// Only suites whose name contains this (may be repeated)
     #[arg(long)]
@@ -26,6 +23,12 @@ pub struct Args {
     /// Write the matrix into the README and the results into tools/compat/results
     #[arg(long)]
     pub update: bool,
+    /// Compare answers with Apache Kafka's, request by request, instead of running clients
+    #[arg(long)]
+    pub differential: bool,
+    /// With --differential: the seed of the random requests (default: from the clock)
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// List the suites and end
     #[arg(long)]
     pub list: bool,

@@ -19,9 +19,7 @@ impl Cache {
             Some(dir) if !dir.is_empty() => PathBuf::from(dir),
             _ => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?).join(".cache"),
         };
-        Ok(Self {
-            root: base.join("millrace-compat"),
-        })
+        Ok(Self { root: base.join("millrace-compat") })
     }
 
     /// The folder of `name` made from `sources` (files or folders); `install` fills it if it is not there yet.

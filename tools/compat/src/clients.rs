@@ -102,9 +102,12 @@ pub const CLIENTS: [Client; 10] = [
 
 /// A folder of `clients/`.
 pub fn folder(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "clients", name]
-        .iter()
-        .collect()
+    [env!("CARGO_MANIFEST_DIR"), "clients", name].iter().collect()
+}
+
+/// Sources of the differential test.
+pub fn differential() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "differential", "src"].iter().collect()
 }
 
 impl Client {
@@ -123,20 +126,14 @@ impl Client {
                     .split_once(before)
                     .with_context(|| format!("{file} does not name {before}"))?
                     .1;
-                rest.chars()
-                    .take_while(|c| c.is_ascii_alphanumeric() || *c == '.')
-                    .collect()
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '.').collect()
             }
             Version::Kcat => match KCAT.command() {
                 Ok(mut kcat) => {
                     let told =
                         String::from_utf8_lossy(&kcat.arg("-V").output()?.stdout).into_owned();
                     let version = told.split("Version ").nth(1).unwrap_or_default();
-                    version
-                        .split_whitespace()
-                        .next()
-                        .unwrap_or_default()
-                        .to_owned()
+                    version.split_whitespace().next().unwrap_or_default().to_owned()
                 }
                 Err(_) => String::new(),
             },
@@ -146,20 +143,14 @@ impl Client {
 }
 
 fn words(words: impl IntoIterator<Item = impl Into<OsString>>) -> Program {
-    Program {
-        words: words.into_iter().map(Into::into).collect(),
-    }
+    Program { words: words.into_iter().map(Into::into).collect() }
 }
 
 /// The Java program, also used where another client cannot create a topic.
 pub fn java_program(jars: &Jars) -> Program {
     let java = jars.java("Driver");
     let args = java.get_args().map(OsString::from);
-    Program {
-        words: std::iter::once(java.get_program().to_owned())
-            .chain(args)
-            .collect(),
-    }
+    Program { words: std::iter::once(java.get_program().to_owned()).chain(args).collect() }
 }
 
 fn java(_: &Client, cache: &Cache) -> Result<Program> {
@@ -169,10 +160,7 @@ fn java(_: &Client, cache: &Cache) -> Result<Program> {
 fn kcat(_: &Client, _: &Cache) -> Result<Program> {
     KCAT.command()?;
     PYTHON.command()?;
-    Ok(words([
-        OsString::from(PYTHON.program),
-        folder("kcat/kcat.py").into(),
-    ]))
+    Ok(words([OsString::from(PYTHON.program), folder("kcat/kcat.py").into()]))
 }
 
 /// One virtual environment for the three of them.
@@ -181,15 +169,9 @@ fn python(cache: &Cache, script: &str) -> Result<Program> {
     let venv = cache.folder("python", std::slice::from_ref(&requirements), |folder| {
         must(PYTHON.command()?.args(["-m", "venv"]).arg(folder))?;
         let mut pip = std::process::Command::new(folder.join("bin/pip"));
-        must(
-            pip.args(["install", "--quiet", "--requirement"])
-                .arg(&requirements),
-        )
+        must(pip.args(["install", "--quiet", "--requirement"]).arg(&requirements))
     })?;
-    Ok(words([
-        venv.join("bin/python"),
-        folder("python").join(script),
-    ]))
+    Ok(words([venv.join("bin/python"), folder("python").join(script)]))
 }
 
 fn node(_: &Client, cache: &Cache) -> Result<Program> {
@@ -209,22 +191,14 @@ fn node(_: &Client, cache: &Cache) -> Result<Program> {
                 .current_dir(folder),
         )
     })?;
-    Ok(words([
-        OsString::from("node"),
-        installed.join("kafkajs.js").into(),
-    ]))
+    Ok(words([OsString::from("node"), installed.join("kafkajs.js").into()]))
 }
 
 /// One build for the three of them.
 fn go(client: &Client, cache: &Cache) -> Result<Program> {
     let binaries = cache.folder("go", &[folder("go")], |folder_out| {
         let mut go = GO.command()?;
-        must(
-            go.current_dir(folder("go"))
-                .args(["build", "-o"])
-                .arg(folder_out)
-                .arg("./cmd/..."),
-        )
+        must(go.current_dir(folder("go")).args(["build", "-o"]).arg(folder_out).arg("./cmd/..."))
     })?;
     Ok(words([binaries.join(client.name)]))
 }
@@ -234,9 +208,7 @@ fn rdkafka(_: &Client, cache: &Cache) -> Result<Program> {
     let sources = ["Cargo.toml", "Cargo.lock", "src"].map(|file| folder("rdkafka").join(file));
     let built = cache.folder("rdkafka", &sources, |out| {
         let mut cargo = CARGO.command()?;
-        cargo
-            .args(["build", "--quiet", "--locked", "--manifest-path"])
-            .arg(&sources[0]);
+        cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(&sources[0]);
         must(cargo.arg("--target-dir").arg(out).env_remove("RUSTFLAGS"))
     })?;
     Ok(words([built.join("debug/compat-rdkafka")]))

@@ -24,30 +24,24 @@ impl Jars {
         let libs = cache.folder("kafka-jars", std::slice::from_ref(&pom), |folder| {
             let mut maven = MAVEN.command()?;
             maven
-                .args([
-                    "-q",
-                    "-B",
-                    "dependency:copy-dependencies",
-                    "-DincludeScope=runtime",
-                    "-f",
-                ])
+                .args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-f"])
                 .arg(&pom);
             must(maven.arg(format!("-DoutputDirectory={}", folder.display())))
         })?;
-        let classes = cache.folder("java-programs", &[sources.join("src"), pom], |folder| {
-            let mut javac = JAVA.command()?;
-            javac
-                .args(["-XDsuppressNotes", "-d"])
-                .arg(folder)
-                .arg("-cp")
-                .arg(libs.join("*"));
-            must(javac.args(java_files(&sources.join("src"))?))
-        })?;
-        Ok(Self {
-            libs,
-            classes,
-            logging: sources.join("log4j2.properties"),
-        })
+        let programs = [sources.join("src"), clients::differential()];
+        let classes = cache.folder(
+            "java-programs",
+            &[programs[0].clone(), programs[1].clone(), pom],
+            |folder| {
+                let mut javac = JAVA.command()?;
+                javac.args(["-XDsuppressNotes", "-d"]).arg(folder).arg("-cp").arg(libs.join("*"));
+                for program in &programs {
+                    javac.args(java_files(program)?);
+                }
+                must(&mut javac)
+            },
+        )?;
+        Ok(Self { libs, classes, logging: sources.join("log4j2.properties") })
     }
 
     /// `java` with the class path and modest memory; arguments of the class follow.
@@ -58,15 +52,8 @@ impl Jars {
     pub fn java_with(&self, class: &str, options: &[&str]) -> Command {
         let mut java = Command::new("java");
         java.args(["-XX:+UseSerialGC"]).args(options);
-        java.arg(format!(
-            "-Dlog4j2.configurationFile={}",
-            self.logging.display()
-        ));
-        java.arg("-cp").arg(format!(
-            "{}:{}/*",
-            self.classes.display(),
-            self.libs.display()
-        ));
+        java.arg(format!("-Dlog4j2.configurationFile={}", self.logging.display()));
+        java.arg("-cp").arg(format!("{}:{}/*", self.classes.display(), self.libs.display()));
         java.arg(class);
         java
     }

@@ -11,6 +11,7 @@
 mod args;
 mod cache;
 mod clients;
+mod differential;
 mod jars;
 mod matrix;
 mod membership;

@@ -41,10 +41,7 @@ pub fn reference() -> Result<Vec<Report>> {
 
 pub fn fails_on_kafka(reference: &[Report], report: &Report, scenario: &Scenario) -> bool {
     let kafka = reference.iter().find(|kafka| kafka.suite == report.suite);
-    matches!(
-        kafka.and_then(|kafka| kafka.outcome(&scenario.name)),
-        Some(Outcome::Failed(_))
-    )
+    matches!(kafka.and_then(|kafka| kafka.outcome(&scenario.name)), Some(Outcome::Failed(_)))
 }
 
 /// Always beside the build, and with `update` into the repository; suites that did not run keep what is recorded.
@@ -84,22 +81,15 @@ fn write_readme(reports: &[Report], reference: &[Report]) -> Result<()> {
         eprintln!("README.md has no place for the matrix: {BEGIN} and {END}");
         return Ok(());
     };
-    let text = format!(
-        "{}{BEGIN}\n{}{}",
-        &readme[..begin],
-        render(reports, reference),
-        &readme[end..]
-    );
+    let text =
+        format!("{}{BEGIN}\n{}{}", &readme[..begin], render(reports, reference), &readme[end..]);
     fs::write(file, text).context("cannot write README.md")
 }
 
 /// The matrix of clients, the lists, and the notes.
 fn render(reports: &[Report], reference: &[Report]) -> String {
     let mut text = String::new();
-    let mut notes = Notes {
-        reference,
-        list: Vec::new(),
-    };
+    let mut notes = Notes { reference, list: Vec::new() };
     let _ = writeln!(text, "| client | {} |", NAMES.join(" | "));
     let _ = writeln!(text, "|---|{}", ":-:|".repeat(NAMES.len()));
     for report in reports.iter().filter(|report| report.kind == Kind::Client) {
@@ -115,12 +105,7 @@ fn render(reports: &[Report], reference: &[Report]) -> String {
         let _ = writeln!(text, "\n{}: {}.", report.title, items.join(", "));
     }
     for (number, note) in notes.list.iter().enumerate() {
-        let _ = writeln!(
-            text,
-            "{}{}. {note}",
-            if number == 0 { "\n" } else { "" },
-            number + 1
-        );
+        let _ = writeln!(text, "{}{}. {note}", if number == 0 { "\n" } else { "" }, number + 1);
     }
     text
 }
@@ -137,10 +122,8 @@ impl Notes<'_> {
             Some(Outcome::Absent) => "–".to_owned(),
             None => "not run".to_owned(),
             Some(Outcome::Failed(why)) => {
-                let scenario = Scenario {
-                    name: name.to_owned(),
-                    outcome: Outcome::Failed(why.clone()),
-                };
+                let scenario =
+                    Scenario { name: name.to_owned(), outcome: Outcome::Failed(why.clone()) };
                 let there = match fails_on_kafka(self.reference, report, &scenario) {
                     true => "Apache Kafka gets the same.",
                     false => "Apache Kafka passes it.",
@@ -173,17 +156,8 @@ mod tests {
         kafka.note("headers", Ok(()));
         kafka.note("crash", Err(anyhow!("slow")));
         let text = render(&[ours], &[kafka]);
-        assert!(
-            text.contains("| kafkajs 2 | not run | ✓ | not run | ✗ (1) |"),
-            "{text}"
-        );
-        assert!(
-            text.contains("1. kafkajs 2, headers: lost. Apache Kafka passes it."),
-            "{text}"
-        );
-        assert!(
-            text.contains("2. kafkajs 2, crash: slow. Apache Kafka gets the same."),
-            "{text}"
-        );
+        assert!(text.contains("| kafkajs 2 | not run | ✓ | not run | ✗ (1) |"), "{text}");
+        assert!(text.contains("1. kafkajs 2, headers: lost. Apache Kafka passes it."), "{text}");
+        assert!(text.contains("2. kafkajs 2, crash: slow. Apache Kafka gets the same."), "{text}");
     }
 }

@@ -63,25 +63,14 @@ impl Member {
     }
 
     fn has_seen(&self, number: i64) -> bool {
-        self.records
-            .iter()
-            .any(|record| record.number() == Some(number))
+        self.records.iter().any(|record| record.number() == Some(number))
     }
 
     /// Politely: its input ends, it leaves and exits.
     fn leave(mut self) -> Result<Vec<Record>> {
         self.process.end_input();
-        wait(
-            &mut [&mut self],
-            PATIENCE,
-            "the member to leave",
-            |members| members[0].ended,
-        )?;
-        ensure!(
-            self.left,
-            "the member did not leave: {}",
-            last_line(&self.process.errors())
-        );
+        wait(&mut [&mut self], PATIENCE, "the member to leave", |members| members[0].ended)?;
+        ensure!(self.left, "the member did not leave: {}", last_line(&self.process.errors()));
         Ok(self.records)
     }
 }
@@ -102,16 +91,11 @@ fn wait(
             return Ok(());
         }
         if let Some(gone) = members.iter().find(|member| member.ended) {
-            bail!(
-                "waiting for {what}, but a member ended: {}",
-                last_line(&gone.process.errors())
-            );
+            bail!("waiting for {what}, but a member ended: {}", last_line(&gone.process.errors()));
         }
         if Instant::now() > end {
-            let has: Vec<_> = members
-                .iter()
-                .map(|member| (&member.assigned, member.records.len()))
-                .collect();
+            let has: Vec<_> =
+                members.iter().map(|member| (&member.assigned, member.records.len())).collect();
             bail!(
                 "waited {} s for {what}; partitions and records of each: {has:?}",
                 patience.as_secs()
@@ -124,10 +108,8 @@ fn wait(
 /// All partitions are owned, each by one member, and none by nobody's share.
 fn shared_out(members: &[&mut Member]) -> bool {
     let owned: usize = members.iter().map(|member| member.assigned.len()).sum();
-    let all: BTreeSet<i32> = members
-        .iter()
-        .flat_map(|member| member.assigned.iter().copied())
-        .collect();
+    let all: BTreeSet<i32> =
+        members.iter().flat_map(|member| member.assigned.iter().copied()).collect();
     owned == PARTITIONS.len()
         && all.len() == PARTITIONS.len()
         && members.iter().all(|member| !member.assigned.is_empty())
@@ -146,13 +128,7 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) {
         }
     };
     // Each step stands on the one before it, so the first failure ends the story.
-    let steps = [
-        Group::join,
-        Group::rebalance,
-        Group::leave,
-        Group::crash,
-        Group::resume,
-    ];
+    let steps = [Group::join, Group::rebalance, Group::leave, Group::crash, Group::resume];
     for (name, step) in NAMES.into_iter().zip(steps) {
         if !report.note(name, step(&mut group)) {
             return;
@@ -173,13 +149,7 @@ impl<'a> Group<'a> {
     fn start(bench: &'a Bench<'a>) -> Result<Self> {
         let topic = bench.topic("group");
         bench.create(&topic, PARTITIONS.len() as i32)?;
-        Ok(Self {
-            bench,
-            topic,
-            sent: 0,
-            first: None,
-            second: None,
-        })
+        Ok(Self { bench, topic, sent: 0, first: None, second: None })
     }
 
     fn send(&mut self) -> Result<Range<i64>> {
@@ -195,20 +165,12 @@ impl<'a> Group<'a> {
     }
 
     fn members(&mut self) -> Vec<&mut Member> {
-        self.first
-            .iter_mut()
-            .chain(self.second.iter_mut())
-            .collect()
+        self.first.iter_mut().chain(self.second.iter_mut()).collect()
     }
 
     /// Waits until the present members own everything, sends, and waits until they have read it.
     fn settle(&mut self, patience: Duration) -> Result<()> {
-        wait(
-            &mut self.members(),
-            patience,
-            "the partitions to be shared out",
-            shared_out,
-        )?;
+        wait(&mut self.members(), patience, "the partitions to be shared out", shared_out)?;
         let numbers = self.send()?;
         wait(&mut self.members(), PATIENCE, "the records", |members| {
             all_seen(members, numbers.clone())

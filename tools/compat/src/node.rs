@@ -2,10 +2,10 @@
 
 use crate::args::Broker;
 use crate::jars::Jars;
-use crate::process::{Line, Process};
+use crate::process::Process;
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,26 +37,45 @@ impl Brokers {
     /// A broker on an empty directory.
     pub fn fresh(&self) -> Result<Node> {
         match &self.bootstrap {
-            Some(bootstrap) => Ok(Node {
-                bootstrap: bootstrap.clone(),
-                data: None,
-                process: None,
-                keep: true,
-            }),
+            Some(bootstrap) => {
+                Ok(Node { bootstrap: bootstrap.clone(), data: None, process: None, keep: true })
+            }
             None => self.start(self.kind, &fresh_folder()?),
         }
+    }
+
+    /// A broker on an empty directory, started as Apache Kafka is: from a `server.properties`.
+    pub fn fresh_with_properties(&self) -> Result<Node> {
+        if self.bootstrap.is_some() || self.kind == Broker::Kafka {
+            return self.fresh();
+        }
+        let (data, port) = (fresh_folder()?, free_port()?);
+        let properties = data.join("server.properties");
+        fs::write(&properties, kafka_properties(port, free_port()?, &data))?;
+        let mut command = self.binary()?;
+        command.args(["start", "--config"]).arg(properties);
+        self.launch(command, self.kind, port, &data)
     }
 
     /// A broker of this kind on a directory that may hold data.
     pub fn start(&self, kind: Broker, data: &Path) -> Result<Node> {
         let port = free_port()?;
-        let bootstrap = format!("127.0.0.1:{port}");
-        let (mut command, ready) = match kind {
-            Broker::Millrace => (self.millrace(port, data)?, bootstrap.clone()),
-            Broker::Kafka => (self.kafka(port, data)?, "Kafka Server started".to_owned()),
+        let command = match kind {
+            Broker::Millrace => {
+                let mut command = self.binary()?;
+                command.args(["dev", "--port", &port.to_string(), "--data"]).arg(data);
+                command
+            }
+            Broker::Kafka => self.kafka(port, data)?,
         };
-        let process = Process::start(&mut command)?;
-        wait_until_ready(process, &ready, kind).map(|process| Node {
+        self.launch(command, kind, port, data)
+    }
+
+    fn launch(&self, mut command: Command, kind: Broker, port: u16, data: &Path) -> Result<Node> {
+        let bootstrap = format!("127.0.0.1:{port}");
+        let mut process = Process::start(&mut command)?;
+        wait_until_ready(&mut process, kind, port)?;
+        Ok(Node {
             bootstrap,
             data: Some(data.to_path_buf()),
             process: Some(process),
@@ -64,34 +83,22 @@ impl Brokers {
         })
     }
 
-    fn millrace(&self, port: u16, data: &Path) -> Result<Command> {
+    fn binary(&self) -> Result<Command> {
         if !self.millrace.is_file() {
-            bail!(
-                "{} is not there; cargo xtask compat builds it",
-                self.millrace.display()
-            );
+            bail!("{} is not there; cargo xtask compat builds it", self.millrace.display());
         }
-        let mut command = Command::new(&self.millrace);
-        command
-            .args(["dev", "--port", &port.to_string(), "--data"])
-            .arg(data);
-        Ok(command)
+        Ok(Command::new(&self.millrace))
     }
 
     /// One KRaft node in both roles, formatted if the directory is new.
     fn kafka(&self, port: u16, data: &Path) -> Result<Command> {
-        let jars = self
-            .jars
-            .as_ref()
-            .context("Apache Kafka's jars are not installed")?;
+        let jars = self.jars.as_ref().context("Apache Kafka's jars are not installed")?;
         let properties = data.join("server.properties");
         fs::write(&properties, kafka_properties(port, free_port()?, data))?;
         if !data.join("data/meta.properties").exists() {
             let mut format = jars.java("kafka.tools.StorageTool");
             crate::toolchain::must(
-                format
-                    .args(["format", "-t", CLUSTER_ID, "-c"])
-                    .arg(&properties),
+                format.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&properties),
             )?;
         }
         let mut java = jars.java_with("kafka.Kafka", &["-Xms256m", "-Xmx512m"]);
@@ -120,29 +127,24 @@ fn kafka_properties(port: u16, controller: u16, data: &Path) -> String {
     )
 }
 
-/// Millrace says its address on standard output, Kafka that it has started on standard error.
-fn wait_until_ready(mut process: Process, sign: &str, kind: Broker) -> Result<Process> {
+/// Kafka says that it has started on standard error; Millrace is ready once its port answers.
+fn wait_until_ready(process: &mut Process, kind: Broker, port: u16) -> Result<()> {
     let end = Instant::now() + START_PATIENCE;
     while Instant::now() < end {
-        match process.line(Duration::from_millis(50)) {
-            Line::Text(line) if line.contains(sign) => return Ok(process),
-            _ if process.errors().contains(sign) => return Ok(process),
-            _ => {}
+        let ready = match kind {
+            Broker::Kafka => process.errors().contains("Kafka Server started"),
+            Broker::Millrace => TcpStream::connect(("127.0.0.1", port)).is_ok(),
+        };
+        if ready {
+            return Ok(());
         }
         if let Some(status) = process.exited()? {
-            bail!(
-                "{} ended with {status} at start: {}",
-                kind.name(),
-                process.errors()
-            );
+            bail!("{} ended with {status} at start: {}", kind.name(), process.errors());
         }
+        // Its output is read, so that it never waits for us.
+        process.line(Duration::from_millis(20));
     }
-    bail!(
-        "{} is not ready after {} s: {}",
-        kind.name(),
-        START_PATIENCE.as_secs(),
-        process.errors()
-    )
+    bail!("{} is not ready after {} s: {}", kind.name(), START_PATIENCE.as_secs(), process.errors())
 }
 
 impl Node {
@@ -152,9 +154,7 @@ impl Node {
             return Ok(());
         };
         process.terminate();
-        let status = process
-            .wait(STOP_PATIENCE)
-            .context("the broker does not stop")?;
+        let status = process.wait(STOP_PATIENCE).context("the broker does not stop")?;
         // 143 is how the JVM says that SIGTERM ended it.
         if !status.success() && status.code() != Some(143) {
             bail!("the broker ended with {status}: {}", process.errors());

@@ -40,12 +40,7 @@ pub enum Kind {
 
 impl Report {
     pub fn new(suite: &str, title: &str, kind: Kind) -> Self {
-        Self {
-            suite: suite.to_owned(),
-            title: title.to_owned(),
-            kind,
-            scenarios: Vec::new(),
-        }
+        Self { suite: suite.to_owned(), title: title.to_owned(), kind, scenarios: Vec::new() }
     }
 
     /// Notes the result of a scenario and tells it at once; true if it passed.
@@ -56,25 +51,16 @@ impl Report {
         };
         eprintln!("{:<16} {name}: {outcome}", self.suite);
         let passed = outcome == Outcome::Passed;
-        self.scenarios.push(Scenario {
-            name: name.to_owned(),
-            outcome,
-        });
+        self.scenarios.push(Scenario { name: name.to_owned(), outcome });
         passed
     }
 
     pub fn absent(&mut self, name: &str) {
-        self.scenarios.push(Scenario {
-            name: name.to_owned(),
-            outcome: Outcome::Absent,
-        });
+        self.scenarios.push(Scenario { name: name.to_owned(), outcome: Outcome::Absent });
     }
 
     pub fn outcome(&self, scenario: &str) -> Option<&Outcome> {
-        self.scenarios
-            .iter()
-            .find(|found| found.name == scenario)
-            .map(|found| &found.outcome)
+        self.scenarios.iter().find(|found| found.name == scenario).map(|found| &found.outcome)
     }
 }
 

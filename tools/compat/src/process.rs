@@ -33,9 +33,7 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
         running().insert(child.id());
         let (sender, lines) = channel();
         let stderr = Arc::new(Mutex::new(String::new()));
@@ -58,12 +56,7 @@ impl Process {
             drop(sender);
         });
         let input = child.stdin.take();
-        Ok(Self {
-            child,
-            input,
-            lines,
-            stderr,
-        })
+        Ok(Self { child, input, lines, stderr })
     }
 
     /// The next line of standard output, or nothing after `patience` or when there are no more.
@@ -77,19 +70,14 @@ impl Process {
 
     /// What standard error said, at most its end.
     pub fn errors(&self) -> String {
-        let text = self
-            .stderr
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let text = self.stderr.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         text.trim().to_owned()
     }
 
     pub fn write(&mut self, text: &[u8]) -> Result<()> {
         use std::io::Write;
         let input = self.input.as_mut().context("standard input is closed")?;
-        input
-            .write_all(text)
-            .context("the process does not read its input")
+        input.write_all(text).context("the process does not read its input")
     }
 
     pub fn end_input(&mut self) {
@@ -141,19 +129,14 @@ impl Drop for Process {
 /// To a whole process group. By the shell's own kill: it would be the only unsafe code here.
 fn signal(signal: &str, group: u32) {
     let kill = format!("kill -s {signal} -- -{group}");
-    let _ = Command::new("sh")
-        .args(["-c", &kill])
-        .stderr(Stdio::null())
-        .status();
+    let _ = Command::new("sh").args(["-c", &kill]).stderr(Stdio::null()).status();
 }
 
 /// Groups that still run, for the case that a person stops us.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 fn running() -> MutexGuard<'static, BTreeSet<u32>> {
-    RUNNING
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
+    RUNNING.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// From here on an interrupt takes the children with it, which have left our process group.
@@ -172,9 +155,7 @@ fn read_lines(from: impl Read, mut each: impl FnMut(String) -> bool) {
     let mut reader = BufReader::new(from);
     let mut bytes = Vec::new();
     while let Ok(1..) = reader.read_until(b'\n', &mut bytes) {
-        let line = String::from_utf8_lossy(&bytes)
-            .trim_end_matches('\n')
-            .to_owned();
+        let line = String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned();
         bytes.clear();
         if !each(line) {
             return;

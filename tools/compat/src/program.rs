@@ -142,16 +142,11 @@ pub fn parse(line: &str) -> Result<Option<Event>> {
     if !line.starts_with('{') {
         return Ok(None);
     }
-    serde_json::from_str(line)
-        .map(Some)
-        .with_context(|| format!("not an event: {line}"))
+    serde_json::from_str(line).map(Some).with_context(|| format!("not an event: {line}"))
 }
 
 pub fn last_line(text: &str) -> &str {
-    text.lines()
-        .map(str::trim)
-        .rfind(|line| !line.is_empty())
-        .unwrap_or("it said nothing")
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it said nothing")
 }
 
 #[cfg(test)]

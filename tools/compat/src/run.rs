@@ -8,7 +8,7 @@ use crate::node::Brokers;
 use crate::outcome::{Kind, Outcome, Report};
 use crate::process::stop_children_when_interrupted;
 use crate::scenarios::{self, Bench};
-use crate::{matrix, segment_files, tools};
+use crate::{differential, matrix, segment_files, tools};
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -17,11 +17,7 @@ use std::sync::Mutex;
 /// A suite is a client with all its scenarios, or a list of checks around Kafka's own programs.
 enum Suite {
     Client(&'static Client),
-    List {
-        name: &'static str,
-        title: &'static str,
-        run: fn(&Suites, &mut Report) -> Result<()>,
-    },
+    List { name: &'static str, title: &'static str, run: fn(&Suites, &mut Report) -> Result<()> },
 }
 
 const LISTS: [Suite; 2] = [
@@ -30,11 +26,7 @@ const LISTS: [Suite; 2] = [
         title: "Apache Kafka's command-line tools",
         run: tools::run,
     },
-    Suite::List {
-        name: "segment-files",
-        title: "Segment files",
-        run: segment_files::run,
-    },
+    Suite::List { name: "segment-files", title: "Segment files", run: segment_files::run },
 ];
 
 /// What every suite needs.
@@ -55,9 +47,7 @@ impl Suite {
     fn run(&self, suites: &Suites) -> Report {
         let (mut report, done) = match self {
             Suite::Client(client) => {
-                let title = client
-                    .full_title()
-                    .unwrap_or_else(|_| client.title.to_owned());
+                let title = client.full_title().unwrap_or_else(|_| client.title.to_owned());
                 let mut report = Report::new(client.name, &title, Kind::Client);
                 let done = run_client(client, suites, &mut report);
                 (report, done)
@@ -79,15 +69,7 @@ fn run_client(client: &Client, suites: &Suites, report: &mut Report) -> Result<(
     let program = client.install(&suites.cache)?;
     let mut node = suites.brokers.fresh()?;
     let fallback = java_program(&suites.jars);
-    scenarios::run(
-        &Bench {
-            client,
-            program: &program,
-            fallback: &fallback,
-            node: &node,
-        },
-        report,
-    );
+    scenarios::run(&Bench { client, program: &program, fallback: &fallback, node: &node }, report);
     node.check_alive()
 }
 
@@ -95,11 +77,7 @@ fn chosen(args: &Args) -> Vec<Suite> {
     // The lists first: they are the longest.
     let all = LISTS.into_iter().chain(CLIENTS.iter().map(Suite::Client));
     all.filter(|suite| {
-        args.only.is_empty()
-            || args
-                .only
-                .iter()
-                .any(|only| suite.name().contains(only.as_str()))
+        args.only.is_empty() || args.only.iter().any(|only| suite.name().contains(only.as_str()))
     })
     .collect()
 }
@@ -120,11 +98,10 @@ pub fn run(args: &Args) -> Result<bool> {
         millrace: binary(),
         jars: Some(jars.clone()),
     };
-    let suites = Suites {
-        brokers,
-        jars,
-        cache,
-    };
+    if args.differential {
+        return differential::run(&brokers, &jars, args.seed);
+    }
+    let suites = Suites { brokers, jars, cache };
     install(&chosen, &suites.cache);
     let reports = run_all(chosen, &suites, args.jobs.max(1));
     matrix::save(args.broker, &reports, args.update)?;
@@ -133,10 +110,8 @@ pub fn run(args: &Args) -> Result<bool> {
 
 /// The binary that `cargo xtask compat` has built, or the release build of this checkout.
 fn binary() -> PathBuf {
-    std::env::var_os("MILLRACE_BIN").map_or_else(
-        || matrix::root().join("target/release/millrace"),
-        PathBuf::from,
-    )
+    std::env::var_os("MILLRACE_BIN")
+        .map_or_else(|| matrix::root().join("target/release/millrace"), PathBuf::from)
 }
 
 /// One after the other: several share a folder. What cannot be installed is told again where its suite runs.
@@ -157,23 +132,17 @@ fn run_all(chosen: Vec<Suite>, suites: &Suites, jobs: usize) -> Vec<Report> {
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                let next = || {
-                    open.lock()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .pop_front()
-                };
+                let next =
+                    || open.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
                 while let Some(suite) = next() {
                     let report = suite.run(suites);
-                    done.lock()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .push(report);
+                    done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(report);
                 }
             });
         }
     });
-    let mut reports: Vec<Report> = done
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut reports: Vec<Report> =
+        done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     reports.sort_by_key(|report| order.iter().position(|name| *name == report.suite));
     reports
 }

@@ -49,11 +49,7 @@ impl Bench<'_> {
     }
 
     pub fn create(&self, topic: &str, partitions: i32) -> Result<()> {
-        let program = if self.client.creates_topics {
-            self.program
-        } else {
-            self.fallback
-        };
+        let program = if self.client.creates_topics { self.program } else { self.fallback };
         program.create(&self.node.bootstrap, topic, partitions)
     }
 
@@ -63,13 +59,11 @@ impl Bench<'_> {
         numbers: std::ops::Range<i64>,
         more: serde_json::Value,
     ) -> Result<()> {
-        self.program
-            .produce(&self.node.bootstrap, topic, numbers, &more)
+        self.program.produce(&self.node.bootstrap, topic, numbers, &more)
     }
 
     fn consume(&self, topic: &str, count: usize, from: Option<i64>) -> Result<Vec<Record>> {
-        self.program
-            .consume(&self.node.bootstrap, topic, count, from)
+        self.program.consume(&self.node.bootstrap, topic, count, from)
     }
 }
 
@@ -114,10 +108,8 @@ fn headers(bench: &Bench<'_>) -> Result<()> {
     has_numbers(&records, 0..5)?;
     for record in &records {
         let number = record.number().unwrap_or_default();
-        let expected: String = format!("h{number}")
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let expected: String =
+            format!("h{number}").bytes().map(|byte| format!("{byte:02x}")).collect();
         ensure!(
             record.headers.get("n") == Some(&expected),
             "header n of record {number}: {:?}",
@@ -144,11 +136,7 @@ fn large(bench: &Bench<'_>) -> Result<()> {
     let records = bench.consume(&topic, 3, None)?;
     has_numbers(&records, 0..3)?;
     let short = records.iter().find(|record| record.size != LARGE_BYTES);
-    ensure!(
-        short.is_none(),
-        "a record came back with {:?} bytes",
-        short.map(|record| record.size)
-    );
+    ensure!(short.is_none(), "a record came back with {:?} bytes", short.map(|record| record.size));
     Ok(())
 }
 
@@ -164,12 +152,7 @@ fn by_timestamp(bench: &Bench<'_>) -> Result<()> {
     let all = bench.consume(&topic, 10, None)?;
     has_numbers(&all, 0..10)?;
     let from = all[5].timestamp;
-    ensure!(
-        from > all[4].timestamp,
-        "timestamps do not grow: {} after {}",
-        from,
-        all[4].timestamp
-    );
+    ensure!(from > all[4].timestamp, "timestamps do not grow: {} after {}", from, all[4].timestamp);
     let later = bench.consume(&topic, 5, Some(from))?;
     has_numbers(&later, 5..10)
 }
@@ -189,11 +172,7 @@ pub fn has_numbers(records: &[Record], expected: std::ops::Range<i64>) -> Result
     let mut ends = BTreeMap::new();
     for record in records {
         let Some(number) = record.number() else {
-            bail!(
-                "a record came back changed: key {}, value {}",
-                record.key,
-                record.value
-            );
+            bail!("a record came back changed: key {}, value {}", record.key, record.value);
         };
         if let Some(other) = seen.insert(number, record) {
             bail!(
@@ -212,10 +191,7 @@ pub fn has_numbers(records: &[Record], expected: std::ops::Range<i64>) -> Result
             record.partition
         );
     }
-    let missing: Vec<i64> = expected
-        .clone()
-        .filter(|number| !seen.contains_key(number))
-        .collect();
+    let missing: Vec<i64> = expected.clone().filter(|number| !seen.contains_key(number)).collect();
     ensure!(missing.is_empty(), "records are missing: {missing:?}");
     let strange = seen.keys().find(|number| !expected.contains(number));
     ensure!(strange.is_none(), "record {strange:?} was not sent");

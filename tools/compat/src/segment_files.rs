@@ -37,14 +37,8 @@ pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
     let written = write(suites, &program, &node)?;
     node.stop()?;
     let partitions = partition_folders(&data)?;
-    report.note(
-        "kafka-dump-log reads every segment",
-        dump(suites, &partitions, &written),
-    );
-    report.note(
-        "kafka-dump-log finds every index sound",
-        check_indexes(suites, &partitions),
-    );
+    report.note("kafka-dump-log reads every segment", dump(suites, &partitions, &written));
+    report.note("kafka-dump-log finds every index sound", check_indexes(suites, &partitions));
     report.note(
         "Apache Kafka serves the files as its own",
         adopt(suites, &program, &partitions, &written),
@@ -70,19 +64,8 @@ fn write(suites: &Suites, program: &Program, node: &Node) -> Result<Vec<Record>>
 
 fn create(suites: &Suites, node: &Node) -> Result<()> {
     let mut topics = suites.jars.java("org.apache.kafka.tools.TopicCommand");
-    topics.args([
-        "--bootstrap-server",
-        &node.bootstrap,
-        "--create",
-        "--topic",
-        TOPIC,
-    ]);
-    topics.args([
-        "--partitions",
-        &PARTITIONS.to_string(),
-        "--config",
-        SEGMENT_BYTES,
-    ]);
+    topics.args(["--bootstrap-server", &node.bootstrap, "--create", "--topic", TOPIC]);
+    topics.args(["--partitions", &PARTITIONS.to_string(), "--config", SEGMENT_BYTES]);
     toolchain::must(&mut topics)
 }
 
@@ -107,11 +90,9 @@ fn partition_folders(data: &Path) -> Result<Vec<PathBuf>> {
     let wanted = (0..PARTITIONS).map(|partition| format!("{TOPIC}-{partition}"));
     wanted
         .map(|name| {
-            let folder = found.iter().find(|folder| {
-                folder
-                    .file_name()
-                    .is_some_and(|found| found == name.as_str())
-            });
+            let folder = found
+                .iter()
+                .find(|folder| folder.file_name().is_some_and(|found| found == name.as_str()));
             folder
                 .cloned()
                 .with_context(|| format!("{name} has no segments under {}", data.display()))
@@ -124,10 +105,7 @@ fn files(partitions: &[PathBuf], ends: &[&str]) -> Result<Vec<PathBuf>> {
     for partition in partitions {
         for entry in fs::read_dir(partition)? {
             let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|end| ends.iter().any(|wanted| end == *wanted))
-            {
+            if path.extension().is_some_and(|end| ends.iter().any(|wanted| end == *wanted)) {
                 files.push(path);
             }
         }
@@ -137,11 +115,7 @@ fn files(partitions: &[PathBuf], ends: &[&str]) -> Result<Vec<PathBuf>> {
 }
 
 fn dump_log(suites: &Suites, files: &[PathBuf], more: &[&str]) -> Result<String> {
-    let list = files
-        .iter()
-        .map(|file| file.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(",");
+    let list = files.iter().map(|file| file.to_string_lossy()).collect::<Vec<_>>().join(",");
     let mut dump = suites.jars.java("org.apache.kafka.tools.DumpLogSegments");
     let output = dump
         .args(["--files", &list])
@@ -150,16 +124,8 @@ fn dump_log(suites: &Suites, files: &[PathBuf], more: &[&str]) -> Result<String>
         .context("cannot start DumpLogSegments")?;
     let told = [output.stdout, output.stderr].concat();
     let told = String::from_utf8_lossy(&told).into_owned();
-    let bad = [
-        "mismatch",
-        "Found ",
-        "isvalid: false",
-        "Exception",
-        "Could not find",
-    ];
-    let complaint = told
-        .lines()
-        .find(|line| bad.iter().any(|word| line.contains(word)));
+    let bad = ["mismatch", "Found ", "isvalid: false", "Exception", "Could not find"];
+    let complaint = told.lines().find(|line| bad.iter().any(|word| line.contains(word)));
     ensure!(
         output.status.success() && complaint.is_none(),
         "{}",
@@ -170,16 +136,9 @@ fn dump_log(suites: &Suites, files: &[PathBuf], more: &[&str]) -> Result<String>
 
 fn dump(suites: &Suites, partitions: &[PathBuf], written: &[Record]) -> Result<()> {
     let logs = files(partitions, &["log"])?;
-    ensure!(
-        logs.len() > partitions.len(),
-        "{} segments are too few for a test",
-        logs.len()
-    );
+    ensure!(logs.len() > partitions.len(), "{} segments are too few for a test", logs.len());
     let told = dump_log(suites, &logs, &["--deep-iteration"])?;
-    let records = told
-        .lines()
-        .filter(|line| line.trim_start().starts_with("| offset:"))
-        .count();
+    let records = told.lines().filter(|line| line.trim_start().starts_with("| offset:")).count();
     ensure!(
         records == written.len(),
         "{records} records in the files, {} were written",
@@ -192,16 +151,9 @@ fn dump(suites: &Suites, partitions: &[PathBuf], written: &[Record]) -> Result<(
 fn check_indexes(suites: &Suites, partitions: &[PathBuf]) -> Result<()> {
     let all = files(partitions, &["index", "timeindex", "txnindex", "snapshot"])?;
     let indexes = files(partitions, &["index", "timeindex"])?;
-    ensure!(
-        indexes.len() > partitions.len(),
-        "{} indexes are too few for a test",
-        indexes.len()
-    );
+    ensure!(indexes.len() > partitions.len(), "{} indexes are too few for a test", indexes.len());
     let told = dump_log(suites, &indexes, &["--index-sanity-check"])?;
-    let passed = told
-        .lines()
-        .filter(|line| line.contains("passed sanity check"))
-        .count();
+    let passed = told.lines().filter(|line| line.contains("passed sanity check")).count();
     ensure!(
         passed == indexes.len(),
         "{passed} of {} indexes passed the sanity check",
@@ -230,11 +182,7 @@ fn adopt(
     let kafka = suites.brokers.start(Broker::Kafka, &data)?;
     let mut read = program.consume(&kafka.bootstrap, TOPIC, written.len(), None)?;
     sort(&mut read);
-    match read
-        .iter()
-        .zip(written)
-        .find(|(read, written)| read != written)
-    {
+    match read.iter().zip(written).find(|(read, written)| read != written) {
         None => Ok(()),
         Some((read, written)) => bail!("Kafka reads {read:?} where {written:?} was written"),
     }
@@ -244,22 +192,15 @@ fn replace_segments(from: &Path, to: &Path) -> Result<()> {
     let listed = |folder: &Path| -> Result<Vec<PathBuf>> {
         let entries =
             fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
-        let paths: Vec<PathBuf> = entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        Ok(paths
-            .into_iter()
-            .filter(|path| !path.ends_with(OWN_FILE))
-            .collect())
+        let paths: Vec<PathBuf> =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        Ok(paths.into_iter().filter(|path| !path.ends_with(OWN_FILE)).collect())
     };
     for old in listed(to)? {
         fs::remove_file(old)?;
     }
     for file in listed(from)? {
-        fs::copy(
-            &file,
-            to.join(file.file_name().context("a file without a name")?),
-        )?;
+        fs::copy(&file, to.join(file.file_name().context("a file without a name")?))?;
     }
     Ok(())
 }

@@ -13,10 +13,7 @@ pub const JAVA: Tool = Tool {
     program: "javac",
     remedy: "install a JDK 17 or later (apt-get install default-jdk-headless)",
 };
-pub const MAVEN: Tool = Tool {
-    program: "mvn",
-    remedy: "install Maven (apt-get install maven)",
-};
+pub const MAVEN: Tool = Tool { program: "mvn", remedy: "install Maven (apt-get install maven)" };
 pub const PYTHON: Tool = Tool {
     program: "python3",
     remedy: "install Python 3.9 or later (apt-get install python3-venv)",
@@ -25,18 +22,9 @@ pub const NPM: Tool = Tool {
     program: "npm",
     remedy: "install Node.js 18 or later with npm (apt-get install nodejs npm)",
 };
-pub const GO: Tool = Tool {
-    program: "go",
-    remedy: "install Go 1.21 or later (https://go.dev/dl)",
-};
-pub const KCAT: Tool = Tool {
-    program: "kcat",
-    remedy: "install kcat (apt-get install kcat)",
-};
-pub const CARGO: Tool = Tool {
-    program: "cargo",
-    remedy: "install Rust (https://rustup.rs)",
-};
+pub const GO: Tool = Tool { program: "go", remedy: "install Go 1.21 or later (https://go.dev/dl)" };
+pub const KCAT: Tool = Tool { program: "kcat", remedy: "install kcat (apt-get install kcat)" };
+pub const CARGO: Tool = Tool { program: "cargo", remedy: "install Rust (https://rustup.rs)" };
 
 impl Tool {
     /// A command of this tool, or one sentence if it is not on the PATH.
@@ -52,16 +40,10 @@ impl Tool {
 /// Runs an installation step; its output is shown only if it fails.
 pub fn must(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {program}"))?;
+    let output = command.output().with_context(|| format!("cannot start {program}"))?;
     if output.status.success() {
         return Ok(());
     }
     let told = [output.stdout, output.stderr].concat();
-    bail!(
-        "{program} ended with {}:\n{}",
-        output.status,
-        String::from_utf8_lossy(&told).trim()
-    )
+    bail!("{program} ended with {}:\n{}", output.status, String::from_utf8_lossy(&told).trim())
 }

@@ -48,10 +48,7 @@ const CHECKS: [Check; 21] = [
 
 pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
     let mut node: Node = suites.brokers.fresh()?;
-    let kit = Kit {
-        suites,
-        bootstrap: node.bootstrap.clone(),
-    };
+    let kit = Kit { suites, bootstrap: node.bootstrap.clone() };
     for (name, check) in CHECKS {
         report.note(name, check(&kit));
         node.check_alive()?;
@@ -94,11 +91,7 @@ fn read(process: &Process) -> Result<String> {
             Line::Text(line) => output = output + &line + "\n",
             Line::Ended => return Ok(output),
             Line::NotYet if Instant::now() > end => {
-                bail!(
-                    "no end after {} s: {}",
-                    PATIENCE.as_secs(),
-                    last_line(&process.errors())
-                )
+                bail!("no end after {} s: {}", PATIENCE.as_secs(), last_line(&process.errors()))
             }
             Line::NotYet => {}
         }
@@ -111,10 +104,7 @@ fn shows(output: &str, expected: &[&str]) -> Result<()> {
     let missing = expected.iter().find(|text| !flat.contains(**text));
     match missing {
         None => Ok(()),
-        Some(text) => bail!(
-            "`{text}` is not in: {}",
-            &flat[..flat.floor_char_boundary(600)]
-        ),
+        Some(text) => bail!("`{text}` is not in: {}", &flat[..flat.floor_char_boundary(600)]),
     }
 }
 
@@ -148,15 +138,8 @@ fn cluster_id(kit: &Kit<'_>) -> Result<()> {
 }
 
 fn create(kit: &Kit<'_>) -> Result<()> {
-    let args = [
-        "--create",
-        "--topic",
-        "tools",
-        "--partitions",
-        "3",
-        "--config",
-        "retention.ms=3600000",
-    ];
+    let args =
+        ["--create", "--topic", "tools", "--partitions", "3", "--config", "retention.ms=3600000"];
     kit.shows(TOPICS, &args, &["Created topic tools."])
 }
 
@@ -172,42 +155,23 @@ fn describe(kit: &Kit<'_>) -> Result<()> {
 }
 
 fn add_partitions(kit: &Kit<'_>) -> Result<()> {
-    kit.tool(
-        TOPICS,
-        &["--alter", "--topic", "tools", "--partitions", "4"],
-    )?;
-    kit.shows(
-        TOPICS,
-        &["--describe", "--topic", "tools"],
-        &["PartitionCount: 4"],
-    )
+    kit.tool(TOPICS, &["--alter", "--topic", "tools", "--partitions", "4"])?;
+    kit.shows(TOPICS, &["--describe", "--topic", "tools"], &["PartitionCount: 4"])
 }
 
 fn configs(kit: &Kit<'_>) -> Result<()> {
     let entity = ["--entity-type", "topics", "--entity-name", "tools"];
     let alter = [
-        &[
-            "--alter",
-            "--add-config",
-            "segment.bytes=2097152,max.message.bytes=2000000",
-        ][..],
+        &["--alter", "--add-config", "segment.bytes=2097152,max.message.bytes=2000000"][..],
         &entity,
     ]
     .concat();
-    kit.shows(
-        CONFIGS,
-        &alter,
-        &["Completed updating config for topic tools."],
-    )?;
+    kit.shows(CONFIGS, &alter, &["Completed updating config for topic tools."])?;
     let describe = [&["--describe"][..], &entity].concat();
     kit.shows(
         CONFIGS,
         &describe,
-        &[
-            "segment.bytes=2097152",
-            "max.message.bytes=2000000",
-            "retention.ms=3600000",
-        ],
+        &["segment.bytes=2097152", "max.message.bytes=2000000", "retention.ms=3600000"],
     )
 }
 
@@ -221,35 +185,20 @@ fn console_producer(kit: &Kit<'_>) -> Result<()> {
         "--reader-property",
         "key.separator=:",
     ];
-    kit.fed("org.apache.kafka.tools.ConsoleProducer", &args, &lines)
-        .map(drop)
+    kit.fed("org.apache.kafka.tools.ConsoleProducer", &args, &lines).map(drop)
 }
 
 fn fifty(output: &str) -> Result<()> {
-    let mut found: Vec<&str> = output
-        .lines()
-        .filter(|line| line.starts_with("value"))
-        .collect();
+    let mut found: Vec<&str> = output.lines().filter(|line| line.starts_with("value")).collect();
     found.sort_unstable();
     found.dedup();
-    ensure!(
-        found.len() == 50,
-        "50 values were sent, {} came",
-        found.len()
-    );
+    ensure!(found.len() == 50, "50 values were sent, {} came", found.len());
     Ok(())
 }
 
 fn console_consumer(kit: &Kit<'_>) -> Result<()> {
-    let args = [
-        "--topic",
-        "tools",
-        "--from-beginning",
-        "--max-messages",
-        "50",
-        "--timeout-ms",
-        "30000",
-    ];
+    let args =
+        ["--topic", "tools", "--from-beginning", "--max-messages", "50", "--timeout-ms", "30000"];
     fifty(&kit.tool(CONSUMER, &args)?)
 }
 
@@ -272,12 +221,8 @@ fn groups(kit: &Kit<'_>) -> Result<()> {
     kit.shows(GROUPS, &["--list"], &["console"])?;
     kit.shows(GROUPS, &["--list", "--state"], &["console", "Empty"])?;
     let output = kit.tool(GROUPS, &["--describe", "--group", "console"])?;
-    let rows = output
-        .lines()
-        .filter(|line| line.starts_with("console") && line.contains("tools"));
-    let lags: Vec<&str> = rows
-        .filter_map(|row| row.split_whitespace().nth(5))
-        .collect();
+    let rows = output.lines().filter(|line| line.starts_with("console") && line.contains("tools"));
+    let lags: Vec<&str> = rows.filter_map(|row| row.split_whitespace().nth(5)).collect();
     ensure!(
         !lags.is_empty() && lags.iter().all(|lag| *lag == "0"),
         "lag is not 0 everywhere: {output}"
@@ -286,23 +231,12 @@ fn groups(kit: &Kit<'_>) -> Result<()> {
 }
 
 fn group_list(kit: &Kit<'_>) -> Result<()> {
-    kit.shows(
-        "org.apache.kafka.tools.GroupsCommand",
-        &["--list"],
-        &["console Classic consumer"],
-    )
+    kit.shows("org.apache.kafka.tools.GroupsCommand", &["--list"], &["console Classic consumer"])
 }
 
 fn reset_offsets(kit: &Kit<'_>) -> Result<()> {
-    let args = [
-        "--reset-offsets",
-        "--group",
-        "console",
-        "--topic",
-        "tools",
-        "--to-earliest",
-        "--execute",
-    ];
+    let args =
+        ["--reset-offsets", "--group", "console", "--topic", "tools", "--to-earliest", "--execute"];
     kit.shows(GROUPS, &args, &["console tools 0 0"])
 }
 
@@ -318,36 +252,24 @@ fn end_offsets(kit: &Kit<'_>, time: &str) -> Result<i64> {
         .filter(|line| line.starts_with("tools:"))
         .map(|line| line.rsplit(':').next());
     ends.map(|end| {
-        end.and_then(|end| end.parse::<i64>().ok())
-            .context("an offset that is no number")
+        end.and_then(|end| end.parse::<i64>().ok()).context("an offset that is no number")
     })
     .sum()
 }
 
 fn offsets(kit: &Kit<'_>) -> Result<()> {
-    ensure!(
-        end_offsets(kit, "latest")? == 50,
-        "the end offsets are not 50 together"
-    );
-    ensure!(
-        end_offsets(kit, "earliest")? == 0,
-        "the log does not start at 0"
-    );
+    ensure!(end_offsets(kit, "latest")? == 50, "the end offsets are not 50 together");
+    ensure!(end_offsets(kit, "earliest")? == 0, "the log does not start at 0");
     Ok(())
 }
 
 fn delete_records(kit: &Kit<'_>) -> Result<()> {
-    let file = std::env::temp_dir().join(format!(
-        "millrace-compat-delete-{}.json",
-        std::process::id()
-    ));
+    let file =
+        std::env::temp_dir().join(format!("millrace-compat-delete-{}.json", std::process::id()));
     let partitions = (0..4)
         .map(|p| format!(r#"{{"topic":"tools","partition":{p},"offset":-1}}"#))
         .collect::<Vec<_>>();
-    std::fs::write(
-        &file,
-        format!(r#"{{"partitions":[{}],"version":1}}"#, partitions.join(",")),
-    )?;
+    std::fs::write(&file, format!(r#"{{"partitions":[{}],"version":1}}"#, partitions.join(",")))?;
     let path = file.to_string_lossy().into_owned();
     let deleted = kit.shows(
         "org.apache.kafka.tools.DeleteRecordsCommand",
@@ -356,10 +278,7 @@ fn delete_records(kit: &Kit<'_>) -> Result<()> {
     );
     std::fs::remove_file(&file)?;
     deleted?;
-    ensure!(
-        end_offsets(kit, "earliest")? == 50,
-        "the logs do not start at their ends"
-    );
+    ensure!(end_offsets(kit, "earliest")? == 50, "the logs do not start at their ends");
     Ok(())
 }
 
@@ -380,32 +299,14 @@ fn producer_perf(kit: &Kit<'_>) -> Result<()> {
 }
 
 fn consumer_perf(kit: &Kit<'_>) -> Result<()> {
-    let args = [
-        "--topic",
-        "perf",
-        "--num-records",
-        PERF_RECORDS,
-        "--timeout",
-        "60000",
-    ];
+    let args = ["--topic", "perf", "--num-records", PERF_RECORDS, "--timeout", "60000"];
     let output = kit.tool("org.apache.kafka.tools.ConsumerPerformance", &args)?;
-    ensure!(
-        output.contains("20000"),
-        "not all records came: {}",
-        last_line(&output)
-    );
+    ensure!(output.contains("20000"), "not all records came: {}", last_line(&output));
     Ok(())
 }
 
 fn verifiable_producer(kit: &Kit<'_>) -> Result<()> {
-    let args = [
-        "--topic",
-        "verifiable",
-        "--max-messages",
-        "500",
-        "--throughput",
-        "1000",
-    ];
+    let args = ["--topic", "verifiable", "--max-messages", "500", "--throughput", "1000"];
     kit.shows(
         "org.apache.kafka.tools.VerifiableProducer",
         &args,
@@ -428,12 +329,7 @@ fn verifiable_consumer(kit: &Kit<'_>) -> Result<()> {
     let output = kit.tool("org.apache.kafka.tools.VerifiableConsumer", &args)?;
     shows(
         &output,
-        &[
-            "partitions_assigned",
-            "offsets_committed",
-            "\"success\":true",
-            "shutdown_complete",
-        ],
+        &["partitions_assigned", "offsets_committed", "\"success\":true", "shutdown_complete"],
     )
 }
 
@@ -448,19 +344,12 @@ fn end_to_end(kit: &Kit<'_>) -> Result<()> {
         "--record-size",
         "100",
     ];
-    kit.shows(
-        "org.apache.kafka.tools.EndToEndLatency",
-        &args,
-        &["Avg latency:", "Percentiles:"],
-    )
+    kit.shows("org.apache.kafka.tools.EndToEndLatency", &args, &["Avg latency:", "Percentiles:"])
 }
 
 fn delete(kit: &Kit<'_>) -> Result<()> {
     kit.tool(TOPICS, &["--delete", "--topic", "tools"])?;
     let left = kit.tool(TOPICS, &["--list"])?;
-    ensure!(
-        !left.lines().any(|line| line.trim() == "tools"),
-        "the topic is still listed"
-    );
+    ensure!(!left.lines().any(|line| line.trim() == "tools"), "the topic is still listed");
     Ok(())
 }
