@@ -88,8 +88,8 @@ fn wanted(request: &MetadataRequest, version: i16) -> Wanted<'_> {
     if !ids.is_empty() {
         return Wanted::Ids(ids);
     }
-    let name = |topic: &'a MetadataRequestTopic| topic.name.as_deref().map(|name| &**name);
-    Wanted::Names(topics.iter().filter_map(name).collect())
+    let names = topics.iter().filter_map(|topic| topic.name.as_deref());
+    Wanted::Names(names.map(|name| &**name).collect())
 }
 
 fn check(request: &MetadataRequest, version: i16) -> Result<(), ErrorCode> {
@@ -124,9 +124,8 @@ fn refuse(request: &MetadataRequest, error: ErrorCode) -> MetadataResponse {
 
 /// Creates what does not exist behind the answer, each topic once at a time on this shard.
 fn create_missing(shard: &Rc<Shard>, image: &Image, names: BTreeSet<&str>) {
-    let missing = names
-        .into_iter()
-        .filter(|name| image.topic(name).is_none() && is_valid_name(name));
+    let missing =
+        names.into_iter().filter(|name| image.topic(name).is_none() && is_valid_name(name));
     let names: Vec<String> = shard.admin.begin_creating(missing);
     if names.is_empty() {
         return;
@@ -207,9 +206,7 @@ impl View<'_> {
         let replicas: Vec<BrokerId> = placement.replicas.iter().map(|n| BrokerId(n.0)).collect();
         let (error, leader) = match placement.leader {
             Some(leader) if self.is_reachable(leader) => (ErrorCode::None, leader.0),
-            Some(_) if self.version >= LISTENER_NOT_FOUND_FROM => {
-                (ErrorCode::ListenerNotFound, -1)
-            }
+            Some(_) if self.version >= LISTENER_NOT_FOUND_FROM => (ErrorCode::ListenerNotFound, -1),
             _ => (ErrorCode::LeaderNotAvailable, -1),
         };
         MetadataResponsePartition::default()

@@ -4,13 +4,21 @@
 //! shards that own them. A handler never fails: what goes wrong is an error code in its answer. A request that does
 //! not parse closes the connection, as in Kafka.
 
+mod api_versions;
+mod authorized_operations;
+mod configs;
 mod delete_records;
+mod describe_cluster;
+mod describe_topic_partitions;
 mod fetch;
 mod groups;
+mod init_producer_id;
 mod list_offsets;
+mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod scatter;
+mod topics;
 
 use std::rc::Rc;
 
@@ -99,6 +107,21 @@ impl Service for KafkaService {
             ApiKey::DescribeGroups => answer(call, body, groups::describe_groups::handle).await,
             ApiKey::DeleteGroups => answer(call, body, groups::delete_groups::handle).await,
             ApiKey::DeleteRecords => answer(call, body, delete_records::handle).await,
+            ApiKey::ApiVersions => answer(call, body, api_versions::handle).await,
+            ApiKey::Metadata => answer(call, body, metadata::handle).await,
+            ApiKey::DescribeCluster => answer(call, body, describe_cluster::handle).await,
+            ApiKey::DescribeTopicPartitions => {
+                answer(call, body, describe_topic_partitions::handle).await
+            }
+            ApiKey::CreateTopics => answer(call, body, topics::create_topics::handle).await,
+            ApiKey::DeleteTopics => answer(call, body, topics::delete_topics::handle).await,
+            ApiKey::CreatePartitions => answer(call, body, topics::create_partitions::handle).await,
+            ApiKey::DescribeConfigs => answer(call, body, configs::describe_configs::handle).await,
+            ApiKey::IncrementalAlterConfigs => {
+                answer(call, body, configs::incremental_alter_configs::handle).await
+            }
+            ApiKey::AlterConfigs => answer(call, body, configs::alter_configs::handle).await,
+            ApiKey::InitProducerId => answer(call, body, init_producer_id::handle).await,
             _ => refuse(&call.header),
         }
     }

@@ -50,6 +50,14 @@ pub struct RegisteredNode {
     pub endpoints: Arc<[(String, String, String, u16)]>,
 }
 
+impl RegisteredNode {
+    /// Host and port for clients of a listener, if the node has one of that name.
+    pub fn endpoint(&self, listener: &str) -> Option<(&str, u16)> {
+        let own = self.endpoints.iter().find(|(name, ..)| name == listener)?;
+        Some((&own.2, own.3))
+    }
+}
+
 /// A Raft group as this node knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftGroupView {
@@ -361,7 +369,22 @@ impl Image {
         if values.is_empty() {
             self.configs.remove(resource);
         }
+        if let ConfigResource::Broker(_) = resource {
+            self.apply_broker_layers();
+        }
         Ok(())
+    }
+
+    /// Puts the dynamic broker configs of the cluster and of this node over the file's.
+    fn apply_broker_layers(&mut self) {
+        let none = BTreeMap::new();
+        let layer = |node| self.configs.get(&ConfigResource::Broker(node)).unwrap_or(&none);
+        let mut defaults = (*self.defaults).clone();
+        let refused = defaults.set_dynamic(layer(None), layer(Some(self.node)));
+        if !refused.is_empty() {
+            tracing::warn!("stored broker configs are not known here and ignored: {refused:?}");
+        }
+        self.set_defaults(Arc::new(defaults));
     }
 
     fn resolve(&self, overrides: &TopicOverrides) -> Arc<TopicConfig> {

@@ -7,9 +7,9 @@ mod placement;
 mod record;
 
 pub use image::{
-    Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic, hosting_shard,
+    INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic, hosting_shard,
 };
-pub use placement::place_partitions;
+pub use placement::{Placer, place_partitions};
 pub use record::{
     ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records, encode_records,
 };

@@ -94,10 +94,7 @@ impl Shard {
                 let begin = image.next_producer_id;
                 let next = begin + PRODUCER_ID_BLOCK;
                 let records = vec![MetadataRecord::ProducerIds { next }];
-                Change {
-                    records,
-                    answer: begin..next,
-                }
+                Change { records, answer: begin..next }
             });
             let block = block.await?;
             self.admin.set_producer_ids(block);

@@ -3,6 +3,7 @@
 //! Everything here lives on one thread. State is private to its owner and changed in synchronous code; async code
 //! performs effects. No borrow is held across an await. Other shards are reached by [`Shard::on`] only.
 
+mod admin;
 mod append;
 mod apply;
 mod checkpointing;
@@ -34,6 +35,7 @@ use storage::checkpoint::LogCheckpoint;
 use storage::log::{Log, LogStore};
 use storage::wal::Wal;
 
+pub use admin::Admin;
 pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin};
 pub use apply::Applier;
 pub use lookups::{FoundOffset, LookupError, timestamp};
@@ -86,6 +88,8 @@ pub struct Shard {
     pub raft: Rc<Raft>,
     /// Fetch sessions of connections accepted here.
     pub sessions: RefCell<FetchSessions>,
+    /// What administrative requests need from one to the next.
+    pub admin: Admin,
     /// Produce is refused while this is set.
     pub disk_full: Cell<bool>,
     /// Group coordinators of the partitions owned here.
@@ -145,6 +149,7 @@ impl Shard {
             metrics: node.metrics.shards[id.index()].clone(),
             raft: RaftShard::new(options, wal.clone()),
             sessions: RefCell::new(FetchSessions::new(slots)),
+            admin: Admin::default(),
             disk_full: Cell::new(false),
             groups: Groups::default(),
             router: Router::new(id, mailbox),

@@ -45,9 +45,7 @@ fn decide(
             continue;
         }
         let outcome = match request.resources[at + 1..].iter().any(same) {
-            true => Err(Refusal::invalid_request(
-                "Each resource must appear at most once.",
-            )),
+            true => Err(Refusal::invalid_request("Each resource must appear at most once.")),
             false => replace(image, asked),
         };
         responses.push(answer(
@@ -59,10 +57,7 @@ fn decide(
             }),
         ));
     }
-    Change {
-        records,
-        answer: responses,
-    }
+    Change { records, answer: responses }
 }
 
 fn answer(
@@ -86,10 +81,7 @@ fn replace(image: &Image, asked: &AlterConfigsResource) -> Result<Option<Metadat
         return Err(Refusal::invalid_request("Null value not supported."));
     }
     let value = |config: &protocol::messages::alter_configs_request::AlterableConfig| {
-        (
-            config.name.to_string(),
-            config.value.as_deref().unwrap_or_default().to_owned(),
-        )
+        (config.name.to_string(), config.value.as_deref().unwrap_or_default().to_owned())
     };
     let given: BTreeMap<String, String> = asked.configs.iter().map(value).collect();
     let none = BTreeMap::new();

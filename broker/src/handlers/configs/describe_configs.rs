@@ -15,14 +15,9 @@ use crate::metadata::{ConfigResource, Image};
 /// Answers a request.
 pub async fn handle(call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = call.shard.image();
-    let show = Show {
-        synonyms: request.include_synonyms,
-        documentation: request.include_documentation,
-    };
-    let results = request
-        .resources
-        .iter()
-        .map(|asked| show.resource(&image, asked));
+    let show =
+        Show { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let results = request.resources.iter().map(|asked| show.resource(&image, asked));
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
@@ -59,13 +54,11 @@ fn entries(image: &Image, kind: i8, name: &str) -> Result<Vec<ConfigEntry>, Refu
                 image.node.0
             ))),
         },
-        resource::CLIENT_METRICS if name.is_empty() => Err(Refusal::invalid_request(
-            "Client metrics subscription name must not be empty",
-        )),
+        resource::CLIENT_METRICS if name.is_empty() => {
+            Err(Refusal::invalid_request("Client metrics subscription name must not be empty"))
+        }
         resource::CLIENT_METRICS => Ok(Vec::new()),
-        other => Err(Refusal::invalid_request(format!(
-            "Unsupported resource type: {other}"
-        ))),
+        other => Err(Refusal::invalid_request(format!("Unsupported resource type: {other}"))),
     }
 }
 
@@ -119,8 +112,7 @@ impl Show {
             .with_synonyms(synonyms)
             .with_config_type(config_type)
             .with_documentation(
-                self.documentation
-                    .then(|| StrBytes::from_static_str(documentation)),
+                self.documentation.then(|| StrBytes::from_static_str(documentation)),
             )
     }
 }

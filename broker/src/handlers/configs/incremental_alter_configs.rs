@@ -47,9 +47,7 @@ fn decide(
             continue;
         }
         let outcome = match request.resources[at + 1..].iter().any(same) {
-            true => Err(Refusal::invalid_request(
-                "Each resource must appear at most once.",
-            )),
+            true => Err(Refusal::invalid_request("Each resource must appear at most once.")),
             false => alter(image, asked),
         };
         responses.push(answer(
@@ -61,10 +59,7 @@ fn decide(
             }),
         ));
     }
-    Change {
-        records,
-        answer: responses,
-    }
+    Change { records, answer: responses }
 }
 
 fn answer(
@@ -94,7 +89,8 @@ fn alter(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataR
             value: config.value.as_ref().map(|value| value.to_string()),
         })
     };
-    let alterations: Vec<Alteration> = asked.configs.iter().map(alteration).collect::<Result<_, _>>()?;
+    let alterations: Vec<Alteration> =
+        asked.configs.iter().map(alteration).collect::<Result<_, _>>()?;
     let none = BTreeMap::new();
     let stored = image.configs.get(&target).unwrap_or(&none);
     let (before, after) = match &target {
@@ -123,12 +119,8 @@ pub(super) fn change(
     after: BTreeMap<String, String>,
 ) -> Option<MetadataRecord> {
     let removed = before.keys().filter(|key| !after.contains_key(*key));
-    let mut changes: Vec<ConfigChange> = removed
-        .map(|key| ConfigChange {
-            key: key.clone(),
-            value: None,
-        })
-        .collect();
+    let mut changes: Vec<ConfigChange> =
+        removed.map(|key| ConfigChange { key: key.clone(), value: None }).collect();
     for (key, value) in after {
         if before.get(&key) != Some(&value) {
             let value = Some(value);

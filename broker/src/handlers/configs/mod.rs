@@ -20,10 +20,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(error: ErrorCode, message: impl Into<String>) -> Refusal {
-        Refusal {
-            error,
-            message: message.into(),
-        }
+        Refusal { error, message: message.into() }
     }
 
     fn invalid_request(message: impl Into<String>) -> Refusal {

@@ -43,9 +43,9 @@ pub(super) fn broker(name: &str) -> Result<Option<NodeId>, Refusal> {
 /// The resource whose overrides a request changes.
 pub(super) fn to_alter(image: &Image, kind: i8, name: &str) -> Result<ConfigResource, Refusal> {
     match kind {
-        TOPIC if name.is_empty() => Err(Refusal::invalid_request(
-            "Default topic resources are not allowed.",
-        )),
+        TOPIC if name.is_empty() => {
+            Err(Refusal::invalid_request("Default topic resources are not allowed."))
+        }
         TOPIC => match image.topic(name) {
             Some(topic) => Ok(ConfigResource::Topic(topic.id)),
             None => Err(Refusal::new(
@@ -60,18 +60,16 @@ pub(super) fn to_alter(image: &Image, kind: i8, name: &str) -> Result<ConfigReso
             }
             node => Ok(ConfigResource::Broker(node)),
         },
-        GROUP if name.is_empty() => Err(Refusal::invalid_request(
-            "Default group resources are not allowed.",
-        )),
+        GROUP if name.is_empty() => {
+            Err(Refusal::invalid_request("Default group resources are not allowed."))
+        }
         GROUP => Ok(ConfigResource::Group(name.to_owned())),
-        BROKER_LOGGER => Err(Refusal::invalid_request(
-            "Log levels cannot be changed while the node runs.",
-        )),
-        CLIENT_METRICS => Err(Refusal::invalid_request(
-            "Client metrics subscriptions are not supported.",
-        )),
-        other => Err(Refusal::invalid_request(format!(
-            "Unexpected resource type {other}"
-        ))),
+        BROKER_LOGGER => {
+            Err(Refusal::invalid_request("Log levels cannot be changed while the node runs."))
+        }
+        CLIENT_METRICS => {
+            Err(Refusal::invalid_request("Client metrics subscriptions are not supported."))
+        }
+        other => Err(Refusal::invalid_request(format!("Unexpected resource type {other}"))),
     }
 }

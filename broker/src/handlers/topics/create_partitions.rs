@@ -7,11 +7,11 @@ use protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::assignment::{Placer, check_replicas};
+use super::assignment::{check_replicas, place, place_on};
 use super::{NEW_PARTITIONS_MAX, Refusal};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
-use crate::metadata::{Image, MetadataRecord, PartitionRecord, Topic};
+use crate::metadata::{Image, MetadataRecord, PartitionRecord, Placer, Topic};
 use crate::shard::Change;
 
 /// Answers a request.
@@ -23,10 +23,7 @@ pub async fn handle(call: Call, request: CreatePartitionsRequest) -> CreateParti
         Err(error) => {
             let refused = names.into_iter().map(|name| {
                 let refusal = Refusal::new(error.code(), error.to_string());
-                answer(
-                    CreatePartitionsTopicResult::default().with_name(name),
-                    Err(refusal),
-                )
+                answer(CreatePartitionsTopicResult::default().with_name(name), Err(refusal))
             });
             refused.collect()
         }
@@ -50,10 +47,7 @@ fn decide(
             Some(0) | None => continue,
             Some(count) => {
                 *count = 0; // answered once
-                Err(Refusal::new(
-                    ErrorCode::InvalidRequest,
-                    "Duplicate topic name.",
-                ))
+                Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
             }
         };
         let result = CreatePartitionsTopicResult::default().with_name(asked.name.clone());
@@ -67,10 +61,7 @@ fn decide(
             }),
         ));
     }
-    Change {
-        records,
-        answer: results,
-    }
+    Change { records, answer: results }
 }
 
 fn answer(
@@ -79,9 +70,9 @@ fn answer(
 ) -> CreatePartitionsTopicResult {
     match outcome {
         Ok(()) => result.with_error_message(None),
-        Err(refusal) => result
-            .with_error_code(refusal.error.code())
-            .with_error_message(refusal.wire_message()),
+        Err(refusal) => {
+            result.with_error_code(refusal.error.code()).with_error_message(refusal.wire_message())
+        }
     }
 }
 
@@ -110,9 +101,7 @@ fn plan<'a>(
             ),
         ));
     }
-    let replicas = image
-        .placement(topic, 0)
-        .map_or(1, |placement| placement.replicas.len());
+    let replicas = image.placement(topic, 0).map_or(1, |placement| placement.replicas.len());
     *room = room.checked_sub(added).ok_or_else(|| {
         Refusal::new(
             ErrorCode::UnknownServerError,
@@ -120,11 +109,11 @@ fn plan<'a>(
         )
     })?;
     let partitions: Result<Vec<_>, _> = match &asked.assignments {
-        None => (0..added).map(|_| placer.place(replicas)).collect(),
+        None => (0..added).map(|_| place(image, placer, replicas)).collect(),
         Some(lists) => {
             let place = lists.iter().map(|list| {
                 check_replicas(image, &list.broker_ids, Some(replicas))?;
-                placer.place_on(&list.broker_ids)
+                place_on(placer, &list.broker_ids)
             });
             place.collect()
         }

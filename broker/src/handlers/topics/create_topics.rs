@@ -12,14 +12,14 @@ use protocol::messages::create_topics_response::{CreatableTopicConfigs, Creatabl
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use protocol::{ErrorCode, StrBytes, Uuid};
 
-use super::assignment::{Placer, check_replicas};
+use super::assignment::{check_replicas, place, place_on};
 use super::name::{check_collision, check_name};
 use super::{NEW_PARTITIONS_MAX, Refusal};
 use crate::error_codes::KafkaCode;
 use crate::groups::OFFSETS_TOPIC;
 use crate::handlers::Call;
 use crate::ids::TopicId;
-use crate::metadata::{Image, MetadataRecord, PartitionRecord};
+use crate::metadata::{Image, MetadataRecord, PartitionRecord, Placer};
 use crate::shard::{Change, Shard};
 
 /// Kafka's own metadata log; nobody may have a topic of that name.
@@ -55,18 +55,14 @@ pub async fn auto_create(shard: &Rc<Shard>, names: &[String]) {
             .with_num_partitions(-1)
             .with_replication_factor(-1)
     };
-    let topics = names
-        .iter()
-        .filter(|name| *name != OFFSETS_TOPIC)
-        .map(topic)
-        .collect();
+    let topics = names.iter().filter(|name| *name != OFFSETS_TOPIC).map(topic).collect();
     let request = CreateTopicsRequest::default().with_topics(topics);
     let node = shard.node.clone();
     let create = move |image: &Image| decide(image, &node.config, request);
     match shard.change_metadata(create).await {
         Ok(topics) => {
             for topic in topics.iter().filter(|topic| topic.error_code != 0) {
-                let (name, code) = (&*topic.name, topic.error_code);
+                let (name, code) = (&**topic.name, topic.error_code);
                 tracing::debug!(name, code, "a topic was not created on demand");
             }
         }
@@ -94,10 +90,7 @@ fn decide(
                 "Excessively large number of partitions per request.",
             )),
             1 => plan(image, config, &mut placer, topic),
-            _ => Err(Refusal::new(
-                ErrorCode::InvalidRequest,
-                "Duplicate topic name.",
-            )),
+            _ => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name.")),
         };
         if !answered.insert(&**topic.name) {
             continue;
@@ -154,19 +147,15 @@ fn plan(
     let overrides = TopicOverrides::from_request(pairs)
         .map_err(|e| Refusal::new(ErrorCode::InvalidConfig, e.to_string()))?;
     let (partitions, replicas) = match topic.assignments.is_empty() {
-        true => place_anywhere(config, placer, topic)?,
+        true => place_anywhere(image, config, placer, topic)?,
         false => place_as_assigned(image, placer, topic)?,
     };
     let id = TopicId::random();
-    Ok(Plan {
-        id,
-        partitions,
-        replicas,
-        overrides,
-    })
+    Ok(Plan { id, partitions, replicas, overrides })
 }
 
 fn place_anywhere(
+    image: &Image,
     config: &NodeConfig,
     placer: &mut Placer<'_>,
     topic: &CreatableTopic,
@@ -192,7 +181,7 @@ fn place_anywhere(
             "Number of partitions was set to an invalid non-positive value.",
         ));
     }
-    let partitions = (0..count).map(|_| placer.place(replicas));
+    let partitions = (0..count).map(|_| place(image, placer, replicas));
     Ok((partitions.collect::<Result<_, _>>()?, replicas))
 }
 
@@ -231,11 +220,8 @@ fn place_as_assigned(
             "partitions should be a consecutive 0-based integer sequence",
         ));
     }
-    let partitions = lists.values().map(|list| placer.place_on(list));
-    Ok((
-        partitions.collect::<Result<_, _>>()?,
-        replicas.unwrap_or_default(),
-    ))
+    let partitions = lists.values().map(|list| place_on(placer, list));
+    Ok((partitions.collect::<Result<_, _>>()?, replicas.unwrap_or_default()))
 }
 
 impl Plan {

@@ -114,10 +114,7 @@ fn find<'a>(image: &'a Image, state: &DeleteTopicState) -> Result<&'a Topic, Ref
         (None, false) => {
             let topic = image.topic_by_id(TopicId(state.topic_id.into_bytes()));
             topic.map(|topic| &**topic).ok_or_else(|| {
-                Refusal::new(
-                    ErrorCode::UnknownTopicId,
-                    "This server does not host this topic ID.",
-                )
+                Refusal::new(ErrorCode::UnknownTopicId, "This server does not host this topic ID.")
             })
         }
     }

@@ -27,10 +27,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(error: ErrorCode, message: impl Into<String>) -> Refusal {
-        Refusal {
-            error,
-            message: message.into(),
-        }
+        Refusal { error, message: message.into() }
     }
 
     fn wire_message(self) -> Option<StrBytes> {

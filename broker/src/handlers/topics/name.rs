@@ -39,17 +39,12 @@ pub(super) fn check_collision(image: &Image, name: &str) -> Result<(), Refusal> 
     let prefix = name.split(['.', '_']).next().unwrap_or_default();
     let flat = |name: &str| name.replace('.', "_");
     let wanted = flat(name);
-    let mut near = image
-        .topics_from(prefix)
-        .take_while(|topic| topic.name.starts_with(prefix));
+    let mut near = image.topics_from(prefix).take_while(|topic| topic.name.starts_with(prefix));
     match near.find(|topic| flat(&topic.name) == wanted) {
         None => Ok(()),
         Some(other) => Err(Refusal::new(
             ErrorCode::InvalidTopicException,
-            format!(
-                "Topic '{name}' collides with existing topic: {}",
-                other.name
-            ),
+            format!("Topic '{name}' collides with existing topic: {}", other.name),
         )),
     }
 }
