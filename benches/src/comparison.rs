@@ -68,11 +68,7 @@ pub fn compare(measured: &[Measured], sides: &[System]) -> Vec<Row> {
             let (l, r) = matching.durabilities();
             let l = of(measured, id, 0, l);
             let r = of(measured, id, 1, r);
-            rows.extend(
-                METRICS
-                    .iter()
-                    .filter_map(|m| row(id, matching, m.name, m.unit, &l, &r)),
-            );
+            rows.extend(METRICS.iter().filter_map(|m| row(id, matching, m.name, m.unit, &l, &r)));
         }
     }
     rows
@@ -100,18 +96,10 @@ fn row(
         .iter()
         .filter_map(|(pair, l)| {
             let r = right.get(pair)?;
-            Some((
-                value(l)?,
-                value(r)?,
-                l.usage.is_noisy() || r.usage.is_noisy(),
-            ))
+            Some((value(l)?, value(r)?, l.usage.is_noisy() || r.usage.is_noisy()))
         })
         .collect();
-    let quiet: Vec<_> = both
-        .iter()
-        .copied()
-        .filter(|(_, _, noisy)| !noisy)
-        .collect();
+    let quiet: Vec<_> = both.iter().copied().filter(|(_, _, noisy)| !noisy).collect();
     let noisy = quiet.is_empty();
     let used = if noisy { &both } else { &quiet };
     let ratios: Vec<f64> = used.iter().map(|(l, r, _)| r / l).collect();

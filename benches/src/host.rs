@@ -72,7 +72,7 @@ impl Snapshot {
         let broker = end.broker_cpu_s - self.broker_cpu_s;
         let load = end.load_cpu_s - self.load_cpu_s;
         let busy = end.host_busy_s - self.host_busy_s;
-        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
+        let cpus = host_cpus() as f64;
         Usage {
             seconds,
             broker_cpu_s: broker,
@@ -109,18 +109,13 @@ pub fn settle(limit: std::time::Duration) {
 pub fn facts(data: &Path) -> Vec<(String, String)> {
     let line = |path: &str| read_to_string(path).unwrap_or_default().trim().to_owned();
     let cpu_info = line("/proc/cpuinfo");
-    let model = cpu_info
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(": "));
+    let model = cpu_info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
     let memory = field(&line("/proc/meminfo"), "MemTotal:") / 1024;
-    let cpus = std::thread::available_parallelism().map_or(0, |n| n.get());
+    let cpus = host_cpus();
     let (device, kind) = mount_of(data);
     vec![
         ("kernel".to_owned(), line("/proc/sys/kernel/osrelease")),
-        (
-            "cpu".to_owned(),
-            format!("{cpus} x {}", model.map_or("unknown", |(_, m)| m)),
-        ),
+        ("cpu".to_owned(), format!("{cpus} x {}", model.map_or("unknown", |(_, m)| m))),
         ("memory".to_owned(), format!("{memory} MiB")),
         ("data directory".to_owned(), format!("{device}, {kind}")),
         (
@@ -130,10 +125,14 @@ pub fn facts(data: &Path) -> Vec<(String, String)> {
     ]
 }
 
+/// CPUs of the machine, not only of this pinned process.
+fn host_cpus() -> usize {
+    let info = read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines().filter(|line| line.starts_with("processor")).count().max(1)
+}
+
 fn disk(device: &str) -> &str {
-    device
-        .trim_start_matches("/dev/")
-        .trim_end_matches(|c: char| c.is_ascii_digit())
+    device.trim_start_matches("/dev/").trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 /// Device and file system of the longest mount point above `path`.
@@ -144,10 +143,7 @@ fn mount_of(path: &Path) -> (String, String) {
         let mut words = line.split(' ').map(str::to_owned);
         Some((words.next()?, words.next()?, words.next()?))
     };
-    let above = mounts
-        .lines()
-        .filter_map(parse)
-        .filter(|(_, at, _)| path.starts_with(at));
+    let above = mounts.lines().filter_map(parse).filter(|(_, at, _)| path.starts_with(at));
     let found = above.max_by_key(|(_, at, _)| at.len());
     found.map_or(Default::default(), |(device, _, kind)| (device, kind))
 }
@@ -159,8 +155,7 @@ fn proc_text(pid: u32, name: &str) -> String {
 /// The first number behind `name` at the start of a line.
 fn field(text: &str, name: &str) -> u64 {
     let rest = text.lines().find_map(|line| line.strip_prefix(name));
-    rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0)
+    rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -169,11 +164,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 fn process_cpu(pid: u32) -> f64 {
     let text = proc_text(pid, "stat");
     let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let number = |n: usize| {
-        rest.split_whitespace()
-            .nth(n)
-            .and_then(|w| w.parse::<f64>().ok())
-    };
+    let number = |n: usize| rest.split_whitespace().nth(n).and_then(|w| w.parse::<f64>().ok());
     (number(11).unwrap_or(0.0) + number(12).unwrap_or(0.0)) / TICKS_PER_SECOND
 }
 
@@ -192,11 +183,7 @@ fn thread_switches(pid: u32) -> u64 {
 fn host_cpu() -> (f64, f64) {
     let text = read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();
-    let ticks: Vec<f64> = first
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|w| w.parse().ok())
-        .collect();
+    let ticks: Vec<f64> = first.split_whitespace().skip(1).filter_map(|w| w.parse().ok()).collect();
     let at = |n: usize| ticks.get(n).copied().unwrap_or(0.0) / TICKS_PER_SECOND;
     // user, nice, system, irq, softirq
     (at(0) + at(1) + at(2) + at(5) + at(6), at(7))
@@ -204,14 +191,8 @@ fn host_cpu() -> (f64, f64) {
 
 fn cpu_pressure_us() -> u64 {
     let text = read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let some = text
-        .lines()
-        .find(|line| line.starts_with("some"))
-        .unwrap_or_default();
-    some.split("total=")
-        .nth(1)
-        .and_then(|n| n.trim().parse().ok())
-        .unwrap_or(0)
+    let some = text.lines().find(|line| line.starts_with("some")).unwrap_or_default();
+    some.split("total=").nth(1).and_then(|n| n.trim().parse().ok()).unwrap_or(0)
 }
 
 fn device_written(data: &Path) -> u64 {
@@ -219,13 +200,7 @@ fn device_written(data: &Path) -> u64 {
     let (device, _) = mount_of(data);
     let name = device.trim_start_matches("/dev/").to_owned();
     let text = read_to_string("/proc/diskstats").unwrap_or_default();
-    let words = text
-        .lines()
-        .map(|l| l.split_whitespace().collect::<Vec<_>>());
-    let line = words
-        .into_iter()
-        .find(|w| w.get(2).is_some_and(|n| *n == name));
-    line.and_then(|w| w.get(9)?.parse::<u64>().ok())
-        .unwrap_or(0)
-        * SECTOR
+    let words = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
+    let line = words.into_iter().find(|w| w.get(2).is_some_and(|n| *n == name));
+    line.and_then(|w| w.get(9)?.parse::<u64>().ok()).unwrap_or(0) * SECTOR
 }

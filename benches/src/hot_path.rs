@@ -26,11 +26,7 @@ pub struct Cost {
     pub syscalls: BTreeMap<String, f64>,
 }
 
-const SHAPES: [&str; 3] = [
-    "ping 1 000/s with a consumer",
-    "unbatched, saturated",
-    "1 MiB batches",
-];
+const SHAPES: [&str; 3] = ["ping 1 000/s with a consumer", "unbatched, saturated", "1 MiB batches"];
 
 pub fn run(
     system: System,
@@ -39,9 +35,7 @@ pub fn run(
     settings: &Settings,
 ) -> Result<Vec<Cost>> {
     system.prepare()?;
-    let dir = tempfile::Builder::new()
-        .prefix("hot-path-")
-        .tempdir_in(&place.dir)?;
+    let dir = tempfile::Builder::new().prefix("hot-path-").tempdir_in(&place.dir)?;
     system.format(dir.path(), place.address)?;
     let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
     node.ready()?;
@@ -59,10 +53,7 @@ pub fn run(
             requests: plain.acked_requests,
             cpu_us: usage.broker_cpu_s * 1e6 / plain.acked_requests as f64,
             switches: usage.broker_switches as f64 / plain.acked_requests as f64,
-            syscalls: syscalls
-                .into_iter()
-                .map(|(n, c)| (n, c as f64 / total))
-                .collect(),
+            syscalls: syscalls.into_iter().map(|(n, c)| (n, c as f64 / total)).collect(),
         });
     }
     drop(stage);
@@ -87,24 +78,11 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
             end_ns: window.end_ns,
         };
         let identity = stage.identity()?;
-        engine.add(Box::new(OpenLoopProducer::new(
-            plan,
-            stage.connect()?,
-            Some(identity),
-        )))?;
-        engine.add(Box::new(Consumer::new(
-            stage.connect()?,
-            &topic,
-            1,
-            true,
-            window.end_ns,
-        )))?;
+        engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
+        engine.add(Box::new(Consumer::new(stage.connect()?, &topic, 1, true, window.end_ns)))?;
     } else {
-        let (connections, record, batch) = if shape == SHAPES[1] {
-            (64, 100, 0)
-        } else {
-            (4, 1024, 1 << 20)
-        };
+        let (connections, record, batch) =
+            if shape == SHAPES[1] { (64, 100, 0) } else { (4, 1024, 1 << 20) };
         for _ in 0..connections {
             let template = BatchTemplate::fill(&mut Payload::new(3), record, batch)?;
             let plan = Saturate {
@@ -115,9 +93,7 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
                 end_ns: window.end_ns,
             };
             let (connection, identity) = (stage.connect()?, stage.identity()?);
-            engine.add(Box::new(SaturatingProducer::new(
-                plan, connection, identity, template,
-            )))?;
+            engine.add(Box::new(SaturatingProducer::new(plan, connection, identity, template)))?;
         }
     }
     let mut recorder = Recorder::new(window);
@@ -135,16 +111,7 @@ impl Tracer {
     fn attach(pid: u32) -> Result<Tracer> {
         let output = tempfile::NamedTempFile::new()?;
         let child = Command::new("strace")
-            .args([
-                "-c",
-                "-f",
-                "-qq",
-                "-U",
-                "calls,name",
-                "-p",
-                &pid.to_string(),
-                "-o",
-            ])
+            .args(["-c", "-f", "-qq", "-U", "calls,name", "-p", &pid.to_string(), "-o"])
             .arg(output.path())
             .stderr(Stdio::null())
             .spawn()
@@ -164,11 +131,8 @@ impl Tracer {
             let calls = words.next()?.parse().ok()?;
             Some((words.next()?.to_owned(), calls))
         };
-        let counts: BTreeMap<String, u64> = text
-            .lines()
-            .filter_map(parse)
-            .filter(|(name, _)| name != "total")
-            .collect();
+        let counts: BTreeMap<String, u64> =
+            text.lines().filter_map(parse).filter(|(name, _)| name != "total").collect();
         if counts.is_empty() {
             bail!("strace counted nothing; may it trace?");
         }

@@ -50,11 +50,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Measured>> {
 fn run_block(plan: &Plan, system: System) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     let chosen = |list: &[u8]| -> Vec<u8> {
-        plan.scenarios
-            .iter()
-            .copied()
-            .filter(|n| list.contains(n))
-            .collect()
+        plan.scenarios.iter().copied().filter(|n| list.contains(n)).collect()
     };
     let shared = chosen(SHARED);
     if !shared.is_empty() {
@@ -62,14 +58,8 @@ fn run_block(plan: &Plan, system: System) -> Result<Vec<Sample>> {
     }
     for number in chosen(OWN) {
         eprintln!("  scenario {number}");
-        let done = run_own(
-            number,
-            system,
-            &plan.durabilities,
-            &plan.place,
-            &plan.settings,
-        )
-        .with_context(|| format!("scenario {number}"))?;
+        let done = run_own(number, system, &plan.durabilities, &plan.place, &plan.settings)
+            .with_context(|| format!("scenario {number}"))?;
         done.iter().for_each(print);
         samples.extend(done);
     }
@@ -85,9 +75,7 @@ fn run_shared_block(
     /// Enough for code that is already compiled.
     const NATIVE_WARM_UP: f64 = 5.0;
     let (place, settings) = (&plan.place, &plan.settings);
-    let dir = tempfile::Builder::new()
-        .prefix("block-")
-        .tempdir_in(&place.dir)?;
+    let dir = tempfile::Builder::new().prefix("block-").tempdir_in(&place.dir)?;
     system.format(dir.path(), place.address)?;
     let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
     node.ready()?;
@@ -133,24 +121,12 @@ fn print(sample: &Sample) {
         "first ack after kill -9",
         "resident, empty node",
     ];
-    let found = shown
-        .iter()
-        .filter_map(|name| Some((name, sample.metrics.get(*name)?)));
-    let text: Vec<String> = found
-        .map(|(name, value)| format!("{name} {value:.1}"))
-        .collect();
-    let noisy = if sample.usage.is_noisy() {
-        " NOISY"
-    } else {
-        ""
-    };
+    let found = shown.iter().filter_map(|name| Some((name, sample.metrics.get(*name)?)));
+    let text: Vec<String> = found.map(|(name, value)| format!("{name} {value:.1}")).collect();
+    let noisy = if sample.usage.is_noisy() { " NOISY" } else { "" };
     let errors = match sample.errors.is_empty() {
         true => String::new(),
         false => format!(" ERRORS {:?}", sample.errors),
     };
-    eprintln!(
-        "    {}: {}{noisy}{errors}",
-        sample.id.point,
-        text.join(", ")
-    );
+    eprintln!("    {}: {}{noisy}{errors}", sample.id.point, text.join(", "));
 }

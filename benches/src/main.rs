@@ -55,10 +55,7 @@ enum Level {
 }
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask bench",
-    about = "Millrace beside Apache Kafka, one node each"
-)]
+#[command(name = "cargo xtask bench", about = "Millrace beside Apache Kafka, one node each")]
 struct Args {
     /// Scenarios to run, by number; all by default
     #[arg(long, value_delimiter = ',')]
@@ -106,9 +103,7 @@ fn main() -> Result<()> {
     pin_to(args.load_cpu)?;
     raise_open_files();
     let data = args.data.clone().unwrap_or_else(std::env::temp_dir);
-    let home = tempfile::Builder::new()
-        .prefix("millrace-bench-")
-        .tempdir_in(&data)?;
+    let home = tempfile::Builder::new().prefix("millrace-bench-").tempdir_in(&data)?;
     let place = Place {
         dir: home.path().to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], args.port)),
@@ -142,11 +137,7 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
         (None, None) => vec![System::Kafka, System::Millrace],
     };
     let known: Vec<u8> = SHARED.iter().chain(OWN).copied().collect();
-    let scenarios = if args.scenario.is_empty() {
-        known.clone()
-    } else {
-        args.scenario.clone()
-    };
+    let scenarios = if args.scenario.is_empty() { known.clone() } else { args.scenario.clone() };
     if let Some(unknown) = scenarios.iter().find(|n| !known.contains(n)) {
         bail!("there is no scenario {unknown} here; there are {known:?}");
     }
@@ -160,14 +151,7 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
         load_cpus: args.load_cpu.to_string(),
     };
     let durabilities = durabilities(args);
-    let plan = Plan {
-        pairs: conditions.pairs,
-        sides,
-        scenarios,
-        durabilities,
-        settings,
-        place,
-    };
+    let plan = Plan { pairs: conditions.pairs, sides, scenarios, durabilities, settings, place };
     let measured = interleave::run(&plan)?;
     let rows = comparison::compare(&measured, &plan.sides);
     report::write(&args.out, &conditions, &rows, &measured)?;
@@ -211,17 +195,8 @@ fn raise_open_files() {
     let old = getrlimit(Resource::Nofile);
     let wanted = Some(200_000);
     // as root beyond the hard limit; else as far as it goes
-    let raised = Rlimit {
-        current: wanted,
-        maximum: wanted.max(old.maximum),
-    };
+    let raised = Rlimit { current: wanted, maximum: wanted.max(old.maximum) };
     if setrlimit(Resource::Nofile, raised).is_err() {
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: old.maximum,
-                maximum: old.maximum,
-            },
-        );
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: old.maximum, maximum: old.maximum });
     }
 }

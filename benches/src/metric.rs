@@ -13,19 +13,11 @@ pub struct Metric {
 }
 
 const fn lower(name: &'static str, unit: &'static str) -> Metric {
-    Metric {
-        name,
-        unit,
-        better: Better::Lower,
-    }
+    Metric { name, unit, better: Better::Lower }
 }
 
 const fn higher(name: &'static str, unit: &'static str) -> Metric {
-    Metric {
-        name,
-        unit,
-        better: Better::Higher,
-    }
+    Metric { name, unit, better: Better::Higher }
 }
 
 /// In the order of tables. A sample may have any of them.

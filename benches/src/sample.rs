@@ -34,10 +34,7 @@ pub struct Sample {
 impl Sample {
     pub fn new(scenario: u8, point: &str, system: System, durability: Durability) -> Sample {
         Sample {
-            id: PointId {
-                scenario,
-                point: point.to_owned(),
-            },
+            id: PointId { scenario, point: point.to_owned() },
             system,
             durability,
             pair: 0,
@@ -49,10 +46,7 @@ impl Sample {
     }
 
     pub fn set(&mut self, metric: &str, value: f64) {
-        debug_assert!(
-            crate::metric::metric(metric).is_some(),
-            "{metric} is not in the table"
-        );
+        debug_assert!(crate::metric::metric(metric).is_some(), "{metric} is not in the table");
         if value.is_finite() {
             self.metrics.insert(metric.to_owned(), value);
         }
@@ -70,17 +64,11 @@ impl Sample {
             self.set("MB/s out", recorder.consumed_bytes as f64 / 1e6 / seconds);
         }
         let moved = (recorder.acked_bytes + recorder.consumed_bytes) as f64;
-        self.set(
-            "CPU per request",
-            usage.broker_cpu_s * 1e6 / recorder.acked_requests as f64,
-        );
+        self.set("CPU per request", usage.broker_cpu_s * 1e6 / recorder.acked_requests as f64);
         self.set("CPU per GB", usage.broker_cpu_s / (moved / 1e9));
         self.set("broker CPU", 100.0 * usage.broker_cpu_s / usage.seconds);
         let written = usage.broker_write_bytes as f64;
-        self.set(
-            "device bytes per byte",
-            written / recorder.acked_bytes as f64,
-        );
+        self.set("device bytes per byte", written / recorder.acked_bytes as f64);
         self.set("resident", usage.rss_bytes as f64 / (1 << 20) as f64);
         self.usage = usage;
         self.errors = recorder.errors.clone();
@@ -95,9 +83,7 @@ impl Sample {
             self.set(&format!("{what} {name}"), value);
         }
         let buckets = histogram.iter_recorded();
-        let pairs = buckets
-            .map(|b| (b.value_iterated_to(), b.count_at_value()))
-            .collect();
+        let pairs = buckets.map(|b| (b.value_iterated_to(), b.count_at_value())).collect();
         self.histograms.insert(what.to_owned(), pairs);
     }
 }

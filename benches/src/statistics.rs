@@ -28,19 +28,13 @@ pub fn bootstrap_interval(values: &[f64]) -> Option<(f64, f64)> {
     let mut medians: Vec<f64> = (0..RESAMPLES)
         .filter_map(|_| {
             let count = values.len() as u64;
-            let resample: Vec<f64> = values
-                .iter()
-                .map(|_| values[(next() % count) as usize])
-                .collect();
+            let resample: Vec<f64> =
+                values.iter().map(|_| values[(next() % count) as usize]).collect();
             median(&resample)
         })
         .collect();
     medians.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        medians
-            .get((share * (medians.len() - 1) as f64) as usize)
-            .copied()
-    };
+    let at = |share: f64| medians.get((share * (medians.len() - 1) as f64) as usize).copied();
     Some((at(0.025)?, at(0.975)?))
 }
 

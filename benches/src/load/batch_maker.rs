@@ -35,10 +35,7 @@ impl BatchTemplate {
             builder.push(now, None, Some(&value), &[])?;
         }
         let records = builder.len();
-        Ok(BatchTemplate {
-            bytes: builder.finish()?.to_vec(),
-            records,
-        })
+        Ok(BatchTemplate { bytes: builder.finish()?.to_vec(), records })
     }
 
     pub fn size(&self) -> usize {
@@ -99,9 +96,6 @@ mod tests {
         assert_eq!(header.base_sequence, 55);
         let view = record::BatchView::parse(&batch).unwrap();
         let first = view.records().unwrap().next().unwrap().unwrap();
-        assert_eq!(
-            first.value.unwrap()[..8],
-            0x0102_0304_0506_0708u64.to_be_bytes()
-        );
+        assert_eq!(first.value.unwrap()[..8], 0x0102_0304_0506_0708u64.to_be_bytes());
     }
 }

@@ -26,10 +26,7 @@ impl Consumer {
         every_record: bool,
         end_ns: u64,
     ) -> Consumer {
-        let at = |partition| FetchPosition {
-            partition,
-            offset: 0,
-        };
+        let at = |partition| FetchPosition { partition, offset: 0 };
         Consumer {
             connection,
             topic: topic.to_owned(),
@@ -90,17 +87,11 @@ fn take(
         // the last batch may be cut off at the size limit
         let Ok(batch) = batch else { return Ok(()) };
         if batch.header.base_offset > position.offset {
-            bail!(
-                "offsets {} to {} are missing",
-                position.offset,
-                batch.header.base_offset
-            );
+            bail!("offsets {} to {} are missing", position.offset, batch.header.base_offset);
         }
         let stamps = if every_record { usize::MAX } else { 1 };
         for read in batch.records()?.take(stamps) {
-            let Ok(read) = read else {
-                bail!("a record that cannot be read")
-            };
+            let Ok(read) = read else { bail!("a record that cannot be read") };
             if let Some(stamp) = read.value.and_then(|v| v.first_chunk::<STAMP_BYTES>()) {
                 recorder.end_to_end_latency(now, u64::from_be_bytes(*stamp));
             }

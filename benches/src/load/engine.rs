@@ -29,10 +29,7 @@ const DRAIN_NS: u64 = 10_000_000_000;
 impl Engine {
     pub fn new() -> Result<Engine> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Engine {
-            agents: Vec::new(),
-            epoll,
-        })
+        Ok(Engine { agents: Vec::new(), epoll })
     }
 
     pub fn add(&mut self, mut agent: Box<dyn Agent>) -> Result<()> {
@@ -55,10 +52,7 @@ impl Engine {
         let window = recorder.window;
         let (mut opened, mut closed) = (false, false);
         let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
-        let zero = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         loop {
             let now = now_ns();
             if !opened && now >= window.start_ns {

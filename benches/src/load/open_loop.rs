@@ -97,8 +97,7 @@ impl OpenLoopProducer {
         }
         let correlation = self.connection.correlation();
         let frame = encode_produce(correlation, &self.plan.topic, &batches);
-        self.in_flight
-            .push_back(gathered.into_values().flatten().collect());
+        self.in_flight.push_back(gathered.into_values().flatten().collect());
         self.connection.send(frame)
     }
 

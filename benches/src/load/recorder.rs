@@ -70,15 +70,13 @@ impl Recorder {
 
     pub fn produce_latency(&mut self, now: u64, intended_ns: u64) {
         if self.window.contains(intended_ns) {
-            self.produce
-                .saturating_record(now.saturating_sub(intended_ns));
+            self.produce.saturating_record(now.saturating_sub(intended_ns));
         }
     }
 
     pub fn end_to_end_latency(&mut self, now: u64, intended_ns: u64) {
         if self.window.contains(intended_ns) {
-            self.end_to_end
-                .saturating_record(now.saturating_sub(intended_ns));
+            self.end_to_end.saturating_record(now.saturating_sub(intended_ns));
         }
     }
 

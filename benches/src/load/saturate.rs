@@ -42,15 +42,7 @@ impl SaturatingProducer {
     ) -> SaturatingProducer {
         let sequences = vec![0; plan.partitions.len()];
         let in_flight = VecDeque::with_capacity(plan.in_flight_max);
-        SaturatingProducer {
-            plan,
-            connection,
-            identity,
-            template,
-            sequences,
-            next: 0,
-            in_flight,
-        }
+        SaturatingProducer { plan, connection, identity, template, sequences, next: 0, in_flight }
     }
 
     fn send(&mut self, now: u64) -> Result<()> {
@@ -59,10 +51,7 @@ impl SaturatingProducer {
             let sequence = &mut self.sequences[self.next];
             let batch = self.template.stamped(self.identity, *sequence, None);
             *sequence = record::increment_sequence(*sequence, self.template.records as i32);
-            batches.push(PartitionBatch {
-                partition: self.plan.partitions[self.next],
-                batch,
-            });
+            batches.push(PartitionBatch { partition: self.plan.partitions[self.next], batch });
             self.next = (self.next + 1) % self.plan.partitions.len();
         }
         let correlation = self.connection.correlation();

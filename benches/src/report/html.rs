@@ -90,9 +90,7 @@ fn rows_table(out: &mut String, rows: &[&Row]) {
             }
             _ => "",
         };
-        let interval = row
-            .interval
-            .map_or(String::new(), |(a, b)| format!("{a:.2} - {b:.2}"));
+        let interval = row.interval.map_or(String::new(), |(a, b)| format!("{a:.2} - {b:.2}"));
         let _ = write!(
             out,
             "<tr class='{class}'><td>{}<td>{:?}<td>{}<td>{}<td>{}<td>{:.2}<td>{interval}<td>{}{}",
@@ -110,7 +108,5 @@ fn rows_table(out: &mut String, rows: &[&Row]) {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -44,18 +44,8 @@ struct JsonSample<'a> {
 
 pub fn write(dir: &Path, conditions: &Conditions, rows: &[Row], all: &[Measured]) -> Result<()> {
     std::fs::create_dir_all(dir)?;
-    let samples = all
-        .iter()
-        .map(|m| JsonSample {
-            side: m.side,
-            sample: &m.sample,
-        })
-        .collect();
-    let json = serde_json::to_vec(&Json {
-        conditions,
-        rows,
-        samples,
-    })?;
+    let samples = all.iter().map(|m| JsonSample { side: m.side, sample: &m.sample }).collect();
+    let json = serde_json::to_vec(&Json { conditions, rows, samples })?;
     std::fs::write(dir.join("report.json"), json)?;
     std::fs::write(dir.join("report.txt"), text(conditions, rows, all))?;
     std::fs::write(dir.join("report.html"), html::page(conditions, rows, all)?)?;

@@ -27,26 +27,13 @@ pub fn latency(id: &PointId, what: &str, all: &[Measured]) -> Result<Option<Stri
     let mut merged: BTreeMap<(System, Durability), BTreeMap<u64, u64>> = BTreeMap::new();
     for Measured { sample, .. } in all.iter().filter(|m| m.sample.id == *id) {
         let buckets = sample.histograms.get(what).into_iter().flatten();
-        let line = merged
-            .entry((sample.system, sample.durability))
-            .or_default();
+        let line = merged.entry((sample.system, sample.durability)).or_default();
         buckets.for_each(|&(value, count)| *line.entry(value).or_default() += count);
     }
     merged.retain(|_, line| !line.is_empty());
-    let lines: Vec<_> = merged
-        .into_iter()
-        .map(|(key, line)| (key, by_rarity(&line)))
-        .collect();
-    let highest = lines
-        .iter()
-        .flat_map(|(_, l)| l)
-        .map(|p| p.1)
-        .fold(0.0, f64::max);
-    let lowest = lines
-        .iter()
-        .flat_map(|(_, l)| l)
-        .map(|p| p.1)
-        .fold(f64::MAX, f64::min);
+    let lines: Vec<_> = merged.into_iter().map(|(key, line)| (key, by_rarity(&line))).collect();
+    let highest = lines.iter().flat_map(|(_, l)| l).map(|p| p.1).fold(0.0, f64::max);
+    let lowest = lines.iter().flat_map(|(_, l)| l).map(|p| p.1).fold(f64::MAX, f64::min);
     if lines.is_empty() || highest <= 0.0 {
         return Ok(None);
     }
@@ -107,12 +94,7 @@ fn by_rarity(line: &BTreeMap<u64, u64>) -> Vec<(f64, f64)> {
 pub fn ratios(rows: &[&Row]) -> Result<String> {
     let height = 60 + 26 * rows.len() as u32;
     let bounds = |r: &&&Row| r.interval.unwrap_or((r.ratio, r.ratio));
-    let low = rows
-        .iter()
-        .map(|r| bounds(&r).0)
-        .fold(0.5, f64::min)
-        .max(1e-4)
-        * 0.8;
+    let low = rows.iter().map(|r| bounds(&r).0).fold(0.5, f64::min).max(1e-4) * 0.8;
     let high = rows.iter().map(|r| bounds(&r).1).fold(2.0, f64::max) * 1.25;
     let mut svg = String::new();
     {

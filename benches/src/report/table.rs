@@ -49,13 +49,9 @@ fn right(text: String) -> Cell {
 fn rows_table(rows: &[&Row]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header([
-        "point", "", "metric", "left", "right", "ratio", "95 %", "pairs",
-    ]);
+    table.set_header(["point", "", "metric", "left", "right", "ratio", "95 %", "pairs"]);
     for row in rows {
-        let interval = row
-            .interval
-            .map_or(String::new(), |(a, b)| format!("{a:.2}-{b:.2}"));
+        let interval = row.interval.map_or(String::new(), |(a, b)| format!("{a:.2}-{b:.2}"));
         let pairs = match (row.noisy, row.rejected) {
             (true, _) => format!("{} noisy", row.pairs),
             (false, 0) => row.pairs.to_string(),

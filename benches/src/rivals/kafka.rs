@@ -31,9 +31,7 @@ fn libs() -> PathBuf {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache");
-    cache
-        .unwrap_or_else(home)
-        .join(format!("millrace-benches/kafka-{VERSION}"))
+    cache.unwrap_or_else(home).join(format!("millrace-benches/kafka-{VERSION}"))
 }
 
 pub fn fetch() -> Result<PathBuf> {
@@ -60,18 +58,11 @@ pub fn fetch() -> Result<PathBuf> {
 
 pub fn describe() -> String {
     let java = Command::new("java").arg("-version").output();
-    let java = java.map(|out| {
-        String::from_utf8_lossy(&out.stderr)
-            .lines()
-            .next()
-            .map(str::to_owned)
-    });
+    let java =
+        java.map(|out| String::from_utf8_lossy(&out.stderr).lines().next().map(str::to_owned));
     let java = java.ok().flatten().unwrap_or_default();
     let threads = THREADS.replace('\n', " ");
-    format!(
-        "Apache Kafka {VERSION} (KRaft, one node), {java}, {}, {threads}",
-        jvm_options()
-    )
+    format!("Apache Kafka {VERSION} (KRaft, one node), {java}, {}, {threads}", jvm_options())
 }
 
 fn java(main: &str, options: &str) -> Result<Command> {
@@ -111,10 +102,7 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
         .output()
         .context("java is needed to run Apache Kafka")?;
     if !output.status.success() {
-        bail!(
-            "Kafka's format failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        bail!("Kafka's format failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }
@@ -122,10 +110,7 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
 pub fn command(dir: &Path, cpus: &str) -> Result<Command> {
     let java = java("kafka.Kafka", &jvm_options())?;
     let mut command = Command::new("taskset");
-    command
-        .args(["-c", cpus])
-        .arg(java.get_program())
-        .args(java.get_args());
+    command.args(["-c", cpus]).arg(java.get_program()).args(java.get_args());
     command.arg(dir.join("server.properties"));
     Ok(command)
 }

@@ -13,10 +13,7 @@ pub fn binary() -> Result<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name("millrace");
     let path = std::env::var_os("MILLRACE_BIN").map_or(beside, PathBuf::from);
     if !path.exists() {
-        bail!(
-            "{} is missing; build it with cargo build --release",
-            path.display()
-        );
+        bail!("{} is missing; build it with cargo build --release", path.display());
     }
     Ok(path)
 }
@@ -27,17 +24,10 @@ fn settings() -> String {
 }
 
 pub fn describe() -> String {
-    let version = binary()
-        .ok()
-        .and_then(|b| Command::new(b).arg("--version").output().ok());
+    let version = binary().ok().and_then(|b| Command::new(b).arg("--version").output().ok());
     let version = version.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
     let settings = settings().trim().replace('\n', " ");
-    format!(
-        "{}, {settings}",
-        version
-            .filter(|v| !v.is_empty())
-            .unwrap_or("millrace".to_owned())
-    )
+    format!("{}, {settings}", version.filter(|v| !v.is_empty()).unwrap_or("millrace".to_owned()))
 }
 
 pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
@@ -55,10 +45,7 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
 
 pub fn command(dir: &Path, cpus: &str) -> Result<Command> {
     let mut command = Command::new("taskset");
-    command
-        .args(["-c", cpus])
-        .arg(binary()?)
-        .args(["start", "--config"]);
+    command.args(["-c", cpus]).arg(binary()?).args(["start", "--config"]);
     command.arg(dir.join("server.properties"));
     Ok(command)
 }

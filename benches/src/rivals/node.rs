@@ -23,23 +23,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Node {
     pub fn spawn(mut command: Command, dir: &Path, address: SocketAddr) -> Result<Node> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(dir.join("node.log"))?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        let log = File::options().create(true).append(true).open(dir.join("node.log"))?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let spawned = Instant::now();
-        let child = command
-            .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
-        Ok(Node {
-            child,
-            address,
-            spawned,
-        })
+        let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
+        Ok(Node { child, address, spawned })
     }
 
     pub fn pid(&self) -> u32 {

@@ -15,10 +15,7 @@ const COUNTS: [i32; 2] = [1, 1_000];
 const LIMIT: Duration = Duration::from_secs(180);
 
 pub fn run(system: System, place: &Place, _: &Settings) -> Result<Vec<Sample>> {
-    COUNTS
-        .iter()
-        .map(|&count| run_count(system, place, count))
-        .collect()
+    COUNTS.iter().map(|&count| run_count(system, place, count)).collect()
 }
 
 fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
@@ -28,9 +25,7 @@ fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
         System::Millrace => Durability::Synced,
     };
     let mut sample = Sample::new(15, &format!("{count} partitions"), system, durability);
-    let dir = tempfile::Builder::new()
-        .prefix("start-")
-        .tempdir_in(&place.dir)?;
+    let dir = tempfile::Builder::new().prefix("start-").tempdir_in(&place.dir)?;
     system.format(dir.path(), place.address)?;
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
     let start = || -> Result<Node> { system.start(dir.path(), place.address, &place.broker_cpus) };
@@ -57,14 +52,12 @@ fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
     node.stop()?;
 
     let mut node = start()?;
-    node.ready()?
-        .produce_until_acknowledged("start", count - 1, LIMIT)?;
+    node.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
     sample.set("first ack after stop", ms(node.spawned));
     node.kill()?;
 
     let mut node = start()?;
-    node.ready()?
-        .produce_until_acknowledged("start", count - 1, LIMIT)?;
+    node.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
     sample.set("first ack after kill -9", ms(node.spawned));
     node.stop()?;
     Ok(sample)

@@ -13,10 +13,7 @@ const BURST: usize = 62;
 const BYTES_PER_SECOND: f64 = 40e6;
 
 pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
-    READERS
-        .iter()
-        .map(|&readers| run_readers(stage, readers))
-        .collect()
+    READERS.iter().map(|&readers| run_readers(stage, readers)).collect()
 }
 
 fn run_readers(stage: &mut Stage<'_>, readers: usize) -> Result<Sample> {
@@ -35,11 +32,7 @@ fn run_readers(stage: &mut Stage<'_>, readers: usize) -> Result<Sample> {
         end_ns: window.end_ns,
     };
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(
-        plan,
-        stage.connect()?,
-        Some(identity),
-    )))?;
+    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
     for _ in 0..readers {
         let connection = stage.connect()?;
         let consumer = Consumer::new(connection, &topic, PARTITIONS, false, window.end_ns);

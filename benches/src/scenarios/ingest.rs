@@ -14,18 +14,10 @@ pub struct Ingest {
     batches_per_request: usize,
 }
 
-pub const BIG_BATCHES: Ingest = Ingest {
-    scenario: 4,
-    record_bytes: 1024,
-    batch_bytes: 1 << 20,
-    batches_per_request: 1,
-};
-pub const SMALL_RECORDS: Ingest = Ingest {
-    scenario: 5,
-    record_bytes: 100,
-    batch_bytes: 64 << 10,
-    batches_per_request: 16,
-};
+pub const BIG_BATCHES: Ingest =
+    Ingest { scenario: 4, record_bytes: 1024, batch_bytes: 1 << 20, batches_per_request: 1 };
+pub const SMALL_RECORDS: Ingest =
+    Ingest { scenario: 5, record_bytes: 100, batch_bytes: 64 << 10, batches_per_request: 16 };
 
 const PARTITIONS: i32 = 16;
 const PRODUCERS: i32 = 4;
@@ -39,17 +31,13 @@ pub fn run(stage: &mut Stage<'_>, kind: &Ingest) -> Result<Vec<Sample>> {
         let template = BatchTemplate::fill(&mut payload, kind.record_bytes, kind.batch_bytes)?;
         let plan = Saturate {
             topic: topic.clone(),
-            partitions: (0..PARTITIONS)
-                .map(|p| (p + producer * 4) % PARTITIONS)
-                .collect(),
+            partitions: (0..PARTITIONS).map(|p| (p + producer * 4) % PARTITIONS).collect(),
             batches_per_request: kind.batches_per_request,
             in_flight_max: 5,
             end_ns: window.end_ns,
         };
         let (connection, identity) = (stage.connect()?, stage.identity()?);
-        engine.add(Box::new(SaturatingProducer::new(
-            plan, connection, identity, template,
-        )))?;
+        engine.add(Box::new(SaturatingProducer::new(plan, connection, identity, template)))?;
     }
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;

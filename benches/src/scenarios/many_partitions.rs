@@ -20,11 +20,7 @@ pub fn run(
     settings: &Settings,
 ) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    let counts: &[i32] = if settings.quick {
-        &COUNTS_QUICK
-    } else {
-        &COUNTS
-    };
+    let counts: &[i32] = if settings.quick { &COUNTS_QUICK } else { &COUNTS };
     for &count in counts {
         for &durability in durabilities {
             samples.push(run_count(system, durability, place, settings, count)?);
@@ -40,18 +36,13 @@ fn run_count(
     settings: &Settings,
     count: i32,
 ) -> Result<Sample> {
-    let dir = tempfile::Builder::new()
-        .prefix("partitions-")
-        .tempdir_in(&place.dir)?;
+    let dir = tempfile::Builder::new().prefix("partitions-").tempdir_in(&place.dir)?;
     system.format(dir.path(), place.address)?;
     let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
     node.ready()?;
     // every partition gets a record before the window opens
     let lead_in = settings.lead_in.max(f64::from(count) / 2_000.0 + 1.0);
-    let settings = Settings {
-        lead_in,
-        ..settings.clone()
-    };
+    let settings = Settings { lead_in, ..settings.clone() };
     let mut stage = Stage::new(&node, system, durability, &settings, place)?;
     if system == System::Kafka {
         warm_up(&mut stage, settings.warm_up)?;
@@ -61,18 +52,12 @@ fn run_count(
     let created = start.elapsed();
     let mut sample = run_load(&mut stage, &topic, count)?;
     sample.set("create topic", created.as_secs_f64() * 1e3);
-    sample.set(
-        "resident",
-        resident_bytes(node.pid()) as f64 / (1 << 20) as f64,
-    );
+    sample.set("resident", resident_bytes(node.pid()) as f64 / (1 << 20) as f64);
     node.stop()?;
     let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
     let mut admin = node.ready()?;
     admin.produce_until_acknowledged(&topic, count - 1, Duration::from_secs(180))?;
-    sample.set(
-        "first ack after stop",
-        node.spawned.elapsed().as_secs_f64() * 1e3,
-    );
+    sample.set("first ack after stop", node.spawned.elapsed().as_secs_f64() * 1e3);
     node.stop()?;
     Ok(sample)
 }
@@ -92,11 +77,7 @@ fn run_load(stage: &mut Stage<'_>, topic: &str, partitions: i32) -> Result<Sampl
     };
     let identity = stage.identity()?;
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(
-        plan,
-        stage.connect()?,
-        Some(identity),
-    )))?;
+    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;
     let mut sample = stage.sample(10, &format!("{partitions} partitions"));

@@ -28,18 +28,8 @@ fn run_rate(stage: &mut Stage<'_>, rate: u32) -> Result<Sample> {
         end_ns: window.end_ns,
     };
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(
-        plan,
-        stage.connect()?,
-        Some(identity),
-    )))?;
-    engine.add(Box::new(Consumer::new(
-        stage.connect()?,
-        &topic,
-        1,
-        true,
-        window.end_ns,
-    )))?;
+    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
+    engine.add(Box::new(Consumer::new(stage.connect()?, &topic, 1, true, window.end_ns)))?;
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;
     let mut sample = stage.sample(1, &format!("{rate}/s"));

@@ -53,15 +53,7 @@ impl<'a> Stage<'a> {
         place: &'a Place,
     ) -> Result<Stage<'a>> {
         let admin = Admin::connect(node.address)?;
-        Ok(Stage {
-            node,
-            system,
-            durability,
-            settings,
-            place,
-            admin,
-            topics: 0,
-        })
+        Ok(Stage { node, system, durability, settings, place, admin, topics: 0 })
     }
 
     pub fn sample(&self, scenario: u8, point: &str) -> Sample {
@@ -75,21 +67,13 @@ impl<'a> Stage<'a> {
             Durability::Memory => "memory",
             Durability::Synced => "synced",
         };
-        let name = format!(
-            "bench-{purpose}-{durability}-{}-{}",
-            self.topics,
-            now_ns() / 1_000_000
-        );
+        let name = format!("bench-{purpose}-{durability}-{}-{}", self.topics, now_ns() / 1_000_000);
         let configs = self.system.topic_configs(self.durability);
         self.admin.create_topic(&name, partitions, &configs)?;
         self.admin.wait_for_leaders(&name, partitions)?;
         const PROBED_MAX: i32 = 64;
-        for partition in (0..partitions)
-            .take(PROBED_MAX as usize)
-            .chain([partitions - 1])
-        {
-            self.admin
-                .produce_until_acknowledged(&name, partition, Duration::from_secs(60))?;
+        for partition in (0..partitions).take(PROBED_MAX as usize).chain([partitions - 1]) {
+            self.admin.produce_until_acknowledged(&name, partition, Duration::from_secs(60))?;
         }
         Ok(name)
     }
@@ -106,10 +90,7 @@ impl<'a> Stage<'a> {
     /// The window of the next run: it opens after the lead-in.
     pub fn window(&self, seconds: f64) -> Window {
         let start_ns = now_ns() + 200_000_000 + (self.settings.lead_in * 1e9) as u64;
-        Window {
-            start_ns,
-            end_ns: start_ns + (seconds * 1e9) as u64,
-        }
+        Window { start_ns, end_ns: start_ns + (seconds * 1e9) as u64 }
     }
 
     /// Runs the engine over the window and says what the node used in it.
@@ -122,7 +103,7 @@ impl<'a> Stage<'a> {
             || start = Snapshot::take(pid, data),
             || end = Snapshot::take(pid, data),
         )?;
-        settle(Duration::from_secs(20));
+        settle(Duration::from_secs_f64(self.settings.seconds));
         Ok(start.until(&end))
     }
 }

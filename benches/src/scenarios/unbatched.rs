@@ -24,9 +24,7 @@ pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
             end_ns: window.end_ns,
         };
         let (connection, identity) = (stage.connect()?, stage.identity()?);
-        engine.add(Box::new(SaturatingProducer::new(
-            plan, connection, identity, template,
-        )))?;
+        engine.add(Box::new(SaturatingProducer::new(plan, connection, identity, template)))?;
     }
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;

@@ -12,10 +12,7 @@ use crate::load::{
 pub fn warm_up(stage: &mut Stage<'_>, seconds: f64) -> Result<()> {
     let topic = stage.topic("warm-up", 4)?;
     let begin_ns = crate::clock::now_ns() + 100_000_000;
-    let window = Window {
-        start_ns: begin_ns,
-        end_ns: begin_ns + (seconds * 1e9) as u64,
-    };
+    let window = Window { start_ns: begin_ns, end_ns: begin_ns + (seconds * 1e9) as u64 };
     let mut engine = Engine::new()?;
     for partition in 0..4 {
         let large = partition == 3;
@@ -29,9 +26,7 @@ pub fn warm_up(stage: &mut Stage<'_>, seconds: f64) -> Result<()> {
             end_ns: window.end_ns,
         };
         let (connection, identity) = (stage.connect()?, stage.identity()?);
-        engine.add(Box::new(SaturatingProducer::new(
-            plan, connection, identity, template,
-        )))?;
+        engine.add(Box::new(SaturatingProducer::new(plan, connection, identity, template)))?;
     }
     let paced = stage.topic("warm-up", 1)?;
     let plan = OpenLoop {
@@ -46,18 +41,8 @@ pub fn warm_up(stage: &mut Stage<'_>, seconds: f64) -> Result<()> {
         end_ns: window.end_ns,
     };
     let identity = stage.identity()?;
-    engine.add(Box::new(OpenLoopProducer::new(
-        plan,
-        stage.connect()?,
-        Some(identity),
-    )))?;
-    engine.add(Box::new(Consumer::new(
-        stage.connect()?,
-        &paced,
-        1,
-        true,
-        window.end_ns,
-    )))?;
+    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
+    engine.add(Box::new(Consumer::new(stage.connect()?, &paced, 1, true, window.end_ns)))?;
     stage.run(&mut engine, &mut Recorder::new(window))?;
     Ok(())
 }

@@ -183,11 +183,7 @@ impl Admin {
         let value = [7; 100];
         builder.push(crate::clock::wall_ms(), None, Some(&value), &[])?;
         let batch = builder.finish()?.to_vec();
-        self.stream.write_all(&encode_produce(
-            5,
-            topic,
-            &[PartitionBatch { partition, batch }],
-        ))?;
+        self.stream.write_all(&encode_produce(5, topic, &[PartitionBatch { partition, batch }]))?;
         let answer = self.read_frame()?;
         let mut error = None;
         parse_produce(&answer, |code| error = Some(code))?;

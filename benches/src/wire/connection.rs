@@ -87,11 +87,7 @@ impl Connection {
 
     /// Lends the received bytes out, so that frames can be looked at while requests are sent.
     pub fn take_received(&mut self) -> Received {
-        Received {
-            bytes: std::mem::take(&mut self.incoming),
-            filled: self.filled,
-            at: 0,
-        }
+        Received { bytes: std::mem::take(&mut self.incoming), filled: self.filled, at: 0 }
     }
 
     /// Takes the buffer back, without the frames that were handed out.

@@ -71,11 +71,7 @@ pub fn parse_fetch<'a>(frame: &'a [u8], mut each: impl FnMut(Fetched<'a>)) -> Re
             r.i32()?;
             let records = r.compact_bytes()?;
             r.tags()?;
-            each(Fetched {
-                partition,
-                error,
-                records,
-            });
+            each(Fetched { partition, error, records });
         }
         r.tags()?;
     }

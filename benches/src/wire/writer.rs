@@ -7,9 +7,7 @@ pub struct Writer {
 impl Writer {
     /// A header of version 1, or of version 2 (with tags) if `flexible`.
     pub fn request(key: i16, version: i16, correlation: i32, flexible: bool) -> Writer {
-        let mut w = Writer {
-            out: Vec::with_capacity(256),
-        };
+        let mut w = Writer { out: Vec::with_capacity(256) };
         w.i32(0);
         w.i16(key);
         w.i16(version);

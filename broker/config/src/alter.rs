@@ -48,11 +48,7 @@ pub(crate) fn apply(
         return Err(InvalidConfig::DuplicateKeys);
     }
     let is_null = |a: &&Alteration| a.op != AlterOp::Delete && a.value.is_none();
-    let names: Vec<String> = alterations
-        .iter()
-        .filter(is_null)
-        .map(|a| a.name.clone())
-        .collect();
+    let names: Vec<String> = alterations.iter().filter(is_null).map(|a| a.name.clone()).collect();
     if !names.is_empty() {
         return Err(InvalidConfig::NullValue { names });
     }
@@ -73,10 +69,7 @@ pub(crate) fn apply(
         };
         let key = find(name);
         if key.is_none_or(|key| key.key_type != KeyType::List) {
-            return Err(InvalidConfig::NotAList {
-                operation,
-                name: name.clone(),
-            });
+            return Err(InvalidConfig::NotAList { operation, name: name.clone() });
         }
         let default = key.and_then(|key| key.default).unwrap_or_default();
         let old = altered.get(name).map_or(default, String::as_str);
@@ -100,42 +93,23 @@ mod tests {
     use crate::topic_keys::topic_key;
 
     fn alteration(name: &str, op: AlterOp, value: Option<&str>) -> Alteration {
-        Alteration {
-            name: name.into(),
-            op,
-            value: value.map(Into::into),
-        }
+        Alteration { name: name.into(), op, value: value.map(Into::into) }
     }
 
     fn run(current: &[(&str, &str)], list: &[Alteration]) -> Result<Vec<String>, InvalidConfig> {
-        let current = current
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect();
+        let current = current.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let altered = apply(&current, list, topic_key)?;
-        Ok(altered
-            .into_iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect())
+        Ok(altered.into_iter().map(|(k, v)| format!("{k}={v}")).collect())
     }
 
     #[test]
     fn append_starts_from_the_default_and_adds_only_what_is_missing() {
         let append = |v| alteration("cleanup.policy", AlterOp::Append, Some(v));
-        assert_eq!(
-            run(&[], &[append("compact")]).unwrap(),
-            ["cleanup.policy=delete,compact"]
-        );
-        assert_eq!(
-            run(&[], &[append("delete")]).unwrap(),
-            ["cleanup.policy=delete"]
-        );
+        assert_eq!(run(&[], &[append("compact")]).unwrap(), ["cleanup.policy=delete,compact"]);
+        assert_eq!(run(&[], &[append("delete")]).unwrap(), ["cleanup.policy=delete"]);
         let subtract = alteration("cleanup.policy", AlterOp::Subtract, Some("delete"));
         let current = [("cleanup.policy", "compact,delete")];
-        assert_eq!(
-            run(&current, &[subtract]).unwrap(),
-            ["cleanup.policy=compact"]
-        );
+        assert_eq!(run(&current, &[subtract]).unwrap(), ["cleanup.policy=compact"]);
     }
 
     #[test]
@@ -150,10 +124,7 @@ mod tests {
     fn null_values_and_repeated_keys_are_request_errors() {
         let null = alteration("retention.ms", AlterOp::Set, None);
         let error = run(&[], std::slice::from_ref(&null)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Null value not supported for : retention.ms"
-        );
+        assert_eq!(error.to_string(), "Null value not supported for : retention.ms");
         assert!(error.is_request_error());
         let twice = [null.clone(), null];
         assert_eq!(run(&[], &twice).unwrap_err(), InvalidConfig::DuplicateKeys);
@@ -163,11 +134,7 @@ mod tests {
     #[test]
     fn delete_returns_to_the_default_and_is_fine_when_nothing_is_set() {
         let delete = alteration("retention.ms", AlterOp::Delete, None);
-        assert!(
-            run(&[("retention.ms", "5")], std::slice::from_ref(&delete))
-                .unwrap()
-                .is_empty()
-        );
+        assert!(run(&[("retention.ms", "5")], std::slice::from_ref(&delete)).unwrap().is_empty());
         assert!(run(&[], &[delete]).unwrap().is_empty());
     }
 }

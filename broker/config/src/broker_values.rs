@@ -22,12 +22,7 @@ pub struct Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let have = if self.keys.len() == 1 { "has" } else { "have" };
-        write!(
-            f,
-            "{} {have} no effect: {}",
-            self.keys.join(", "),
-            self.reason
-        )
+        write!(f, "{} {have} no effect: {}", self.keys.join(", "), self.reason)
     }
 }
 
@@ -40,38 +35,17 @@ pub struct BrokerValues {
 
 /// Keys that older releases had: a nearest name would mislead.
 const REMOVED: &[(&str, &str)] = &[
-    (
-        "zookeeper.",
-        "ZooKeeper is gone since Kafka 4.0; set process.roles and node.id instead",
-    ),
-    (
-        "inter.broker.protocol.version",
-        "removed in Kafka 4.0; delete the line",
-    ),
-    (
-        "log.message.format.version",
-        "removed in Kafka 4.0; delete the line",
-    ),
+    ("zookeeper.", "ZooKeeper is gone since Kafka 4.0; set process.roles and node.id instead"),
+    ("inter.broker.protocol.version", "removed in Kafka 4.0; delete the line"),
+    ("log.message.format.version", "removed in Kafka 4.0; delete the line"),
     (
         "log.message.timestamp.difference.max.ms",
         "removed in Kafka 4.0; use log.message.timestamp.before.max.ms and .after.max.ms",
     ),
-    (
-        "log.message.downconversion.enable",
-        "removed in Kafka 4.0; delete the line",
-    ),
-    (
-        "control.plane.listener.name",
-        "removed in Kafka 4.0; delete the line",
-    ),
-    (
-        "broker.id.generation.enable",
-        "removed in Kafka 4.0; set node.id",
-    ),
-    (
-        "reserved.broker.max.id",
-        "removed in Kafka 4.0; set node.id",
-    ),
+    ("log.message.downconversion.enable", "removed in Kafka 4.0; delete the line"),
+    ("control.plane.listener.name", "removed in Kafka 4.0; delete the line"),
+    ("broker.id.generation.enable", "removed in Kafka 4.0; set node.id"),
+    ("reserved.broker.max.id", "removed in Kafka 4.0; set node.id"),
 ];
 
 /// Prefixes under which Kafka hands arbitrary keys to plug-in classes.
@@ -98,10 +72,7 @@ impl BrokerValues {
     fn from_list(list: Vec<Property>) -> Result<(BrokerValues, Vec<Warning>), ConfigError> {
         let mut values = BrokerValues::default();
         let mut idle: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-        for Property {
-            key: name, value, ..
-        } in list
-        {
+        for Property { key: name, value, .. } in list {
             let reason = match find_key(&name)? {
                 Found::Plugin => Some(PLUGIN_REASON),
                 Found::Key(key) => {
@@ -118,9 +89,7 @@ impl BrokerValues {
             }
         }
         values.pin_min_insync_replicas();
-        let warnings = idle
-            .into_iter()
-            .map(|(reason, keys)| Warning { keys, reason });
+        let warnings = idle.into_iter().map(|(reason, keys)| Warning { keys, reason });
         Ok((values, warnings.collect()))
     }
 
@@ -132,10 +101,7 @@ impl BrokerValues {
     /// The value in force if any layer sets it.
     pub fn set_value(&self, name: &str) -> Option<&str> {
         let layers = [&self.dynamic_node, &self.dynamic_default, &self.file];
-        layers
-            .into_iter()
-            .find_map(|layer| layer.get(name))
-            .map(String::as_str)
+        layers.into_iter().find_map(|layer| layer.get(name)).map(String::as_str)
     }
 
     /// Names that the file sets, also those that are not in the tables (listener prefixes).
@@ -186,10 +152,8 @@ impl BrokerValues {
             let valid = |name: &str, text: &str| {
                 broker_key(name).is_some_and(|key| Value::parse(key, text).is_ok())
             };
-            let (good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) = layer
-                .clone()
-                .into_iter()
-                .partition(|(name, text)| valid(name, text));
+            let (good, bad): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                layer.clone().into_iter().partition(|(name, text)| valid(name, text));
             refused.extend(bad.into_keys());
             good
         };
@@ -226,9 +190,7 @@ enum Found {
 
 fn find_key(name: &str) -> Result<Found, ConfigError> {
     // listener.name.<listener>.<key>, also with a SASL mechanism between them
-    let base = name
-        .strip_prefix("listener.name.")
-        .and_then(|rest| rest.split_once('.'));
+    let base = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'));
     let candidates = match base {
         Some((_, rest)) => [Some(rest), rest.split_once('.').map(|(_, key)| key)],
         None => [Some(name), None],
@@ -236,24 +198,15 @@ fn find_key(name: &str) -> Result<Found, ConfigError> {
     if let Some(key) = candidates.into_iter().flatten().find_map(broker_key) {
         return Ok(Found::Key(key));
     }
-    if PLUGIN_PREFIXES
-        .iter()
-        .any(|prefix| name.starts_with(prefix))
-    {
+    if PLUGIN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
         return Ok(Found::Plugin);
     }
     let removed =
         |(old, _): &&(&str, _)| name == *old || old.ends_with('.') && name.starts_with(old);
     if let Some((_, reason)) = REMOVED.iter().find(removed) {
-        return Err(ConfigError::RemovedKey {
-            name: name.to_owned(),
-            reason,
-        });
+        return Err(ConfigError::RemovedKey { name: name.to_owned(), reason });
     }
-    Err(ConfigError::UnknownKey {
-        name: name.to_owned(),
-        nearest: nearest_key(name),
-    })
+    Err(ConfigError::UnknownKey { name: name.to_owned(), nearest: nearest_key(name) })
 }
 
 /// The closest known name, unless nothing is close.

@@ -63,28 +63,18 @@ impl ConfigEntry {
 impl BrokerValues {
     /// Every key that is not internal, and every other name of the file, sorted by name.
     pub fn describe(&self) -> Vec<ConfigEntry> {
-        let known = broker_keys()
-            .filter(|key| !key.internal)
-            .map(|key| key.name);
+        let known = broker_keys().filter(|key| !key.internal).map(|key| key.name);
         let mut names: Vec<&str> = known.chain(self.file_names()).collect();
         names.sort_unstable();
         names.dedup();
-        names
-            .into_iter()
-            .map(|name| self.describe_key(name))
-            .collect()
+        names.into_iter().map(|name| self.describe_key(name)).collect()
     }
 
     /// The cluster-wide dynamic layer alone: the broker resource with an empty name.
     pub fn describe_cluster_default(&self) -> Vec<ConfigEntry> {
-        let entries = self
-            .dynamic_default
-            .keys()
-            .map(|name| self.describe_key(name));
+        let entries = self.dynamic_default.keys().map(|name| self.describe_key(name));
         let only_default = |mut entry: ConfigEntry| {
-            entry
-                .synonyms
-                .retain(|s| s.source == ConfigSource::DynamicDefaultBroker);
+            entry.synonyms.retain(|s| s.source == ConfigSource::DynamicDefaultBroker);
             entry.source = ConfigSource::DynamicDefaultBroker;
             entry.value = entry.synonyms.first().and_then(|s| s.value.clone());
             entry
@@ -93,17 +83,13 @@ impl BrokerValues {
     }
 
     fn describe_key(&self, name: &str) -> ConfigEntry {
-        let base = name
-            .strip_prefix("listener.name.")
-            .and_then(|rest| rest.split_once('.'));
+        let base = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'));
         let key = broker_key(name).or_else(|| broker_key(base?.1));
         let sensitive = key.is_none_or(Key::is_sensitive);
-        let value = self
-            .get(name)
-            .map(|text| match key.map(|key| Value::parse(key, text)) {
-                Some(Ok(value)) => value.to_text(),
-                _ => text.to_owned(),
-            });
+        let value = self.get(name).map(|text| match key.map(|key| Value::parse(key, text)) {
+            Some(Ok(value)) => value.to_text(),
+            _ => text.to_owned(),
+        });
         let synonyms = self.synonyms(name, sensitive);
         ConfigEntry {
             name: name.to_owned(),
@@ -125,23 +111,12 @@ impl BrokerValues {
         let layer = |map: &BTreeMap<String, String>, source| -> Vec<Synonym> {
             let find = |n: &&str| map.get(*n).map(|text| (n.to_string(), shown(text)));
             let found = family.iter().filter_map(find);
-            found
-                .map(|(name, value)| Synonym {
-                    name,
-                    value,
-                    source,
-                })
-                .collect()
+            found.map(|(name, value)| Synonym { name, value, source }).collect()
         };
         let mut all = layer(&self.dynamic_node, ConfigSource::DynamicBroker);
-        all.extend(layer(
-            &self.dynamic_default,
-            ConfigSource::DynamicDefaultBroker,
-        ));
+        all.extend(layer(&self.dynamic_default, ConfigSource::DynamicDefaultBroker));
         all.extend(layer(&self.file, ConfigSource::StaticBroker));
-        let defaults = family
-            .iter()
-            .filter_map(|n| broker_key(n)?.default.map(|text| (*n, text)));
+        let defaults = family.iter().filter_map(|n| broker_key(n)?.default.map(|text| (*n, text)));
         all.extend(defaults.map(|(n, text)| Synonym {
             name: n.to_owned(),
             value: shown(text),
@@ -161,19 +136,12 @@ fn broker_synonyms(name: &str) -> Vec<&str> {
     const FAMILIES: [&[&str]; 3] = [
         &["log.roll.ms", "log.roll.hours"],
         &["log.roll.jitter.ms", "log.roll.jitter.hours"],
-        &[
-            "log.retention.ms",
-            "log.retention.minutes",
-            "log.retention.hours",
-        ],
+        &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
     ];
     if let Some(family) = FAMILIES.iter().find(|family| family.contains(&name)) {
         return family.to_vec();
     }
-    match name
-        .strip_prefix("listener.name.")
-        .and_then(|rest| rest.split_once('.'))
-    {
+    match name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')) {
         Some((_, base)) => vec![name, base],
         None => vec![name],
     }
@@ -192,11 +160,7 @@ impl TopicOverrides {
             let value = config.text_of(key.name);
             if own.is_some() {
                 let source = ConfigSource::DynamicTopic;
-                let synonym = Synonym {
-                    name: key.name.to_owned(),
-                    value: value.clone(),
-                    source,
-                };
+                let synonym = Synonym { name: key.name.to_owned(), value: value.clone(), source };
                 synonyms.insert(0, synonym);
             }
             entry_of(key, value, synonyms)
@@ -225,11 +189,7 @@ impl GroupOverrides {
             let value = parsed.map(|value| value.to_text());
             if self.get(key.name).is_some() {
                 let source = ConfigSource::DynamicGroup;
-                let synonym = Synonym {
-                    name: key.name.to_owned(),
-                    value: value.clone(),
-                    source,
-                };
+                let synonym = Synonym { name: key.name.to_owned(), value: value.clone(), source };
                 synonyms.insert(0, synonym);
             }
             entry_of(key, value, synonyms)

@@ -10,11 +10,7 @@ use crate::properties::PropertiesError;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidConfig {
     #[error("Invalid value {value} for configuration {name}: {reason}")]
-    Value {
-        name: String,
-        value: String,
-        reason: String,
-    },
+    Value { name: String, value: String, reason: String },
     #[error("Unknown topic config name: {name}")]
     UnknownTopicConfig { name: String },
     #[error("Unknown group config name: {name}")]
@@ -22,10 +18,7 @@ pub enum InvalidConfig {
     #[error("{0}")]
     Rule(String),
     #[error("Can't {operation} to key {name} because its type is not LIST.")]
-    NotAList {
-        operation: &'static str,
-        name: String,
-    },
+    NotAList { operation: &'static str, name: String },
     #[error("Null value not supported for topic configs: {}", names.join(","))]
     NullTopicConfig { names: Vec<String> },
     #[error("Null value not supported for : {}", names.join(", "))]
@@ -57,29 +50,15 @@ pub enum ConfigError {
     #[error("server.properties, {0}")]
     Syntax(#[from] PropertiesError),
     #[error("unknown key \"{name}\"{}", nearest.as_ref().map_or(String::new(), |n| format!("; did you mean \"{n}\"?")))]
-    UnknownKey {
-        name: String,
-        nearest: Option<String>,
-    },
+    UnknownKey { name: String, nearest: Option<String> },
     #[error("unknown key \"{name}\": {reason}")]
     RemovedKey { name: String, reason: &'static str },
     #[error("{0}")]
     Invalid(#[from] InvalidConfig),
     #[error("{name} is required; for a single node write {name}={example}")]
-    Missing {
-        name: &'static str,
-        example: &'static str,
-    },
+    Missing { name: &'static str, example: &'static str },
     #[error("{name}={value}: {reason}")]
-    Refused {
-        name: String,
-        value: String,
-        reason: String,
-    },
+    Refused { name: String, value: String, reason: String },
     #[error("{name}={value}: {reason}")]
-    BadListener {
-        name: &'static str,
-        value: String,
-        reason: String,
-    },
+    BadListener { name: &'static str, value: String, reason: String },
 }

@@ -56,8 +56,5 @@ pub fn group_key(name: &str) -> Option<&'static Key> {
 }
 
 pub(crate) fn broker_key_of_group(name: &str) -> Option<&'static str> {
-    INHERITED
-        .iter()
-        .find(|(group, _)| *group == name)
-        .map(|(_, broker)| *broker)
+    INHERITED.iter().find(|(group, _)| *group == name).map(|(_, broker)| *broker)
 }

@@ -9,10 +9,7 @@
 //! - [`TopicConfig`] is the typed view of one topic: its overrides on top of the broker's values.
 //! - [`TopicOverrides`] is what the metadata log stores per topic; it validates and alters.
 //! - [`ConfigEntry`] is one answer of `DescribeConfigs`.
-#![cfg_attr(
-    test,
-    allow(clippy::disallowed_methods, reason = "tests read their tables")
-)]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests read their tables"))]
 
 mod alter;
 mod broker_keys;

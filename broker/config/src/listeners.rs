@@ -39,11 +39,7 @@ pub(crate) fn resolve(values: &BrokerValues) -> Result<Vec<Listener>, ConfigErro
         }
         if endpoint.host.is_empty() || endpoint.host == "0.0.0.0" || endpoint.host == "::" {
             let reason = "clients cannot connect to the meta-address; name a host".to_owned();
-            return Err(ConfigError::BadListener {
-                name: ADVERTISED,
-                value: text,
-                reason,
-            });
+            return Err(ConfigError::BadListener { name: ADVERTISED, value: text, reason });
         }
         advertised.insert(name, (endpoint, text));
     }
@@ -74,37 +70,22 @@ pub(crate) fn resolve(values: &BrokerValues) -> Result<Vec<Listener>, ConfigErro
             return Err(bad("each listener must have a different port".to_owned()));
         }
         let advertised = advertised.remove(&name).map(|(endpoint, _)| endpoint);
-        listeners.push(Listener {
-            name,
-            bind,
-            advertised,
-        });
+        listeners.push(Listener { name, bind, advertised });
     }
     if let Some((name, (_, value))) = advertised.into_iter().next() {
         let reason = format!("listeners has no {name}");
-        return Err(ConfigError::BadListener {
-            name: ADVERTISED,
-            value,
-            reason,
-        });
+        return Err(ConfigError::BadListener { name: ADVERTISED, value, reason });
     }
     if listeners.is_empty() {
         let reason = "no listener is left for clients".to_owned();
         let value = values.get(LISTENERS).unwrap_or_default().to_owned();
-        return Err(ConfigError::BadListener {
-            name: LISTENERS,
-            value,
-            reason,
-        });
+        return Err(ConfigError::BadListener { name: LISTENERS, value, reason });
     }
     Ok(listeners)
 }
 
 fn upper(names: Vec<String>) -> Vec<String> {
-    names
-        .into_iter()
-        .map(|name| name.to_ascii_uppercase())
-        .collect()
+    names.into_iter().map(|name| name.to_ascii_uppercase()).collect()
 }
 
 fn protocol_map(
@@ -113,30 +94,18 @@ fn protocol_map(
 ) -> Result<BTreeMap<String, String>, ConfigError> {
     let mut map = BTreeMap::new();
     // Kafka maps controller names to PLAINTEXT by itself when nothing else is said
-    map.extend(
-        controllers
-            .iter()
-            .map(|name| (name.clone(), "PLAINTEXT".to_owned())),
-    );
+    map.extend(controllers.iter().map(|name| (name.clone(), "PLAINTEXT".to_owned())));
     let text = values.get(PROTOCOLS).unwrap_or_default();
-    for pair in text
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty())
-    {
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let bad = |reason: &str| ConfigError::BadListener {
             name: PROTOCOLS,
             value: pair.to_owned(),
             reason: reason.to_owned(),
         };
-        let (name, protocol) = pair
-            .split_once(':')
-            .ok_or_else(|| bad("write NAME:PROTOCOL"))?;
+        let (name, protocol) = pair.split_once(':').ok_or_else(|| bad("write NAME:PROTOCOL"))?;
         let protocol = protocol.trim().to_ascii_uppercase();
         if !["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"].contains(&protocol.as_str()) {
-            return Err(bad(
-                "protocols are PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL",
-            ));
+            return Err(bad("protocols are PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL"));
         }
         map.insert(name.trim().to_ascii_uppercase(), protocol);
     }
@@ -150,11 +119,7 @@ fn parse_list(values: &BrokerValues, key: &'static str) -> Result<Vec<Parsed>, C
         Some((name, endpoint)) => Ok((name, endpoint, text)),
         None => {
             let reason = "write NAME://host:port, as in PLAINTEXT://localhost:9092".to_owned();
-            Err(ConfigError::BadListener {
-                name: key,
-                value: text,
-                reason,
-            })
+            Err(ConfigError::BadListener { name: key, value: text, reason })
         }
     };
     values.list(key).into_iter().map(parse).collect()
@@ -170,18 +135,10 @@ fn parse_endpoint(text: &str) -> Option<(String, Endpoint)> {
         None => host,
     };
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    let valid_name = !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    let valid_name =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
     let port = port.parse().ok().filter(|_| digits && valid_name)?;
-    Some((
-        name.to_ascii_uppercase(),
-        Endpoint {
-            host: host.to_owned(),
-            port,
-        },
-    ))
+    Some((name.to_ascii_uppercase(), Endpoint { host: host.to_owned(), port }))
 }
 
 impl std::fmt::Display for Endpoint {
@@ -208,16 +165,7 @@ mod tests {
         assert_eq!(ok("plaintext://:9092").unwrap(), "PLAINTEXT  9092");
         assert_eq!(ok("A_b.c-1://h:0").unwrap(), "A_B.C-1 h 0");
         assert_eq!(ok("P://[::1]:9").unwrap(), "P ::1 9");
-        for bad in [
-            "",
-            "P",
-            "P://h",
-            "P://h:",
-            "P://h:+1",
-            "P://h:65536",
-            "://h:1",
-            "P://::1:9",
-        ] {
+        for bad in ["", "P", "P://h", "P://h:", "P://h:+1", "P://h:65536", "://h:1", "P://::1:9"] {
             assert_eq!(ok(bad), None, "{bad}");
         }
     }
@@ -226,13 +174,7 @@ mod tests {
     fn the_default_is_plaintext_on_every_interface() {
         let found = listeners("node.id=1").unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            found[0].bind,
-            Endpoint {
-                host: String::new(),
-                port: 9092
-            }
-        );
+        assert_eq!(found[0].bind, Endpoint { host: String::new(), port: 9092 });
         assert_eq!(found[0].advertised, None);
     }
 
@@ -243,28 +185,17 @@ mod tests {
                     advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n";
         let found = listeners(text).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            found[0].advertised.as_ref().unwrap().to_string(),
-            "localhost:9092"
-        );
+        assert_eq!(found[0].advertised.as_ref().unwrap().to_string(), "localhost:9092");
     }
 
     #[test]
     fn a_listener_that_asks_for_tls_or_sasl_is_refused() {
         let text = "listeners=OUTSIDE://:9092\nlistener.security.protocol.map=OUTSIDE:SASL_SSL";
         let message = listeners(text).unwrap_err().to_string();
-        assert!(
-            message.contains("SASL_SSL is not part of this release"),
-            "{message}"
-        );
+        assert!(message.contains("SASL_SSL is not part of this release"), "{message}");
         assert!(listeners("listeners=SSL://:9092").is_err());
-        let unmapped = listeners("listeners=OUTSIDE://:9092")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            unmapped.contains("does not say what OUTSIDE speaks"),
-            "{unmapped}"
-        );
+        let unmapped = listeners("listeners=OUTSIDE://:9092").unwrap_err().to_string();
+        assert!(unmapped.contains("does not say what OUTSIDE speaks"), "{unmapped}");
     }
 
     #[test]

@@ -139,9 +139,7 @@ impl NodeConfig {
             retention_check_interval: v.millis("log.retention.check.interval.ms"),
             cleaner_enabled: values.boolean("log.cleaner.enable"),
             cleaner_backoff: v.millis("log.cleaner.backoff.ms"),
-            metrics_listen: values
-                .text("millrace.metrics.listen")
-                .filter(|s| !s.is_empty()),
+            metrics_listen: values.text("millrace.metrics.listen").filter(|s| !s.is_empty()),
             log_format: match values.text("millrace.log.format").as_deref() {
                 Some("json") => LogFormat::Json,
                 _ => LogFormat::Text,
@@ -200,18 +198,11 @@ impl Reader<'_> {
 
 fn node_id(values: &mut BrokerValues) -> Result<i32, ConfigError> {
     let set = |values: &BrokerValues, name: &str| {
-        values
-            .set_value(name)
-            .and_then(|_| values.integer(name))
-            .map(|id| id as i32)
+        values.set_value(name).and_then(|_| values.integer(name)).map(|id| id as i32)
     };
     let (node, broker) = (set(values, "node.id"), set(values, "broker.id"));
     let refused = |name: &str, value: i32, reason: String| {
-        Err(ConfigError::Refused {
-            name: name.to_owned(),
-            value: value.to_string(),
-            reason,
-        })
+        Err(ConfigError::Refused { name: name.to_owned(), value: value.to_string(), reason })
     };
     let id = match (node, broker) {
         (Some(id), None) => id,
@@ -222,18 +213,12 @@ fn node_id(values: &mut BrokerValues) -> Result<i32, ConfigError> {
             return refused("broker.id", other, format!("node.id={id} says otherwise"));
         }
         (None, None) => {
-            return Err(ConfigError::Missing {
-                name: "node.id",
-                example: "1",
-            });
+            return Err(ConfigError::Missing { name: "node.id", example: "1" });
         }
     };
     // As Kafka does: either name shows the id.
     for name in ["node.id", "broker.id"] {
-        values
-            .file
-            .entry(name.to_owned())
-            .or_insert_with(|| id.to_string());
+        values.file.entry(name.to_owned()).or_insert_with(|| id.to_string());
     }
     Ok(id)
 }
@@ -258,19 +243,12 @@ fn data_dir(values: &BrokerValues) -> Result<PathBuf, ConfigError> {
     };
     match dirs.into_iter().find(|dir| !dir.is_empty()) {
         Some(first) => Ok(PathBuf::from(first)),
-        None => Err(ConfigError::Missing {
-            name: "log.dirs",
-            example: "/var/lib/millrace",
-        }),
+        None => Err(ConfigError::Missing { name: "log.dirs", example: "/var/lib/millrace" }),
     }
 }
 
 fn limits(v: &Reader<'_>) -> Result<Limits, ConfigError> {
-    let buffer = |name: &str| {
-        usize::try_from(v.integer(name))
-            .ok()
-            .filter(|&size| size > 0)
-    };
+    let buffer = |name: &str| usize::try_from(v.integer(name)).ok().filter(|&size| size > 0);
     Ok(Limits {
         frame_bytes_max: v.size("socket.request.max.bytes"),
         login_frame_bytes_max: v.size("millrace.login.frame.max.bytes"),
@@ -300,10 +278,7 @@ fn ip_overrides(v: &Reader<'_>) -> Result<BTreeMap<String, usize>, ConfigError> 
     const NAME: &str = "max.connections.per.ip.overrides";
     debug_assert!(broker_key(NAME).is_some());
     let text = v.0.get(NAME).unwrap_or_default();
-    let pairs = text
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty());
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let parse = |pair: &str| {
         let (host, count) = pair.rsplit_once(':')?;
         Some((host.trim().to_owned(), count.trim().parse().ok()?))

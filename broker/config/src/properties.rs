@@ -45,10 +45,7 @@ fn is_blank(c: char) -> bool {
 
 /// Joins continued lines and drops comments and blank lines.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let text = text
-        .strip_prefix('\u{feff}')
-        .unwrap_or(text)
-        .replace("\r\n", "\n");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut lines = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (index, natural) in text.split(['\n', '\r']).enumerate() {
@@ -127,9 +124,7 @@ mod tests {
 
     #[test]
     fn separators_are_equals_colon_and_white_space() {
-        for text in [
-            "a=b", "a:b", "a b", "a = b", "a : b", "  a\tb", "a   =  b", "a\x0c=b",
-        ] {
+        for text in ["a=b", "a:b", "a b", "a = b", "a : b", "  a\tb", "a   =  b", "a\x0c=b"] {
             assert_eq!(pairs(text), [("a".into(), "b".into())], "{text:?}");
         }
         assert_eq!(pairs("a==b"), [("a".into(), "=b".into())]);
@@ -149,10 +144,7 @@ mod tests {
 
     #[test]
     fn escapes_are_resolved_in_keys_and_values() {
-        assert_eq!(
-            pairs(r"a\ b\=c=d\:\t\u0041\z"),
-            [("a b=c".into(), "d:\tAz".into())]
-        );
+        assert_eq!(pairs(r"a\ b\=c=d\:\t\u0041\z"), [("a b=c".into(), "d:\tAz".into())]);
         assert_eq!(pairs(r"a=\uD83D\uDE00"), [("a".into(), "😀".into())]);
         assert_eq!(
             parse_properties("ok=1\na=\\u00g1"),
@@ -167,14 +159,8 @@ mod tests {
     #[test]
     fn comments_and_blank_lines_are_skipped_and_trailing_blanks_are_kept() {
         let text = "# one\n  ! two\n\n \t\na=b  \r\nc=#d\r";
-        assert_eq!(
-            pairs(text),
-            [("a".into(), "b  ".into()), ("c".into(), "#d".into())]
-        );
-        assert_eq!(
-            parse_properties("x=1\n\n=2"),
-            Err(PropertiesError::NoKey { line: 3 })
-        );
+        assert_eq!(pairs(text), [("a".into(), "b  ".into()), ("c".into(), "#d".into())]);
+        assert_eq!(parse_properties("x=1\n\n=2"), Err(PropertiesError::NoKey { line: 3 }));
     }
 
     #[test]

@@ -122,10 +122,7 @@ impl TopicConfig {
     }
 
     pub(crate) fn text_of(&self, name: &str) -> Option<String> {
-        self.texts
-            .iter()
-            .find(|(key, _)| *key == name)
-            .and_then(|(_, text)| text.clone())
+        self.texts.iter().find(|(key, _)| *key == name).and_then(|(_, text)| text.clone())
     }
 }
 
@@ -141,8 +138,7 @@ impl View<'_> {
             let value = Value::parse(key, text);
             return Some(value.unwrap_or_else(|e| panic!("{name} was validated: {e}")));
         }
-        self.inherited(name)
-            .or_else(|| key.default.and_then(|text| Value::parse(key, text).ok()))
+        self.inherited(name).or_else(|| key.default.and_then(|text| Value::parse(key, text).ok()))
     }
 
     /// The broker's value, with the keys that come in several units and their priorities.
@@ -157,13 +153,7 @@ impl View<'_> {
             "retention.ms" => scaled("log.retention.ms", 1)
                 .or_else(|| scaled("log.retention.minutes", MINUTE))
                 .or_else(|| scaled("log.retention.hours", HOUR))
-                .map(|value| {
-                    if value.is_negative() {
-                        Value::Integer(-1)
-                    } else {
-                        value
-                    }
-                }),
+                .map(|value| if value.is_negative() { Value::Integer(-1) } else { value }),
             "segment.ms" => scaled("log.roll.ms", 1).or_else(|| scaled("log.roll.hours", HOUR)),
             "segment.jitter.ms" => {
                 scaled("log.roll.jitter.ms", 1).or_else(|| scaled("log.roll.jitter.hours", HOUR))
@@ -199,9 +189,7 @@ impl View<'_> {
     }
 
     fn text(&self, name: &str) -> String {
-        self.value(name)
-            .map(|value| value.to_text())
-            .unwrap_or_default()
+        self.value(name).map(|value| value.to_text()).unwrap_or_default()
     }
 
     fn list(&self, name: &str) -> Vec<String> {

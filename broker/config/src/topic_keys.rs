@@ -128,8 +128,5 @@ pub fn topic_key(name: &str) -> Option<&'static Key> {
 }
 
 pub(crate) fn broker_key_of_topic(name: &str) -> Option<&'static str> {
-    INHERITED
-        .iter()
-        .find(|(topic, _)| *topic == name)
-        .map(|(_, broker)| *broker)
+    INHERITED.iter().find(|(topic, _)| *topic == name).map(|(_, broker)| *broker)
 }

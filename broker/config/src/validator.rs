@@ -35,11 +35,9 @@ impl Validator {
                 value: value.to_message(),
                 reason,
             }),
-            Some(Complaint::Part(part, reason)) => Err(InvalidConfig::Value {
-                name: name.to_owned(),
-                value: part,
-                reason,
-            }),
+            Some(Complaint::Part(part, reason)) => {
+                Err(InvalidConfig::Value { name: name.to_owned(), value: part, reason })
+            }
             Some(Complaint::Whole(message)) => Err(InvalidConfig::Rule(message)),
         }
     }

@@ -42,15 +42,13 @@ impl Value {
         match key.key_type {
             KeyType::Boolean if trimmed.eq_ignore_ascii_case("true") => Ok(Value::Boolean(true)),
             KeyType::Boolean if trimmed.eq_ignore_ascii_case("false") => Ok(Value::Boolean(false)),
-            KeyType::Boolean => Err(invalid(
-                "Expected value to be either true or false".to_owned(),
-            )),
+            KeyType::Boolean => {
+                Err(invalid("Expected value to be either true or false".to_owned()))
+            }
             KeyType::Int => integer(i32::MIN.into(), i32::MAX.into()),
             KeyType::Short => integer(i16::MIN.into(), i16::MAX.into()),
             KeyType::Long => integer(i64::MIN, i64::MAX),
-            KeyType::Double => parse_double(trimmed)
-                .map(Value::Double)
-                .ok_or_else(not_a_number),
+            KeyType::Double => parse_double(trimmed).map(Value::Double).ok_or_else(not_a_number),
             KeyType::String | KeyType::Class | KeyType::Password => {
                 Ok(Value::Text(trimmed.to_owned()))
             }
@@ -90,18 +88,12 @@ fn parse_double(text: &str) -> Option<f64> {
         "NaN" => return Some(f64::NAN),
         "Infinity" => {
             let negative = text.starts_with('-');
-            return Some(if negative {
-                f64::NEG_INFINITY
-            } else {
-                f64::INFINITY
-            });
+            return Some(if negative { f64::NEG_INFINITY } else { f64::INFINITY });
         }
         _ => {}
     }
     // Rust also takes "inf", "nan" and their kin; Java does not.
-    let numeric = body
-        .chars()
-        .all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
+    let numeric = body.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c));
     body.parse().ok().filter(|_| numeric)
 }
 
@@ -155,27 +147,12 @@ mod tests {
     #[test]
     fn numbers_take_blanks_and_a_plus_sign_but_nothing_else() {
         let key = long("k");
-        for (text, value) in [
-            (" 5 ", 5),
-            ("+7", 7),
-            ("-1", -1),
-            ("\t9223372036854775807", i64::MAX),
-        ] {
-            assert_eq!(
-                Value::parse(&key, text),
-                Ok(Value::Integer(value)),
-                "{text:?}"
-            );
+        for (text, value) in
+            [(" 5 ", 5), ("+7", 7), ("-1", -1), ("\t9223372036854775807", i64::MAX)]
+        {
+            assert_eq!(Value::parse(&key, text), Ok(Value::Integer(value)), "{text:?}");
         }
-        for text in [
-            "",
-            "+",
-            "+-1",
-            "1_000",
-            "0x10",
-            "1.0",
-            "9223372036854775808",
-        ] {
+        for text in ["", "+", "+-1", "1_000", "0x10", "1.0", "9223372036854775808"] {
             assert!(Value::parse(&key, text).is_err(), "{text:?}");
         }
         assert!(Value::parse(&int("k"), "2147483648").is_err());

@@ -17,11 +17,8 @@ const DESCRIBE_BROKER: &str = include_str!("kafka_4_3/describe_broker.txt");
 const COMBINED: &str = include_str!("kafka_4_3/combined.properties");
 
 /// Limits that Kafka leaves open and Millrace does not.
-const OWN_DEFAULTS: [&str; 3] = [
-    "max.connections",
-    "max.connections.per.ip",
-    "max.connection.creation.rate",
-];
+const OWN_DEFAULTS: [&str; 3] =
+    ["max.connections", "max.connections.per.ip", "max.connection.creation.rate"];
 
 fn validator_text(key: &Key) -> String {
     let list = |names: &[&str]| format!("[{}]", names.join(", "));
@@ -51,10 +48,7 @@ fn row(table: &str, key: &Key) -> String {
     };
     let importance = format!("{:?}", key.importance).to_uppercase();
     let (name, kind, valid) = (key.name, key.key_type.name(), validator_text(key));
-    format!(
-        "{table}|{name}|{kind}|{default}|{valid}|{importance}|{}",
-        key.internal
-    )
+    format!("{table}|{name}|{kind}|{default}|{valid}|{importance}|{}", key.internal)
 }
 
 fn kafka_rows(table: &str) -> BTreeSet<String> {
@@ -62,10 +56,7 @@ fn kafka_rows(table: &str) -> BTreeSet<String> {
     let rows = KEYS.lines().filter(|line| line.starts_with(&prefix));
     // validators that Kafka prints so and that refuse nothing a file can say
     rows.map(|row| row.replace("non-empty string", "non-empty"))
-        .map(|row| {
-            row.replace("|non-null string|", "||")
-                .replace("|non-empty list|", "||")
-        })
+        .map(|row| row.replace("|non-null string|", "||").replace("|non-empty list|", "||"))
         .collect()
 }
 
@@ -75,24 +66,15 @@ fn every_broker_key_has_kafkas_type_default_validator_and_importance() {
     let ours = broker_keys().filter(|k| !k.name.starts_with("millrace.") && !quota(k));
     let ours: BTreeSet<String> = ours.map(|key| row("broker", key)).collect();
     let kafka = kafka_rows("broker");
-    let own = |row: &&String| {
-        OWN_DEFAULTS
-            .iter()
-            .any(|n| row.starts_with(&format!("broker|{n}|")))
-    };
-    let differences: Vec<_> = ours
-        .symmetric_difference(&kafka)
-        .filter(|r| !own(r))
-        .collect();
+    let own = |row: &&String| OWN_DEFAULTS.iter().any(|n| row.starts_with(&format!("broker|{n}|")));
+    let differences: Vec<_> = ours.symmetric_difference(&kafka).filter(|r| !own(r)).collect();
     assert!(differences.is_empty(), "{differences:#?}");
     assert_eq!(ours.len(), 360);
 }
 
 #[test]
 fn every_topic_and_group_key_is_kafkas() {
-    let ours = topic_keys()
-        .filter(|k| k.name != "millrace.durability")
-        .map(|k| row("topic", k));
+    let ours = topic_keys().filter(|k| k.name != "millrace.durability").map(|k| row("topic", k));
     assert_eq!(ours.collect::<BTreeSet<_>>(), kafka_rows("topic"));
     let ours: BTreeSet<_> = group_keys().map(|k| row("group", k)).collect();
     assert_eq!(ours, kafka_rows("group"));
@@ -100,13 +82,8 @@ fn every_topic_and_group_key_is_kafkas() {
 
 #[test]
 fn the_same_broker_keys_are_dynamic() {
-    let kafka: BTreeSet<&str> = KEYS
-        .lines()
-        .filter_map(|l| l.strip_prefix("dynamic|"))
-        .collect();
-    let ours = broker_keys()
-        .filter(|k| k.dynamic && !k.internal)
-        .map(|k| k.name);
+    let kafka: BTreeSet<&str> = KEYS.lines().filter_map(|l| l.strip_prefix("dynamic|")).collect();
+    let ours = broker_keys().filter(|k| k.dynamic && !k.internal).map(|k| k.name);
     let ours: BTreeSet<&str> = ours.filter(|n| !n.starts_with("millrace.")).collect();
     assert_eq!(ours, kafka);
 }
@@ -118,12 +95,7 @@ fn every_default_passes_its_own_validator_and_every_key_says_what_it_does() {
         assert!(key.doc.len() > 10, "{} has no documentation", key.name);
         if let Some(text) = key.default {
             let value = config::Value::parse(key, text);
-            assert_eq!(
-                value.map(|v| v.to_text()).as_deref(),
-                Ok(text),
-                "{}",
-                key.name
-            );
+            assert_eq!(value.map(|v| v.to_text()).as_deref(), Ok(text), "{}", key.name);
         }
     }
     let mut names: Vec<&str> = broker_keys().map(|key| key.name).collect();
@@ -140,15 +112,10 @@ fn topic_values_are_judged_with_kafkas_words() {
             Ok(_) => "OK".to_owned(),
             Err(error) => error.to_string(),
         };
-        let kafka = verdict
-            .split_once("Exception: ")
-            .map_or(verdict, |(_, message)| message);
+        let kafka = verdict.split_once("Exception: ").map_or(verdict, |(_, message)| message);
         if input.contains("remote.storage.enable=true") {
             // refused by the controller, after what this file shows
-            assert!(
-                ours.starts_with("Tiered Storage functionality is disabled"),
-                "{ours}"
-            );
+            assert!(ours.starts_with("Tiered Storage functionality is disabled"), "{ours}");
             continue;
         }
         assert_eq!(ours, kafka, "{input}");
@@ -173,10 +140,7 @@ fn printed(entry: &ConfigEntry) -> String {
         |s: &config::Synonym| format!("{}:{}={}", source_name(s.source), s.name, text(&s.value));
     let synonyms: Vec<String> = entry.synonyms.iter().map(synonym).collect();
     let (name, value, sensitive) = (&entry.name, text(&entry.value), entry.sensitive);
-    format!(
-        "{name}={value} sensitive={sensitive} synonyms={{{}}}",
-        synonyms.join(", ")
-    )
+    format!("{name}={value} sensitive={sensitive} synonyms={{{}}}", synonyms.join(", "))
 }
 
 fn by_name<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
@@ -216,11 +180,7 @@ fn a_topic_is_described_as_kafka_describes_it() {
 #[test]
 fn a_group_without_settings_is_described_as_kafka_describes_it() {
     let (broker, _) = BrokerValues::from_properties("node.id=1").unwrap();
-    compare(
-        &GroupOverrides::default().describe(&broker),
-        DESCRIBE_GROUP,
-        &[],
-    );
+    compare(&GroupOverrides::default().describe(&broker), DESCRIBE_GROUP, &[]);
 }
 
 #[test]
@@ -232,13 +192,7 @@ fn a_broker_is_described_as_kafka_describes_it() {
 #[test]
 fn keys_of_other_releases_and_features_are_never_applied_in_silence() {
     for key in broker_keys() {
-        let prefixes = [
-            "ssl.",
-            "sasl.",
-            "remote.",
-            "group.share.",
-            "transaction.state",
-        ];
+        let prefixes = ["ssl.", "sasl.", "remote.", "group.share.", "transaction.state"];
         if prefixes.iter().any(|prefix| key.name.starts_with(prefix)) {
             assert!(matches!(key.meaning, Meaning::NoEffect(_)), "{}", key.name);
         }

@@ -48,19 +48,9 @@ fn a_combined_roles_file_of_kafka_starts_a_node_unchanged() {
     assert_eq!(node.data_dir, std::path::Path::new("/var/lib/kafka/data"));
     assert_eq!(node.listeners.len(), 1);
     assert_eq!(node.listeners[0].bind.port, 21611);
-    assert_eq!(
-        node.listeners[0].advertised.as_ref().unwrap().host,
-        "127.0.0.1"
-    );
-    let quorum = warnings
-        .iter()
-        .find(|w| w.keys.iter().any(|k| k == "controller.quorum.voters"));
-    assert!(
-        quorum
-            .unwrap()
-            .to_string()
-            .contains("metadata are kept in Millrace's own Raft group")
-    );
+    assert_eq!(node.listeners[0].advertised.as_ref().unwrap().host, "127.0.0.1");
+    let quorum = warnings.iter().find(|w| w.keys.iter().any(|k| k == "controller.quorum.voters"));
+    assert!(quorum.unwrap().to_string().contains("metadata are kept in Millrace's own Raft group"));
 }
 
 #[test]
@@ -68,11 +58,7 @@ fn kafkas_stock_file_starts_a_node_unchanged() {
     let (node, warnings) = NodeConfig::from_properties(STOCK).unwrap();
     assert_eq!(node.listeners[0].bind.host, "");
     assert_eq!(node.limits.frame_bytes_max, 104_857_600);
-    let mut warned: Vec<&str> = warnings
-        .iter()
-        .flat_map(|w| &w.keys)
-        .map(|k| k.as_str())
-        .collect();
+    let mut warned: Vec<&str> = warnings.iter().flat_map(|w| &w.keys).map(|k| k.as_str()).collect();
     warned.sort_unstable();
     let expected = [
         "controller.quorum.bootstrap.servers",
@@ -114,15 +100,9 @@ fn defaults_are_kafkas_and_our_own_limits_are_on() {
 #[test]
 fn an_unknown_key_names_the_nearest_known_one() {
     let message = error("node.id=1\nlog.retention.hour=5");
-    assert_eq!(
-        message,
-        r#"unknown key "log.retention.hour"; did you mean "log.retention.hours"?"#
-    );
+    assert_eq!(message, r#"unknown key "log.retention.hour"; did you mean "log.retention.hours"?"#);
     let message = error("node.id=1\nmillrace.shard=2");
-    assert_eq!(
-        message,
-        r#"unknown key "millrace.shard"; did you mean "millrace.shards"?"#
-    );
+    assert_eq!(message, r#"unknown key "millrace.shard"; did you mean "millrace.shards"?"#);
     assert_eq!(error("node.id=1\nwibble=2"), r#"unknown key "wibble""#);
     assert!(error("zookeeper.connect=localhost:2181").contains("ZooKeeper is gone"));
 }
@@ -135,10 +115,7 @@ fn plugin_and_listener_prefixes_are_known() {
     let (node, warnings) = NodeConfig::from_properties(file).unwrap();
     assert_eq!(warnings.iter().map(|w| w.keys.len()).sum::<usize>(), 4);
     let entries = node.values.describe();
-    let jaas = entries
-        .iter()
-        .find(|e| e.name.ends_with("scram-sha-256.sasl.jaas.config"))
-        .unwrap();
+    let jaas = entries.iter().find(|e| e.name.ends_with("scram-sha-256.sasl.jaas.config")).unwrap();
     assert!(jaas.sensitive && jaas.value.is_none());
 }
 
@@ -148,11 +125,7 @@ fn one_warning_is_given_per_reason() {
     let (_, warnings) = NodeConfig::from_properties(file).unwrap();
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].keys, ["num.io.threads", "num.network.threads"]);
-    assert!(
-        warnings[0]
-            .to_string()
-            .starts_with("num.io.threads, num.network.threads have no")
-    );
+    assert!(warnings[0].to_string().starts_with("num.io.threads, num.network.threads have no"));
 }
 
 #[test]
@@ -170,10 +143,7 @@ fn bad_values_missing_ids_and_contradictions_are_refused() {
 #[test]
 fn a_node_that_was_asked_to_check_access_does_not_start_without_checking() {
     let message = error("node.id=1\nauthorizer.class.name=org.apache.kafka.Standard");
-    assert!(
-        message.contains("this release has no authorizer"),
-        "{message}"
-    );
+    assert!(message.contains("this release has no authorizer"), "{message}");
     assert!(NodeConfig::from_properties("node.id=1\nauthorizer.class.name=").is_ok());
 }
 
@@ -187,34 +157,22 @@ fn topic(file: &str, overrides: &[(&str, &str)]) -> TopicConfig {
 fn retention_and_roll_take_the_finest_unit_that_is_set() {
     assert_eq!(topic("", &[]).retention_ms, 604_800_000);
     assert_eq!(topic("log.retention.hours=2", &[]).retention_ms, 7_200_000);
-    assert_eq!(
-        topic("log.retention.hours=2\nlog.retention.minutes=3", &[]).retention_ms,
-        180_000
-    );
+    assert_eq!(topic("log.retention.hours=2\nlog.retention.minutes=3", &[]).retention_ms, 180_000);
     let all = "log.retention.hours=2\nlog.retention.minutes=3\nlog.retention.ms=4";
     assert_eq!(topic(all, &[]).retention_ms, 4);
     assert_eq!(topic(all, &[("retention.ms", "-1")]).retention_ms, -1);
     assert_eq!(topic("log.retention.hours=-1", &[]).retention_ms, -1);
     assert_eq!(topic("log.roll.hours=1", &[]).segment_ms, 3_600_000);
     assert_eq!(topic("log.roll.hours=1\nlog.roll.ms=9", &[]).segment_ms, 9);
-    assert_eq!(
-        topic("log.roll.jitter.hours=1", &[]).segment_jitter_ms,
-        3_600_000
-    );
+    assert_eq!(topic("log.roll.jitter.hours=1", &[]).segment_jitter_ms, 3_600_000);
 }
 
 #[test]
 fn a_topic_is_as_durable_as_the_node_says_unless_it_says_itself() {
     assert_eq!(topic("", &[]).durability, Durability::Disk);
-    assert_eq!(
-        topic("millrace.durability=memory", &[]).durability,
-        Durability::Memory
-    );
+    assert_eq!(topic("millrace.durability=memory", &[]).durability, Durability::Memory);
     let own = [("millrace.durability", "disk")];
-    assert_eq!(
-        topic("millrace.durability=memory", &own).durability,
-        Durability::Disk
-    );
+    assert_eq!(topic("millrace.durability=memory", &own).durability, Durability::Disk);
 }
 
 #[test]
@@ -239,10 +197,7 @@ fn a_dynamic_broker_value_reaches_topics_and_is_shown_with_its_source() {
     let config = TopicConfig::resolve(&TopicOverrides::default(), &broker);
     assert_eq!(config.max_message_bytes, 3000);
     let entries = TopicOverrides::default().describe(&broker);
-    let entry = entries
-        .iter()
-        .find(|e| e.name == "max.message.bytes")
-        .unwrap();
+    let entry = entries.iter().find(|e| e.name == "max.message.bytes").unwrap();
     assert_eq!(entry.source, ConfigSource::DynamicBroker);
     assert_eq!(entry.synonyms.len(), 3);
     let refused = BrokerValues::alter_dynamic(&none, &[set("process.roles", "broker")]);
@@ -260,11 +215,7 @@ fn altering_a_topic_changes_all_or_nothing() {
         op: AlterOp::Set,
         value: Some(value.to_owned()),
     };
-    assert!(
-        overrides
-            .altered(&[set("flush.ms", "1"), set("segment.bytes", "200")])
-            .is_err()
-    );
+    assert!(overrides.altered(&[set("flush.ms", "1"), set("segment.bytes", "200")]).is_err());
     let altered = overrides.altered(&[set("flush.ms", "1")]).unwrap();
     assert_eq!(altered.iter().count(), 2);
     let null = TopicOverrides::from_request([("retention.ms", None), ("flush.ms", None)]);
