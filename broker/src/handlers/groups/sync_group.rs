@@ -1,13 +1,21 @@
 //! SyncGroup (key 14).
 
-use coordinator::{Request, Response};
+use coordinator::{GroupError, Request, Response};
 use protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use super::{code_of, nullable_text, nullable_wire, text, wrong_kind};
 use crate::handlers::Call;
 
+/// From here on a client must say which protocol it follows.
+const PROTOCOL_MANDATORY_FROM: i16 = 5;
+
 /// Answers a request; a follower waits for the leader's assignment.
 pub async fn handle(call: Call, request: SyncGroupRequest) -> SyncGroupResponse {
+    let names_protocol = request.protocol_type.is_some() && request.protocol_name.is_some();
+    if call.version() >= PROTOCOL_MANDATORY_FROM && !names_protocol {
+        let code = code_of(Some(GroupError::InconsistentGroupProtocol));
+        return SyncGroupResponse::default().with_error_code(code);
+    }
     let assignments = request.assignments.into_iter();
     let question = coordinator::SyncGroupRequest {
         group_id: text(&request.group_id),
