@@ -97,10 +97,10 @@ async fn measure<W: FrameLog + 'static>(name: &str, wal: Rc<W>, groups: u64, cli
     run.await.unwrap();
     latencies.sort();
     let entries = waiting.1.get() - entries_before;
-    let at = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize].as_nanos() / 1000;
+    let at = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize].as_nanos() as f64 / 1000.0;
     println!(
         "{name:24} groups {groups:3} clients {clients:4}: {:9.0} requests/s {:9.0} entries/s \
-         {:6.0} ns CPU/request  p50 {} us p99 {} us",
+         {:6.0} ns CPU/request  p50 {:.1} us p99 {:.1} us",
         latencies.len() as f64 / elapsed.as_secs_f64(),
         entries as f64 / elapsed.as_secs_f64(),
         cpu.as_nanos() as f64 / latencies.len() as f64,
