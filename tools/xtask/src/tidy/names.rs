@@ -34,11 +34,10 @@ pub fn unsafe_stays_in_its_place(tree: &Tree) -> Result<Findings> {
             return None;
         }
         let code = line.split("//").next().unwrap_or(line);
-        let starts = ["unsafe {", "unsafe fn ", "unsafe impl ", "unsafe extern "];
-        starts
-            .iter()
-            .any(|start| code.contains(start))
-            .then(|| "unsafe code outside runtime".to_owned())
+        let after = code.split("unsafe ").nth(1)?;
+        let begins = ["{", "fn ", "impl ", "extern "];
+        let begins = begins.iter().any(|begin| after.starts_with(begin));
+        begins.then(|| "only runtime and record speak to the machine themselves".to_owned())
     })
 }
 
