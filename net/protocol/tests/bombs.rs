@@ -1,9 +1,6 @@
 //! Declared sizes: no body of N bytes makes decoding reserve more than 8 N + 64 KiB. An allocator
 //! that counts is the judge; each class of bomb has its name.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::fetch::FetchRequestView;
@@ -11,40 +8,17 @@ use protocol::messages::*;
 use protocol::produce::ProduceRequestView;
 use protocol::{ApiRequest, RequestHeader, SUPPORTED, decode_request, guard};
 
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters are plain cells. What
-// one thread frees of another's only shifts its own count, between measurements.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.get() + layout.size() as isize;
-        LIVE.set(live);
-        PEAK.set(PEAK.get().max(live));
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        LIVE.set(LIVE.get() - layout.size() as isize);
-        // SAFETY: the caller's contract is passed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 /// The most bytes that were reserved at once during `f`.
 fn peak<T>(f: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    let out = f();
-    (out, (PEAK.get() - before) as usize)
+    let mut out = None;
+    let counted = allocation_counter::measure(|| out = Some(f()));
+    (out.unwrap(), counted.bytes_max as usize)
+}
+
+#[test]
+fn the_judge_counts_what_is_held_at_once() {
+    let (_, bytes) = peak(|| (0..3).map(|_| vec![0u8; 5000].len()).sum::<usize>());
+    assert_eq!(bytes, 5000);
 }
 
 /// Errors carry a short reason, which is allocated too.

@@ -16,26 +16,20 @@ pub mod patch;
 pub mod records;
 pub mod varint;
 
+mod checksum;
 mod error;
+mod sequence;
 
 pub use append::{
     AppendRules, BatchRefusal, CompressedCheck, RecordError, RecordErrorFault, RefusalKind,
     Scratch, Stored, Validated, validate_for_append,
 };
 pub use builder::{BatchBuilder, BuildError, ProducerFields};
+pub use checksum::crc32c;
 pub use codec::{Codec, CodecError, Compressor, Decompressor, Levels};
 pub use control::{ControlType, EndTxnMarker};
 pub use error::BatchError;
 pub use header::{Attributes, BatchHeader, BatchView, Batches, TimestampType, batches, validate};
 pub use patch::{TimestampPatch, set_log_append_time, set_max_timestamp, stamp};
 pub use records::{Header, Headers, Record, RecordFault, Records};
-
-/// CRC-32C (Castagnoli) of `bytes`, as it stands in a batch header.
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    ::crc32c::crc32c(bytes)
-}
-
-/// The sequence number `by` after `sequence`; wraps from `i32::MAX` to 0 as Kafka's producers do.
-pub fn increment_sequence(sequence: i32, by: i32) -> i32 {
-    if sequence > i32::MAX - by { by - (i32::MAX - sequence) - 1 } else { sequence + by }
-}
+pub use sequence::increment_sequence;

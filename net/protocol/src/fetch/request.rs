@@ -8,7 +8,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{FLEXIBLE_FROM, SESSIONS_FROM, TOPIC_IDS_FROM};
+use super::versions::{FLEXIBLE_FROM, SESSIONS_FROM, TOPIC_IDS_FROM};
 use crate::wire::{Reader, WireError};
 
 const LOG_START_OFFSET_FROM: i16 = 5;

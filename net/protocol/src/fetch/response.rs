@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use super::{FLEXIBLE_FROM, SESSIONS_FROM, TOPIC_IDS_FROM};
+use super::versions::{FLEXIBLE_FROM, SESSIONS_FROM, TOPIC_IDS_FROM};
 use crate::api::{ApiKey, response_header_version};
 use crate::error_code::ErrorCode;
 use crate::produce::{CurrentLeader, NodeEndpoint};

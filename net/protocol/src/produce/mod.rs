@@ -3,6 +3,7 @@
 
 mod request;
 mod response;
+mod versions;
 
 pub use request::{
     ProducePart, ProducePartition, ProducePartitions, ProduceRequestView, ProduceTopic,
@@ -14,8 +15,3 @@ pub use response::{
 };
 
 pub(crate) use response::{put_endpoints, put_leader};
-
-/// First version in the flexible encoding.
-pub(crate) const FLEXIBLE_FROM: i16 = 9;
-/// First version that names topics by id.
-pub(crate) const TOPIC_IDS_FROM: i16 = 13;

@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use super::{FLEXIBLE_FROM, TOPIC_IDS_FROM};
+use super::versions::{FLEXIBLE_FROM, TOPIC_IDS_FROM};
 use crate::header::RequestHeader;
 use crate::wire::{Reader, WireError, WriteWire};
 

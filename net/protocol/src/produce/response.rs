@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use super::{FLEXIBLE_FROM, TOPIC_IDS_FROM};
+use super::versions::{FLEXIBLE_FROM, TOPIC_IDS_FROM};
 use crate::api::{ApiKey, response_header_version};
 use crate::codec::put_response_header;
 use crate::error_code::ErrorCode;
