@@ -136,3 +136,34 @@ fn every_batch_gets_the_judgement_and_the_stored_form_that_kafka_gave_it() {
     }
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn the_builder_writes_the_bytes_that_kafkas_producer_writes() {
+    let mut compared = 0;
+    for line in include_str!("data/kafka-4.3-produce.tsv").lines() {
+        let f: Vec<&str> = line.split('\t').collect();
+        if !f[0].starts_with("good ") && !f[0].starts_with("keys ") {
+            continue;
+        }
+        let kafka = unhex(f[7]);
+        let view = BatchView::parse(&kafka).unwrap();
+        let codec = view.header.attributes.codec().unwrap();
+        let mut d = Decompressor::default();
+        let plain = d.decompress(codec, view.records_bytes()).unwrap();
+        let records = record::Records::new(&view.header, plain);
+        let mut b = record::BatchBuilder::new().codec(codec);
+        for r in records.clone() {
+            let r = r.unwrap();
+            let headers: Vec<_> = r.headers.map(|h| (h.key, h.value)).collect();
+            b.push(records.timestamp_of(&r), r.key, r.value, &headers).unwrap();
+        }
+        let ours = b.finish().unwrap();
+        if codec == Codec::None {
+            assert_eq!(ours, kafka, "{}", f[0]);
+        } else {
+            assert_eq!(meaning(ours), meaning(&kafka), "{}", f[0]);
+        }
+        compared += 1;
+    }
+    assert!(compared >= 20, "{compared}");
+}
