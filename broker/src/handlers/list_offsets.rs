@@ -16,6 +16,9 @@ use super::scatter::scatter;
 use crate::error_codes::KafkaCode;
 use crate::shard::{FoundOffset, timestamp};
 
+/// First version that tells the leader epoch.
+const LEADER_EPOCH_FROM: i16 = 4;
+
 /// Answers a request.
 pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let (version, isolation) = (call.version(), request.isolation_level);
@@ -75,7 +78,12 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
     for ((t, p), found) in found.await {
         let slot = &mut topics[t].partitions[p];
         *slot = match found {
-            Ok(found) => answer(slot.partition_index, ErrorCode::None, found),
+            Ok(found) => {
+                let has_epoch = version >= LEADER_EPOCH_FROM;
+                let leader_epoch = if has_epoch { found.leader_epoch } else { -1 };
+                let found = FoundOffset { leader_epoch, ..found };
+                answer(slot.partition_index, ErrorCode::None, found)
+            }
             Err(e) => answer(slot.partition_index, e.code(), FoundOffset::NONE),
         };
     }
