@@ -34,8 +34,12 @@ pub mod sim;
 #[cfg(simulation)]
 use sim as world;
 
-#[cfg(not(simulation))]
+#[cfg(all(not(simulation), not(feature = "uring")))]
 #[path = "glommio/mod.rs"]
+mod world;
+
+#[cfg(all(not(simulation), feature = "uring"))]
+#[path = "uring/mod.rs"]
 mod world;
 
 pub use shards::block_on;

@@ -79,6 +79,22 @@ fn get_limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
     limit
 }
 
+/// Binds this thread to a CPU.
+#[cfg(feature = "uring")]
+pub(super) fn pin(cpu: usize) -> io::Result<()> {
+    // SAFETY: an all-zero cpu_set_t is valid, and `cpu` was found in one.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        set
+    };
+    // SAFETY: `set` is valid for reading its size.
+    if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// The CPUs this process may run on.
 pub(super) fn allowed_cpus() -> io::Result<Vec<usize>> {
     // SAFETY: an all-zero cpu_set_t is valid.

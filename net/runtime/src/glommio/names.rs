@@ -7,7 +7,10 @@ use crate::fs::{DirEntry, DiskSpace};
 
 /// Runs `f` on the shard's helper thread. If the future is dropped, `f` still runs.
 pub(super) async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
-    glommio::executor().spawn_blocking(f).await
+    #[cfg(not(feature = "uring"))]
+    return glommio::executor().spawn_blocking(f).await;
+    #[cfg(feature = "uring")]
+    return super::blocking::run(f).await;
 }
 
 async fn with_path<R: Send + 'static>(

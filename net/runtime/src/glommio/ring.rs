@@ -31,9 +31,22 @@ const BUFFERS_MAX: usize = 1024;
 
 pub(super) struct Ring {
     uring: RefCell<IoUring>,
-    eventfd: OwnedFd,
+    eventfd: Option<OwnedFd>,
     slots: RefCell<Slots>,
     in_flight: Cell<usize>,
+}
+
+/// What a repeated poll of a descriptor has seen; the executor's own sockets wait on these.
+#[cfg(feature = "uring")]
+#[derive(Default)]
+pub(super) struct Watch {
+    /// Readable since the last look.
+    pub ready: Cell<bool>,
+    /// The peer has ended or an error is waiting: always worth a look.
+    pub hung_up: Cell<bool>,
+    /// The kernel has stopped polling; whoever waits must ask again.
+    pub ended: Cell<bool>,
+    pub waker: RefCell<Option<Waker>>,
 }
 
 #[derive(Default)]
@@ -42,24 +55,66 @@ struct Slots {
     free: Vec<usize>,
 }
 
+impl Slots {
+    fn insert(&mut self, new: Slot) -> usize {
+        match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot] = new;
+                slot
+            }
+            None => {
+                self.slots.push(new);
+                self.slots.len() - 1
+            }
+        }
+    }
+}
+
 enum Slot {
     Free,
-    InFlight { kept: Kept, waker: Option<Waker> },
-    Abandoned { _kept: Kept },
-    Done { kept: Kept, result: i32 },
+    InFlight {
+        kept: Kept,
+        waker: Option<Waker>,
+    },
+    #[cfg(feature = "uring")]
+    Watched(Rc<Watch>),
+    Abandoned {
+        _kept: Kept,
+    },
+    Done {
+        kept: Kept,
+        result: i32,
+    },
 }
 
 /// What an operation points to while the kernel works on it. Fields are only read by the kernel or
 /// through the addresses it was given.
 pub(super) enum Kept {
-    Write { _file: Rc<OwnedFd>, _bufs: Vec<Bytes>, _iov: Box<[libc::iovec]> },
-    Read { _file: Rc<OwnedFd>, into: Vec<u8> },
-    ReadAligned { _file: Rc<OwnedFd>, into: AlignedBuf },
-    File { _file: Rc<OwnedFd> },
-    Path { _path: std::ffi::CString },
+    Write {
+        _file: Rc<OwnedFd>,
+        _bufs: Vec<Bytes>,
+        _iov: Box<[libc::iovec]>,
+    },
+    Read {
+        _file: Rc<OwnedFd>,
+        into: Vec<u8>,
+    },
+    ReadAligned {
+        _file: Rc<OwnedFd>,
+        into: AlignedBuf,
+    },
+    File {
+        _file: Rc<OwnedFd>,
+    },
+    #[cfg(feature = "uring")]
+    Nothing,
+    Path {
+        _path: std::ffi::CString,
+    },
 }
 
 impl Ring {
+    #[cfg_attr(feature = "uring", allow(dead_code, reason = "for the ring beside glommio"))]
     pub fn new() -> io::Result<Ring> {
         let uring = match IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
             // Kernels before 5.19 do not know cooperative task running.
@@ -78,7 +133,7 @@ impl Ring {
         uring.submitter().register_eventfd(eventfd.as_raw_fd())?;
         Ok(Ring {
             uring: RefCell::new(uring),
-            eventfd,
+            eventfd: Some(eventfd),
             slots: RefCell::default(),
             in_flight: Cell::new(0),
         })
@@ -201,33 +256,38 @@ impl Ring {
     /// # Safety
     /// What `entry` points to stays valid as long as `kept` lives, also when `kept` is moved.
     unsafe fn start(self: &Rc<Self>, entry: squeue::Entry, kept: Kept) -> Operation {
-        let slot = {
-            let mut slots = self.slots.borrow_mut();
-            let new = Slot::InFlight { kept, waker: None };
-            match slots.free.pop() {
-                Some(slot) => {
-                    slots.slots[slot] = new;
-                    slot
-                }
-                None => {
-                    slots.slots.push(new);
-                    slots.slots.len() - 1
-                }
-            }
-        };
-        self.in_flight.set(self.in_flight.get() + 1);
-        let entry = entry.user_data(slot as u64);
-        // SAFETY: by the contract of this function, and `kept` lives in its slot until the kernel
-        // has completed the entry.
-        while unsafe { self.uring.borrow_mut().submission().push(&entry) }.is_err() {
-            self.submit();
-        }
+        // SAFETY: by the contract of this function.
+        let operation = unsafe { self.enqueue(entry, kept) };
         self.submit();
         self.collect();
+        operation
+    }
+
+    /// As `start`, to be submitted with the next ones.
+    ///
+    /// # Safety
+    /// As for `start`.
+    unsafe fn enqueue(self: &Rc<Self>, entry: squeue::Entry, kept: Kept) -> Operation {
+        let slot = self.slots.borrow_mut().insert(Slot::InFlight { kept, waker: None });
+        self.in_flight.set(self.in_flight.get() + 1);
+        // SAFETY: by the contract of this function, and `kept` lives in its slot until the kernel
+        // has completed the entry.
+        unsafe { self.push(&entry.user_data(slot as u64)) };
         Operation { ring: Rc::clone(self), slot: Some(slot) }
     }
 
-    fn submit(&self) {
+    /// Puts an entry into the submission queue.
+    ///
+    /// # Safety
+    /// What it points to stays valid until it has completed.
+    unsafe fn push(&self, entry: &squeue::Entry) {
+        // SAFETY: by the contract of this function.
+        while unsafe { self.uring.borrow_mut().submission().push(entry) }.is_err() {
+            self.submit();
+        }
+    }
+
+    pub fn submit(&self) {
         loop {
             let submitted = self.uring.borrow().submit();
             match submitted {
@@ -243,11 +303,15 @@ impl Ring {
     }
 
     /// Takes the completions that are there; no system call.
-    fn collect(&self) {
+    pub fn collect(&self) {
         loop {
             let Some(entry) = self.uring.borrow_mut().completion().next() else {
                 return;
             };
+            #[cfg(feature = "uring")]
+            if entry.user_data() == polls::UNOBSERVED || self.seen(&entry) {
+                continue;
+            }
             self.in_flight.set(self.in_flight.get() - 1);
             let slot = entry.user_data() as usize;
             let mut slots = self.slots.borrow_mut();
@@ -264,22 +328,24 @@ impl Ring {
                     drop(slots);
                     drop(abandoned);
                 }
-                Slot::Free | Slot::Done { .. } => unreachable!("the kernel completes once"),
+                _ => unreachable!("the kernel completes once"),
             }
         }
     }
 
+    #[cfg_attr(feature = "uring", allow(dead_code, reason = "for the ring beside glommio"))]
     /// Collects completions for as long as the shard lives.
     pub async fn reap(&self) {
+        let Some(eventfd) = &self.eventfd else { return };
         loop {
-            if readable(self.eventfd.as_fd()).await.is_err() {
+            if readable(eventfd.as_fd()).await.is_err() {
                 // No descriptor is free for the moment; the count of the eventfd is kept.
                 crate::time::sleep(std::time::Duration::from_millis(1)).await;
                 continue;
             }
             let mut count = [0u8; 8];
             // SAFETY: `count` is valid for writing eight bytes. An empty eventfd says EAGAIN.
-            unsafe { libc::read(self.eventfd.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
+            unsafe { libc::read(eventfd.as_raw_fd(), count.as_mut_ptr().cast(), 8) };
             self.collect();
         }
     }
@@ -297,6 +363,12 @@ impl Ring {
         }
     }
 }
+
+#[cfg(feature = "uring")]
+#[path = "ring_polls.rs"]
+mod polls;
+#[cfg(feature = "uring")]
+pub(super) use polls::Poller;
 
 impl Drop for Ring {
     fn drop(&mut self) {
@@ -325,7 +397,7 @@ impl Future for Operation {
                 return Poll::Pending;
             }
             Slot::Done { .. } => {}
-            Slot::Free | Slot::Abandoned { .. } => unreachable!("the future holds its slot"),
+            _ => unreachable!("the future holds its slot"),
         }
         let Slot::Done { kept, result } = std::mem::replace(&mut slots.slots[slot], Slot::Free)
         else {

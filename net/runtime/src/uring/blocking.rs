@@ -1,0 +1,61 @@
+//! The helper thread of a shard, for calls that may wait for the disk.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use crossbeam_channel::Sender;
+
+use super::shard::Shard;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+pub(super) struct HelperThread(Sender<Job>);
+
+impl HelperThread {
+    pub fn start() -> io::Result<HelperThread> {
+        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
+        std::thread::Builder::new().name("helper".to_owned()).spawn(move || {
+            while let Ok(job) = queue.recv() {
+                job();
+            }
+        })?;
+        Ok(HelperThread(jobs))
+    }
+}
+
+struct Answer<R> {
+    result: Option<R>,
+    waker: Option<Waker>,
+}
+
+/// Runs `f` on the helper thread. If the future is dropped, `f` still runs.
+pub(super) async fn run<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let answer = Arc::new(Mutex::new(Answer { result: None, waker: None }));
+    let theirs = Arc::clone(&answer);
+    let job = move || {
+        let result = f();
+        let waker = {
+            let mut answer = theirs.lock().expect("no panic while locked");
+            answer.result = Some(result);
+            answer.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    };
+    let shard = Shard::current();
+    shard.helper().0.send(Box::new(job)).expect("the helper ends with the shard");
+    poll_fn(|cx| {
+        let mut answer = answer.lock().expect("no panic while locked");
+        match answer.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                answer.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
