@@ -25,9 +25,11 @@ use storage::wal::{Wal, WalOptions};
 const PIECE: [u8; 256] = [7; 256];
 const RUN: Duration = Duration::from_secs(3);
 
+type Waiter = (WindowTicket, oneshot::Sender<()>);
+
 /// Answers those whose ticket is committed.
 #[derive(Clone, Default)]
-struct Waiting(Rc<RefCell<Vec<(WindowTicket, oneshot::Sender<()>)>>>, Rc<Cell<u64>>);
+struct Waiting(Rc<RefCell<Vec<Waiter>>>, Rc<Cell<u64>>);
 
 impl Apply for Waiting {
     fn apply(&mut self, committed: Committed) {
@@ -97,7 +99,8 @@ async fn measure<W: FrameLog + 'static>(name: &str, wal: Rc<W>, groups: u64, cli
     run.await.unwrap();
     latencies.sort();
     let entries = waiting.1.get() - entries_before;
-    let at = |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize].as_nanos() as f64 / 1000.0;
+    let at =
+        |q: f64| latencies[((latencies.len() - 1) as f64 * q) as usize].as_nanos() as f64 / 1000.0;
     println!(
         "{name:24} groups {groups:3} clients {clients:4}: {:9.0} requests/s {:9.0} entries/s \
          {:6.0} ns CPU/request  p50 {:.1} us p99 {:.1} us",

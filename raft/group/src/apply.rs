@@ -114,7 +114,7 @@ pub(crate) enum Event {
 pub(crate) struct Outbox {
     pub events: Vec<Event>,
     pub messages: Vec<(RaftGroupId, Message)>,
-    /// Bytes of payload sealed and not yet known to be durable.
+    /// Bytes of frames sealed and not yet known to be durable.
     pub queued_bytes: usize,
     /// Frames sealed and not yet known to be durable.
     pub queued_frames: usize,

@@ -22,15 +22,11 @@ impl<'a> ByteReader<'a> {
     }
 
     pub fn u32(&mut self) -> Result<u32, StateError> {
-        Ok(u32::from_le_bytes(
-            self.take(4)?.try_into().expect("4 bytes"),
-        ))
+        Ok(u32::from_le_bytes(self.take(4)?.try_into().expect("4 bytes")))
     }
 
     pub fn u64(&mut self) -> Result<u64, StateError> {
-        Ok(u64::from_le_bytes(
-            self.take(8)?.try_into().expect("8 bytes"),
-        ))
+        Ok(u64::from_le_bytes(self.take(8)?.try_into().expect("8 bytes")))
     }
 
     /// Protobuf's variable-length number, at most 10 bytes.
@@ -55,10 +51,6 @@ impl<'a> ByteReader<'a> {
     }
 
     pub fn finish(self) -> Result<(), StateError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(StateError::Trailing(self.rest.len()))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(StateError::Trailing(self.rest.len())) }
     }
 }

@@ -108,10 +108,7 @@ impl<W: FrameLog> RaftShard<W> {
     fn hand_out(&self, apply: &mut impl Apply, transport: &mut impl Transport) {
         let (mut events, mut messages) = {
             let mut state = self.state.borrow_mut();
-            (
-                mem::take(&mut state.out.events),
-                mem::take(&mut state.out.messages),
-            )
+            (mem::take(&mut state.out.events), mem::take(&mut state.out.messages))
         };
         for (raft_group, message) in messages.drain(..) {
             transport.send(raft_group, message);

@@ -72,10 +72,7 @@ impl ConfChange {
         let mut out = eraftpb::ConfChangeV2::default();
         for change in &self.changes {
             let (kind, replica) = change.parts();
-            let mut single = eraftpb::ConfChangeSingle {
-                node_id: replica.0,
-                ..Default::default()
-            };
+            let mut single = eraftpb::ConfChangeSingle { node_id: replica.0, ..Default::default() };
             single.set_change_type(kind);
             out.changes.push(single);
         }
@@ -164,13 +161,7 @@ mod tests {
                 let _ = ConfChange::decode(&damaged[..at]);
             }
         }
-        assert_eq!(
-            ConfChange::decode(&[0x12, 2, 0x10, 0]),
-            Err(StateError::Number)
-        );
-        assert_eq!(
-            ConfChange::decode(&[0x12, 0xff, 0xff]),
-            Err(StateError::Short)
-        );
+        assert_eq!(ConfChange::decode(&[0x12, 2, 0x10, 0]), Err(StateError::Number));
+        assert_eq!(ConfChange::decode(&[0x12, 0xff, 0xff]), Err(StateError::Short));
     }
 }

@@ -26,10 +26,7 @@ pub enum ProposeError {
     UnknownGroup(RaftGroupId),
     /// Another replica leads, or nobody.
     #[error("this replica does not lead Raft group {raft_group}")]
-    NotLeader {
-        raft_group: RaftGroupId,
-        leader: Option<ReplicaId>,
-    },
+    NotLeader { raft_group: RaftGroupId, leader: Option<ReplicaId> },
     /// Elected, but the first entry of the term is not applied yet.
     #[error("Raft group {0} has a new leader that is not ready yet")]
     NotReady(RaftGroupId),
@@ -44,10 +41,7 @@ pub enum ProposeError {
     BadChange(RaftGroupId),
     /// The WAL is behind: wait for [`crate::RaftShard::window_closed`].
     #[error("{queued_bytes} bytes wait for the WAL, the limit is {queued_bytes_max}")]
-    Backlog {
-        queued_bytes: usize,
-        queued_bytes_max: usize,
-    },
+    Backlog { queued_bytes: usize, queued_bytes_max: usize },
     /// Larger than an entry can be.
     #[error("an entry of {bytes} bytes is above the limit of {bytes_max}")]
     TooLarge { bytes: usize, bytes_max: usize },
@@ -74,16 +68,10 @@ pub enum StepError {
     UnknownGroup(RaftGroupId),
     /// Meant for another replica, of a kind that never travels, or with entries that cannot be.
     #[error("malformed message for Raft group {raft_group}: {reason}")]
-    Malformed {
-        raft_group: RaftGroupId,
-        reason: &'static str,
-    },
+    Malformed { raft_group: RaftGroupId, reason: &'static str },
     /// A response of a replica that is no member (any more).
     #[error("replica {from} is not a member of Raft group {raft_group}")]
-    NotMember {
-        raft_group: RaftGroupId,
-        from: ReplicaId,
-    },
+    NotMember { raft_group: RaftGroupId, from: ReplicaId },
     #[error("the WAL of this shard has failed")]
     Stopped,
 }
@@ -100,11 +88,7 @@ pub enum GroupError {
     BadMembership(RaftGroupId),
     /// Asked to forget what is not applied yet.
     #[error("Raft group {raft_group} is applied up to {applied}, not up to {asked}")]
-    NotApplied {
-        raft_group: RaftGroupId,
-        asked: RaftIndex,
-        applied: RaftIndex,
-    },
+    NotApplied { raft_group: RaftGroupId, asked: RaftIndex, applied: RaftIndex },
     #[error("the WAL of this shard has failed")]
     Stopped,
     #[error(transparent)]
@@ -115,41 +99,15 @@ pub enum GroupError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RecoveryError {
     #[error("WAL {position}: unknown kind {kind} of Raft group {raft_group}")]
-    UnknownKind {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-        kind: u8,
-    },
+    UnknownKind { raft_group: RaftGroupId, position: WalPosition, kind: u8 },
     #[error("WAL {position}: state of Raft group {raft_group}: {source}")]
-    BadState {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-        source: StateError,
-    },
+    BadState { raft_group: RaftGroupId, position: WalPosition, source: StateError },
     #[error("WAL {position}: Raft group {raft_group} has entry {found} where {expected} is next")]
-    Gap {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-        expected: RaftIndex,
-        found: RaftIndex,
-    },
+    Gap { raft_group: RaftGroupId, position: WalPosition, expected: RaftIndex, found: RaftIndex },
     #[error("WAL {position}: entry of Raft group {raft_group} has term {found} after {previous}")]
-    TermWentBack {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-        previous: Term,
-        found: Term,
-    },
+    TermWentBack { raft_group: RaftGroupId, position: WalPosition, previous: Term, found: Term },
     #[error("WAL {position}: entry of Raft group {raft_group} has term {found} above {current}")]
-    TermAhead {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-        current: Term,
-        found: Term,
-    },
+    TermAhead { raft_group: RaftGroupId, position: WalPosition, current: Term, found: Term },
     #[error("WAL {position}: Raft group {raft_group} is in no checkpoint and has no origin")]
-    Orphan {
-        raft_group: RaftGroupId,
-        position: WalPosition,
-    },
+    Orphan { raft_group: RaftGroupId, position: WalPosition },
 }

@@ -90,12 +90,7 @@ impl FrameKind {
 
     /// The label for the WAL.
     pub(crate) fn tag(self, raft_group: RaftGroupId, term: Term, index: RaftIndex) -> FrameTag {
-        FrameTag {
-            owner: raft_group.0,
-            kind: self.to_byte(),
-            major: term.0,
-            minor: index.0,
-        }
+        FrameTag { owner: raft_group.0, kind: self.to_byte(), major: term.0, minor: index.0 }
     }
 }
 

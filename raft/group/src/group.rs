@@ -89,18 +89,11 @@ impl Group {
         options: &RaftOptions,
         logger: &Logger,
     ) -> Result<Group, GroupError> {
-        start
-            .membership
-            .check()
-            .map_err(|()| GroupError::BadMembership(id))?;
+        start.membership.check().map_err(|()| GroupError::BadMembership(id))?;
         let last_index = start.index.0 + entries.len() as u64;
         let commit = hard_state.commit.0.clamp(start.index.0, last_index);
         let term = hard_state.term.max(start.term);
-        let hard_state = HardState {
-            term,
-            commit: RaftIndex(commit),
-            ..hard_state
-        };
+        let hard_state = HardState { term, commit: RaftIndex(commit), ..hard_state };
         let log = GroupLog::new(&start, hard_state, entries);
         let raft = Raft::new(&options.raft_config(), log, logger)
             .map_err(|_| GroupError::BadMembership(id))?;
@@ -151,21 +144,17 @@ impl Group {
         };
         let tag = FrameKind::Origin.tag(self.id, origin.start.term, origin.start.index);
         let sealed = seal_copy(wal, tag, &origin.encode())?;
-        let mut written = Unwritten::at(sealed.position, sealed.payload.len());
+        let mut written = Unwritten::at(sealed.position, sealed.frame.len());
         self.origin = Some(sealed.position);
         for index in start_index + 1..=last_index {
             let log = &mut self.raft.raft_log.store;
             let entry = log.entry(index).expect("no gaps").clone();
             let tag = FrameKind::Entry(entry.kind).tag(self.id, Term(entry.term), RaftIndex(index));
             let sealed = seal_copy(wal, tag, &entry.payload)?;
-            written.add(sealed.position, sealed.payload.len());
+            written.add(sealed.position, sealed.frame.len());
             log.replace(
                 index,
-                LogEntry {
-                    payload: sealed.payload,
-                    position: sealed.position,
-                    ..entry
-                },
+                LogEntry { payload: sealed.payload, position: sealed.position, ..entry },
             );
         }
         self.push_unwritten(written, out);
@@ -240,18 +229,9 @@ impl Group {
         let Some(window) = self.window.take_if(|window| !window.is_empty()) else {
             return Ok(());
         };
-        self.window_capacity = window
-            .len()
-            .max(self.window_capacity - self.window_capacity / 8);
+        self.window_capacity = window.len().max(self.window_capacity - self.window_capacity / 8);
         let (ticket, durability) = (window.ticket(), window.durability);
-        self.propose(
-            window.into_frame(),
-            EntryKind::Inline,
-            ticket,
-            durability,
-            wal,
-            out,
-        )
+        self.propose(window.into_frame(), EntryKind::Inline, ticket, durability, wal, out)
     }
 
     /// Proposes an entry of its own.
@@ -282,9 +262,7 @@ impl Group {
         wal: &W,
         out: &mut Outbox,
     ) -> Result<Result<WindowTicket, ProposeError>, WalError> {
-        let checked = self
-            .check_can_propose()
-            .and_then(|()| self.check_conf_change(change));
+        let checked = self.check_can_propose().and_then(|()| self.check_conf_change(change));
         if let Err(error) = checked {
             return Ok(Err(error));
         }
@@ -293,9 +271,7 @@ impl Group {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.0;
-        message
-            .entries
-            .push(raft_entry(EntryKind::ConfChange, change.encode().into()));
+        message.entries.push(raft_entry(EntryKind::ConfChange, change.encode().into()));
         if self.raft.step(message).is_err() {
             return Ok(Err(ProposeError::ChangePending(self.id)));
         }
@@ -334,10 +310,7 @@ impl Group {
         }
         if self.raft.step(message).is_err() {
             let reason = "a proposal for a replica that does not lead";
-            return Ok(Err(StepError::Malformed {
-                raft_group: self.id,
-                reason,
-            }));
+            return Ok(Err(StepError::Malformed { raft_group: self.id, reason }));
         }
         self.pump(wal, out, None)?;
         Ok(Ok(()))
@@ -358,17 +331,9 @@ impl Group {
         let index = index.0.max(log.start_index());
         if index > self.delivered {
             let (asked, applied) = (RaftIndex(index), RaftIndex(self.delivered));
-            return Err(GroupError::NotApplied {
-                raft_group: self.id,
-                asked,
-                applied,
-            });
+            return Err(GroupError::NotApplied { raft_group: self.id, asked, applied });
         }
-        let (_, membership) = self
-            .memberships
-            .iter()
-            .rfind(|(at, _)| *at <= index)
-            .expect("first");
+        let (_, membership) = self.memberships.iter().rfind(|(at, _)| *at <= index).expect("first");
         Ok(GroupCheckpoint {
             raft_group: self.id,
             start: LogStart {
@@ -389,13 +354,8 @@ impl Group {
     pub fn truncate_prefix(&mut self, index: RaftIndex, peer_log_bytes_max: usize) {
         let mut index = index.0.min(self.delivered);
         let log = &self.raft.raft_log;
-        if self.is_leader() && log.store.payload_bytes() <= peer_log_bytes_max {
-            let slowest = self
-                .raft
-                .prs()
-                .iter()
-                .map(|(_, progress)| progress.matched)
-                .min();
+        if self.is_leader() && log.store.memory_bytes() <= peer_log_bytes_max {
+            let slowest = self.raft.prs().iter().map(|(_, progress)| progress.matched).min();
             index = index.min(slowest.unwrap_or(index));
         }
         index = index.min(log.applied);
@@ -421,8 +381,7 @@ impl Group {
             hash ^= hash >> 29;
         }
         let ticks = self.raft.election_timeout();
-        self.raft
-            .set_randomized_election_timeout(ticks + (hash % ticks as u64) as usize);
+        self.raft.set_randomized_election_timeout(ticks + (hash % ticks as u64) as usize);
     }
 
     /// Notices a new term or role and tells the broker.
@@ -469,10 +428,8 @@ impl Group {
         wal: &W,
         out: &mut Outbox,
     ) -> Result<(), WalError> {
-        let sealed = wal.seal(
-            frame,
-            FrameKind::Entry(kind).tag(self.id, ticket.term, ticket.index),
-        )?;
+        let sealed =
+            wal.seal(frame, FrameKind::Entry(kind).tag(self.id, ticket.term, ticket.index))?;
         let mut entry = raft_entry(kind, sealed.payload.clone());
         let appended = self.raft.append_entry(std::slice::from_mut(&mut entry));
         assert!(
@@ -488,8 +445,7 @@ impl Group {
         self.tickets.push_back(ticket);
         if durability == Durability::Memory && self.membership().is_sole_voter(self.replica) {
             let payload = sealed.payload.clone();
-            out.events
-                .push(Event::Accepted(Accepted { ticket, payload }));
+            out.events.push(Event::Accepted(Accepted { ticket, payload }));
         }
         self.pump(wal, out, Some(sealed))
     }
@@ -500,10 +456,7 @@ impl Group {
         }
         if !self.is_leader() || self.raft.prs().get(self.replica.0).is_none() {
             let leader = self.leader().filter(|leader| *leader != self.replica);
-            return Err(ProposeError::NotLeader {
-                raft_group: self.id,
-                leader,
-            });
+            return Err(ProposeError::NotLeader { raft_group: self.id, leader });
         }
         if self.ready_term != self.term() {
             return Err(ProposeError::NotReady(self.id));
@@ -527,11 +480,7 @@ impl Group {
             None if change.leave_joint() => changer.leave_joint().is_ok(),
             None => changer.simple(&change.changes).is_ok(),
         };
-        if possible {
-            Ok(())
-        } else {
-            Err(ProposeError::BadChange(self.id))
-        }
+        if possible { Ok(()) } else { Err(ProposeError::BadChange(self.id)) }
     }
 
     fn check_message(&self, message: &Message) -> Result<(), StepError> {
@@ -556,10 +505,7 @@ impl Group {
             _ => return malformed("of a kind that replicas do not exchange"),
         };
         if response && self.raft.prs().get(message.from).is_none() {
-            return Err(StepError::NotMember {
-                raft_group,
-                from: ReplicaId(message.from),
-            });
+            return Err(StepError::NotMember { raft_group, from: ReplicaId(message.from) });
         }
         let log = &self.raft.raft_log;
         if message.term >= self.raft.term {

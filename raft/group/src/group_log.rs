@@ -13,12 +13,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use raft::eraftpb::{self, EntryType};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
-use storage::wal::WalPosition;
+use storage::wal::{FRAME_ALIGNMENT, WalPosition};
 
 use crate::{EntryKind, HardState, LogStart, RaftIndex, Term};
 
 /// Added to each payload when messages to peers are bounded by size.
 const ENTRY_OVERHEAD_BYTES: u64 = 32;
+/// About what a frame adds to its payload before it is aligned.
+const FRAME_HEADER_BYTES: usize = 128;
 
 /// A log entry and where its frame lies.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,11 @@ pub(crate) struct LogEntry {
 }
 
 impl LogEntry {
+    /// What holding the entry costs: its frame, which is aligned.
+    fn memory_bytes(&self) -> usize {
+        (FRAME_HEADER_BYTES + self.payload.len()).next_multiple_of(FRAME_ALIGNMENT)
+    }
+
     /// Without copying the payload.
     pub fn to_raft(&self, index: u64) -> eraftpb::Entry {
         let mut entry = raft_entry(self.kind, self.payload.clone());
@@ -76,7 +83,7 @@ pub(crate) struct GroupLog {
     start_index: u64,
     start_term: u64,
     entries: VecDeque<LogEntry>,
-    payload_bytes: usize,
+    memory_bytes: usize,
 }
 
 impl GroupLog {
@@ -86,7 +93,7 @@ impl GroupLog {
             initial: RaftState::new(hard_state.to_raft(), start.membership.to_raft()),
             start_index: start.index.0,
             start_term: start.term.0,
-            payload_bytes: entries.iter().map(|entry| entry.payload.len()).sum(),
+            memory_bytes: entries.iter().map(LogEntry::memory_bytes).sum(),
             entries,
         }
     }
@@ -99,9 +106,9 @@ impl GroupLog {
         self.start_index + self.entries.len() as u64
     }
 
-    /// Bytes of payload held.
-    pub fn payload_bytes(&self) -> usize {
-        self.payload_bytes
+    /// Memory of the frames held.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     pub fn entry(&self, index: u64) -> Option<&LogEntry> {
@@ -121,9 +128,9 @@ impl GroupLog {
         );
         let keep = (index - self.start_index - 1) as usize;
         for dropped in self.entries.drain(keep..) {
-            self.payload_bytes -= dropped.payload.len();
+            self.memory_bytes -= dropped.memory_bytes();
         }
-        self.payload_bytes += entry.payload.len();
+        self.memory_bytes += entry.memory_bytes();
         self.entries.push_back(entry);
     }
 
@@ -137,7 +144,7 @@ impl GroupLog {
             if entry.payload.is_empty() && entry.kind != EntryKind::Empty {
                 break;
             }
-            self.payload_bytes -= entry.payload.len();
+            self.memory_bytes -= entry.memory_bytes();
             entry.payload = Bytes::new();
         }
     }
@@ -145,10 +152,7 @@ impl GroupLog {
     /// Puts the same entry in another frame.
     pub fn replace(&mut self, index: u64, entry: LogEntry) {
         let at = (index - self.start_index - 1) as usize;
-        assert_eq!(
-            self.entries[at].term, entry.term,
-            "entry {index} changed its term"
-        );
+        assert_eq!(self.entries[at].term, entry.term, "entry {index} changed its term");
         self.entries[at] = entry;
     }
 
@@ -160,7 +164,7 @@ impl GroupLog {
         let term = entry.term;
         let count = (index - self.start_index) as usize;
         for dropped in self.entries.drain(..count) {
-            self.payload_bytes -= dropped.payload.len();
+            self.memory_bytes -= dropped.memory_bytes();
         }
         self.start_index = index;
         self.start_term = term;
@@ -176,8 +180,7 @@ impl GroupLog {
 
     /// Where the frame of the first entry behind `index` lies.
     pub fn position_after(&self, index: RaftIndex) -> Option<WalPosition> {
-        self.entry(index.0.max(self.start_index) + 1)
-            .map(|entry| entry.position)
+        self.entry(index.0.max(self.start_index) + 1).map(|entry| entry.position)
     }
 }
 
@@ -271,7 +274,7 @@ mod tests {
         log.append(3, entry(4, b"1"));
         assert_eq!(log.last_index_known(), 3);
         assert_eq!(log.term_at(3), Some(Term(4)));
-        assert_eq!(log.payload_bytes(), 9);
+        assert_eq!(log.memory_bytes(), 2 * 4096);
     }
 
     #[test]
@@ -281,7 +284,7 @@ mod tests {
         assert_eq!(log.first_index(), Ok(4));
         assert_eq!(log.term(3), Ok(2));
         assert_eq!(log.term(2), Err(StorageError::Compacted.into()));
-        assert_eq!(log.payload_bytes(), 8);
+        assert_eq!(log.memory_bytes(), 4096);
         log.truncate_prefix(2);
         assert_eq!(log.first_index(), Ok(4), "truncating again changes nothing");
         assert_eq!(fetch(&log, 3, 5, 100), Err(StorageError::Compacted.into()));

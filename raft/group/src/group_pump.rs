@@ -56,11 +56,7 @@ impl Group {
         wal: &W,
         out: &mut Outbox,
     ) -> Result<(), WalError> {
-        while self
-            .unwritten
-            .front()
-            .is_some_and(|first| first.position < durable_end)
-        {
+        while self.unwritten.front().is_some_and(|first| first.position < durable_end) {
             let Some(first) = self.unwritten.pop_front() else {
                 break;
             };
@@ -72,8 +68,7 @@ impl Group {
             if let Some((index, term)) = first.last_entry {
                 self.raft.on_persist_entries(index, term);
             }
-            out.messages
-                .extend(first.messages.into_iter().map(|message| (self.id, message)));
+            out.messages.extend(first.messages.into_iter().map(|message| (self.id, message)));
         }
         if self.origin.is_some_and(|origin| origin < durable_end) {
             self.origin = None;
@@ -108,8 +103,8 @@ impl Group {
     ) -> Result<(), WalError> {
         let mut unwritten: Option<Unwritten> = None;
         let mut add = |frame: &SealedFrame| match &mut unwritten {
-            Some(unwritten) => unwritten.add(frame.position, frame.payload.len()),
-            None => unwritten = Some(Unwritten::at(frame.position, frame.payload.len())),
+            Some(unwritten) => unwritten.add(frame.position, frame.frame.len()),
+            None => unwritten = Some(Unwritten::at(frame.position, frame.frame.len())),
         };
         let now = self.hard_state();
         let hard_state = self.needs_hard_state(&now).then_some(now);
@@ -119,22 +114,14 @@ impl Group {
             self.framed = now;
         }
         let log = &mut self.raft.raft_log;
-        let last_entry = log
-            .unstable
-            .entries
-            .last()
-            .map(|entry| (entry.index, entry.term));
+        let last_entry = log.unstable.entries.last().map(|entry| (entry.index, entry.term));
         for entry in &log.unstable.entries {
             let kind = kind_of(entry).expect("checked when it came in");
             let frame = match sealed.take() {
                 Some(frame) => frame,
                 None => {
                     let (term, index) = (Term(entry.term), RaftIndex(entry.index));
-                    seal_copy(
-                        wal,
-                        FrameKind::Entry(kind).tag(self.id, term, index),
-                        &entry.data,
-                    )?
+                    seal_copy(wal, FrameKind::Entry(kind).tag(self.id, term, index), &entry.data)?
                 }
             };
             add(&frame);
@@ -152,14 +139,7 @@ impl Group {
             log.stable_entries(index, term);
         }
         if let Some(unwritten) = unwritten {
-            self.push_unwritten(
-                Unwritten {
-                    hard_state,
-                    last_entry,
-                    ..unwritten
-                },
-                out,
-            );
+            self.push_unwritten(Unwritten { hard_state, last_entry, ..unwritten }, out);
         }
         Ok(())
     }
@@ -173,9 +153,7 @@ impl Group {
         let ahead_of_write = self.is_leader() && self.durable.term == self.term();
         match self.unwritten.back_mut() {
             Some(last) if !ahead_of_write => last.messages.extend(messages),
-            _ => out
-                .messages
-                .extend(messages.into_iter().map(|message| (self.id, message))),
+            _ => out.messages.extend(messages.into_iter().map(|message| (self.id, message))),
         }
     }
 
@@ -184,12 +162,7 @@ impl Group {
         let committed = self.raft.raft_log.committed;
         while self.delivered < committed {
             let index = self.delivered + 1;
-            let entry = self
-                .raft
-                .raft_log
-                .store
-                .entry(index)
-                .expect("committed entries exist");
+            let entry = self.raft.raft_log.store.entry(index).expect("committed entries exist");
             if entry.kind == EntryKind::ConfChange {
                 if index > self.raft.raft_log.persisted || index > self.durable.commit.0 {
                     self.wanted_commit = index;
@@ -209,12 +182,7 @@ impl Group {
     }
 
     fn push_committed(&mut self, index: u64, out: &mut Outbox) {
-        let entry = self
-            .raft
-            .raft_log
-            .store
-            .entry(index)
-            .expect("committed entries exist");
+        let entry = self.raft.raft_log.store.entry(index).expect("committed entries exist");
         let term = Term(entry.term);
         let ticket = loop {
             match self.tickets.front() {

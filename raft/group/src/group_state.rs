@@ -88,11 +88,7 @@ impl HardState {
     fn take(from: &mut ByteReader<'_>) -> Result<HardState, StateError> {
         let term = Term(from.u64()?);
         let vote = Some(ReplicaId(from.u64()?)).filter(|vote| vote.0 != 0);
-        Ok(HardState {
-            term,
-            vote,
-            commit: RaftIndex(from.u64()?),
-        })
+        Ok(HardState { term, vote, commit: RaftIndex(from.u64()?) })
     }
 
     /// Whether this one was written after `other`: within a term a vote is given once, and
@@ -115,10 +111,7 @@ impl HardState {
 impl Membership {
     /// A group of these voters, without learners.
     pub fn of_voters(voters: impl IntoIterator<Item = ReplicaId>) -> Membership {
-        Membership {
-            voters: voters.into_iter().collect(),
-            ..Membership::default()
-        }
+        Membership { voters: voters.into_iter().collect(), ..Membership::default() }
     }
 
     /// Whether `replica` alone decides.
@@ -128,12 +121,7 @@ impl Membership {
 
     /// Refuses what `raft` would panic on: no voter, replica 0, a replica in two places.
     pub(crate) fn check(&self) -> Result<(), ()> {
-        let lists = [
-            &self.voters,
-            &self.learners,
-            &self.voters_outgoing,
-            &self.learners_next,
-        ];
+        let lists = [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next];
         for list in lists {
             let mut sorted = list.clone();
             sorted.sort();
@@ -149,25 +137,13 @@ impl Membership {
             |replica| self.voters.contains(replica) || self.voters_outgoing.contains(replica);
         let joint = !self.voters_outgoing.is_empty();
         let learners_ok = !self.learners.iter().any(is_voter)
-            && self
-                .learners_next
-                .iter()
-                .all(|next| self.voters_outgoing.contains(next));
+            && self.learners_next.iter().all(|next| self.voters_outgoing.contains(next));
         let auto_leave_ok = joint || !self.auto_leave;
-        if self.voters.is_empty() || !learners_ok || !auto_leave_ok {
-            Err(())
-        } else {
-            Ok(())
-        }
+        if self.voters.is_empty() || !learners_ok || !auto_leave_ok { Err(()) } else { Ok(()) }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        for set in [
-            &self.voters,
-            &self.learners,
-            &self.voters_outgoing,
-            &self.learners_next,
-        ] {
+        for set in [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next] {
             out.extend_from_slice(&(set.len() as u32).to_le_bytes());
             for replica in set {
                 out.extend_from_slice(&replica.0.to_le_bytes());
@@ -223,11 +199,7 @@ impl LogStart {
     /// Where a new group begins. Index 1 and term 1 count as taken by the creation itself, so that
     /// a replica which knows nothing of it, at (0, 0), never matches one that does.
     pub fn create(membership: Membership) -> LogStart {
-        LogStart {
-            index: RaftIndex(1),
-            term: Term(1),
-            membership,
-        }
+        LogStart { index: RaftIndex(1), term: Term(1), membership }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
@@ -293,18 +265,13 @@ impl GroupCheckpoint {
 
 fn take_position(from: &mut ByteReader<'_>) -> Result<WalPosition, StateError> {
     let bytes = from.take(WalPosition::ENCODED_BYTES)?;
-    Ok(WalPosition::decode(
-        bytes.try_into().expect("as many as asked for"),
-    ))
+    Ok(WalPosition::decode(bytes.try_into().expect("as many as asked for")))
 }
 
 fn take_members(from: &mut ByteReader<'_>) -> Result<Vec<ReplicaId>, StateError> {
     let count = from.u32()? as usize;
     if count > MEMBERS_MAX {
-        return Err(StateError::TooManyMembers {
-            count,
-            count_max: MEMBERS_MAX,
-        });
+        return Err(StateError::TooManyMembers { count, count_max: MEMBERS_MAX });
     }
     (0..count).map(|_| from.u64().map(ReplicaId)).collect()
 }
@@ -316,10 +283,7 @@ fn decode_whole<T>(
     let mut from = ByteReader::new(bytes);
     let version = from.u8()?;
     if version != VERSION {
-        return Err(StateError::Version {
-            expected: VERSION,
-            found: version,
-        });
+        return Err(StateError::Version { expected: VERSION, found: version });
     }
     let value = take(&mut from)?;
     from.finish()?;
@@ -342,11 +306,7 @@ mod tests {
 
     fn origin() -> Origin {
         Origin {
-            start: LogStart {
-                index: RaftIndex(40),
-                term: Term(6),
-                membership: membership(),
-            },
+            start: LogStart { index: RaftIndex(40), term: Term(6), membership: membership() },
             hard_state: HardState {
                 term: Term(7),
                 vote: Some(ReplicaId(2)),
@@ -369,16 +329,9 @@ mod tests {
             raft_group: RaftGroupId(3),
             start: origin.start,
             hard_state: state,
-            covers_before: WalPosition {
-                sequence: 9,
-                file: 2,
-                offset: 4096,
-            },
+            covers_before: WalPosition { sequence: 9, file: 2, offset: 4096 },
         };
-        assert_eq!(
-            GroupCheckpoint::decode(&checkpoint.encode()),
-            Ok(checkpoint)
-        );
+        assert_eq!(GroupCheckpoint::decode(&checkpoint.encode()), Ok(checkpoint));
     }
 
     #[test]
@@ -386,9 +339,7 @@ mod tests {
         let bytes = origin().hard_state.encode();
         assert_eq!(
             bytes,
-            [
-                1, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0
-            ]
+            [1, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 41, 0, 0, 0, 0, 0, 0, 0]
         );
     }
 
@@ -410,20 +361,11 @@ mod tests {
         many[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(
             Origin::decode(&many),
-            Err(StateError::TooManyMembers {
-                count: u32::MAX as usize,
-                count_max: MEMBERS_MAX
-            })
+            Err(StateError::TooManyMembers { count: u32::MAX as usize, count_max: MEMBERS_MAX })
         );
         let mut other = bytes;
         other[0] = 2;
-        assert_eq!(
-            Origin::decode(&other),
-            Err(StateError::Version {
-                expected: 1,
-                found: 2
-            })
-        );
+        assert_eq!(Origin::decode(&other), Err(StateError::Version { expected: 1, found: 2 }));
     }
 
     #[test]
@@ -433,12 +375,7 @@ mod tests {
             vote: Some(ReplicaId(vote)).filter(|vote| vote.0 != 0),
             commit: RaftIndex(commit),
         };
-        let written = [
-            state(1, 0, 0),
-            state(1, 3, 0),
-            state(1, 3, 8),
-            state(2, 0, 8),
-        ];
+        let written = [state(1, 0, 0), state(1, 3, 0), state(1, 3, 8), state(2, 0, 8)];
         for (i, earlier) in written.iter().enumerate() {
             for later in &written[i..] {
                 assert!(later.supersedes(earlier));

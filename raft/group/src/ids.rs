@@ -45,9 +45,7 @@ impl ReplicaId {
     /// Inverse of [`ReplicaId::of_node`]; `None` for the invalid replica 0 and for numbers that
     /// no node has.
     pub fn node(self) -> Option<u32> {
-        self.0
-            .checked_sub(1)
-            .and_then(|node| u32::try_from(node).ok())
+        self.0.checked_sub(1).and_then(|node| u32::try_from(node).ok())
     }
 }
 

@@ -59,10 +59,7 @@ mod tests {
 
     #[test]
     fn an_epoch_beyond_32_bits_is_refused() {
-        assert_eq!(
-            EpochBase::create(Term(1)).leader_epoch(Term(u64::MAX)),
-            None
-        );
+        assert_eq!(EpochBase::create(Term(1)).leader_epoch(Term(u64::MAX)), None);
         assert_eq!(EpochBase(0).leader_epoch(Term(1 << 31)), None);
     }
 }

@@ -39,11 +39,7 @@ struct State {
 }
 
 fn position(sequence: u64) -> WalPosition {
-    WalPosition {
-        sequence,
-        file: 1,
-        offset: (sequence - 1) * 4096,
-    }
+    WalPosition { sequence, file: 1, offset: (sequence - 1) * 4096 }
 }
 
 impl Default for MemoryWal {
@@ -90,11 +86,7 @@ impl MemoryWal {
     /// What a restart finds when the node stops now: the durable frames and up to `torn` more.
     pub fn crash(&self, torn: usize) -> MemoryWal {
         let state = self.state.borrow();
-        let durable = state
-            .frames
-            .iter()
-            .filter(|f| f.position.sequence < state.durable)
-            .count();
+        let durable = state.frames.iter().filter(|f| f.position.sequence < state.durable).count();
         let kept = state.frames.len().min(durable + torn);
         MemoryWal::with_frames(state.frames[..kept].to_vec(), state.in_steps)
     }
@@ -162,17 +154,9 @@ impl FrameLog for MemoryWal {
         state.next += 1;
         let payload = Bytes::copy_from_slice(frame.payload());
         if state.keeps_frames {
-            state.frames.push(MemoryFrame {
-                position,
-                tag,
-                payload: payload.clone(),
-            });
+            state.frames.push(MemoryFrame { position, tag, payload: payload.clone() });
         }
-        Ok(SealedFrame {
-            position,
-            payload: payload.clone(),
-            frame: payload,
-        })
+        Ok(SealedFrame { position, payload: payload.clone(), frame: payload })
     }
 
     async fn write_queued(&self) -> Result<WalPosition, WalError> {

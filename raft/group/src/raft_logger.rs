@@ -60,13 +60,8 @@ impl fmt::Display for Fields<'_> {
         }
         use slog::KV;
         let mut writer = Writer(f);
-        self.values
-            .serialize(self.record, &mut writer)
-            .map_err(|_| fmt::Error)?;
-        self.record
-            .kv()
-            .serialize(self.record, &mut writer)
-            .map_err(|_| fmt::Error)
+        self.values.serialize(self.record, &mut writer).map_err(|_| fmt::Error)?;
+        self.record.kv().serialize(self.record, &mut writer).map_err(|_| fmt::Error)
     }
 }
 

@@ -58,12 +58,7 @@ impl RecoveredGroup {
     /// Term and index of the last entry.
     pub fn last(&self) -> (Term, RaftIndex) {
         let index = RaftIndex(self.start.index.0 + self.entries.len() as u64);
-        (
-            self.entries
-                .back()
-                .map_or(self.start.term, |entry| Term(entry.term)),
-            index,
-        )
+        (self.entries.back().map_or(self.start.term, |entry| Term(entry.term)), index)
     }
 
     /// Which of two copies of a group was written to last. A finished move is continued by an
@@ -104,22 +99,14 @@ pub fn newest_of(recovered: impl IntoIterator<Item = RecoveredGroup>) -> NewestG
         };
         left_over.push((loser.stream, id));
     }
-    NewestGroups {
-        groups: newest.into_values().collect(),
-        left_over,
-    }
+    NewestGroups { groups: newest.into_values().collect(), left_over }
 }
 
 impl StreamReplay {
     /// Begins with what the checkpoint of stream number `stream` holds.
     pub fn new(stream: u16, checkpoint: impl IntoIterator<Item = GroupCheckpoint>) -> StreamReplay {
-        let groups = checkpoint
-            .into_iter()
-            .map(|group| (group.raft_group, Replayed::from(group)));
-        StreamReplay {
-            stream,
-            groups: groups.collect(),
-        }
+        let groups = checkpoint.into_iter().map(|group| (group.raft_group, Replayed::from(group)));
+        StreamReplay { stream, groups: groups.collect() }
     }
 
     /// Takes the next frame. The payload is kept, not copied.
@@ -135,11 +122,8 @@ impl StreamReplay {
             position,
             kind: tag.kind,
         })?;
-        let bad_state = |source: StateError| RecoveryError::BadState {
-            raft_group,
-            position,
-            source,
-        };
+        let bad_state =
+            |source: StateError| RecoveryError::BadState { raft_group, position, source };
         let group = self.groups.entry(raft_group).or_default();
         match kind {
             FrameKind::Origin => {
@@ -148,10 +132,7 @@ impl StreamReplay {
             FrameKind::Removed if group.covers(position) => group.restart(),
             FrameKind::Removed => *group = Replayed::default(),
             _ if group.start.is_none() => {
-                group.orphan.get_or_insert(RecoveryError::Orphan {
-                    raft_group,
-                    position,
-                });
+                group.orphan.get_or_insert(RecoveryError::Orphan { raft_group, position });
             }
             FrameKind::HardState => {
                 let state = HardState::decode(&payload).map_err(bad_state)?;
@@ -163,12 +144,7 @@ impl StreamReplay {
                 if kind == EntryKind::ConfChange {
                     ConfChange::decode(&payload).map_err(bad_state)?;
                 }
-                let entry = LogEntry {
-                    term: tag.major,
-                    kind,
-                    payload,
-                    position,
-                };
+                let entry = LogEntry { term: tag.major, kind, payload, position };
                 group.put(raft_group, RaftIndex(tag.minor), entry)?;
             }
         }
@@ -211,9 +187,7 @@ impl Replayed {
 
     /// Whether the checkpoint was made when this frame was durable already.
     fn covers(&self, position: WalPosition) -> bool {
-        self.checkpoint
-            .as_ref()
-            .is_some_and(|checkpoint| position < checkpoint.covers_before)
+        self.checkpoint.as_ref().is_some_and(|checkpoint| position < checkpoint.covers_before)
     }
 
     /// Forgets the frames of an earlier stay of the group in this stream.
@@ -254,12 +228,7 @@ impl Replayed {
         let expected = RaftIndex(start.index.0 + self.entries.len() as u64 + 1);
         if index > expected {
             let found = index;
-            self.gap.get_or_insert(RecoveryError::Gap {
-                raft_group,
-                position,
-                expected,
-                found,
-            });
+            self.gap.get_or_insert(RecoveryError::Gap { raft_group, position, expected, found });
             return Ok(());
         }
         let keep = (index.0 - start.index.0 - 1) as usize;
@@ -272,18 +241,12 @@ impl Replayed {
             return match covered {
                 // Left from an earlier stay in this stream; its end is still to come.
                 true => Ok(()),
-                false if term < previous => Err(RecoveryError::TermWentBack {
-                    raft_group,
-                    position,
-                    previous,
-                    found: term,
-                }),
-                false => Err(RecoveryError::TermAhead {
-                    raft_group,
-                    position,
-                    current,
-                    found: term,
-                }),
+                false if term < previous => {
+                    Err(RecoveryError::TermWentBack { raft_group, position, previous, found: term })
+                }
+                false => {
+                    Err(RecoveryError::TermAhead { raft_group, position, current, found: term })
+                }
             };
         }
         self.gap = None;

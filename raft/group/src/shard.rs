@@ -97,10 +97,7 @@ impl<W: FrameLog> RaftShard<W> {
         let state = self.state.borrow_mut();
         let wake = !state.writing || durability == Durability::Memory;
         let window = RefMut::filter_map(state, |state| {
-            state
-                .open_window(raft_group, durability)
-                .map_err(|error| failed = Some(error))
-                .ok()
+            state.open_window(raft_group, durability).map_err(|error| failed = Some(error)).ok()
         });
         match window {
             Ok(window) => {
@@ -128,18 +125,12 @@ impl<W: FrameLog> RaftShard<W> {
         let mut state = self.state.borrow_mut();
         let bytes_max = state.options.entry_bytes_max;
         if payload.len() > bytes_max {
-            return Err(ProposeError::TooLarge {
-                bytes: payload.len(),
-                bytes_max,
-            });
+            return Err(ProposeError::TooLarge { bytes: payload.len(), bytes_max });
         }
         let (queued_bytes, queued_bytes_max) =
             (state.out.queued_bytes, state.options.queued_bytes_max);
         if queued_bytes >= queued_bytes_max {
-            return Err(ProposeError::Backlog {
-                queued_bytes,
-                queued_bytes_max,
-            });
+            return Err(ProposeError::Backlog { queued_bytes, queued_bytes_max });
         }
         self.step_group(&mut state, raft_group, |group, out, next_sequence, wal| {
             group.propose_alone(kind, payload, next_sequence, wal, out)
@@ -178,19 +169,15 @@ impl<W: FrameLog> RaftShard<W> {
     /// Starts an election, without waiting for the current leader to be missed.
     pub fn campaign(&self, raft_group: RaftGroupId) -> Result<(), ProposeError> {
         let mut state = self.state.borrow_mut();
-        self.step_group(&mut state, raft_group, |group, out, _, wal| {
-            group.campaign(wal, out)
-        })
-        .map_err(ProposeError::from)
+        self.step_group(&mut state, raft_group, |group, out, _, wal| group.campaign(wal, out))
+            .map_err(ProposeError::from)
     }
 
     /// Takes a message of another replica. Payloads are copied once, into this shard's WAL.
     pub fn step(&self, raft_group: RaftGroupId, message: Message) -> Result<(), StepError> {
         let mut state = self.state.borrow_mut();
-        self.step_group(&mut state, raft_group, |group, out, _, wal| {
-            group.step(message, wal, out)
-        })
-        .unwrap_or_else(|refused| Err(refused.into()))
+        self.step_group(&mut state, raft_group, |group, out, _, wal| group.step(message, wal, out))
+            .unwrap_or_else(|refused| Err(refused.into()))
     }
 
     /// Moves the clock of all groups by one tick. Groups with one member do not need it.
@@ -293,9 +280,7 @@ impl<W: FrameLog> RaftShard<W> {
                 if state.failed.is_some() {
                     return Err(GroupError::Stopped);
                 }
-                let group = state
-                    .group(raft_group)
-                    .ok_or(GroupError::UnknownGroup(raft_group))?;
+                let group = state.group(raft_group).ok_or(GroupError::UnknownGroup(raft_group))?;
                 if group.leadership.leadership == Leadership::Ready
                     && group.ready_term == group.term()
                 {

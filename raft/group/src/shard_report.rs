@@ -28,13 +28,13 @@ pub struct GroupStatus {
     pub committed: RaftIndex,
     /// Handed to the broker, or about to be.
     pub delivered: RaftIndex,
-    /// Payload of the entries in memory.
+    /// Memory of the entries, whole frames.
     pub log_bytes: usize,
     /// Replication of each other member, if this one leads: replica and what it has durable.
     pub matched: Vec<(crate::ReplicaId, RaftIndex)>,
 }
 
-/// All groups of a shard, for metrics. Bytes are payload; a frame adds up to 4 KiB.
+/// All groups of a shard, for metrics. Bytes are memory: whole frames, except in open windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardStats {
     pub groups: usize,
@@ -64,7 +64,7 @@ impl GroupStatus {
             last_index: RaftIndex(log.last_index()),
             committed: RaftIndex(log.committed),
             delivered: RaftIndex(group.delivered),
-            log_bytes: log.store.payload_bytes(),
+            log_bytes: log.store.memory_bytes(),
             matched,
         }
     }

@@ -62,10 +62,7 @@ impl ShardState {
 
     /// The group and what it needs to work.
     pub fn group_mut(&mut self, id: RaftGroupId) -> Option<(&mut Group, &mut Outbox, &mut u64)> {
-        let group = self
-            .groups
-            .get_mut(&id)
-            .filter(|group| group.removed.is_none())?;
+        let group = self.groups.get_mut(&id).filter(|group| group.removed.is_none())?;
         Some((group, &mut self.out, &mut self.next_sequence))
     }
 
@@ -80,13 +77,7 @@ impl ShardState {
         if self.groups.contains_key(&id) {
             return Err(GroupError::Exists(id));
         }
-        let RecoveredGroup {
-            start,
-            hard_state,
-            entries,
-            stream,
-            ..
-        } = recovered;
+        let RecoveredGroup { start, hard_state, entries, stream, .. } = recovered;
         let mut group = Group::new(id, start, hard_state, entries, &self.options, &self.logger)?;
         if stream != self.options.stream {
             group.rewrite(wal, &mut self.out)?;
@@ -106,11 +97,7 @@ impl ShardState {
         }
         let start = LogStart::create(membership);
         let (term, commit) = (start.term, start.index);
-        let hard_state = HardState {
-            term,
-            vote: None,
-            commit,
-        };
+        let hard_state = HardState { term, vote: None, commit };
         let (options, logger) = (&self.options, &self.logger);
         let mut group = Group::new(id, start, hard_state, VecDeque::new(), options, logger)?;
         group.rewrite(wal, &mut self.out)?;
@@ -127,10 +114,7 @@ impl ShardState {
     /// Ends a group in this stream. It answers nothing from now on; it is gone once the frame that
     /// says so is durable.
     pub fn remove<W: FrameLog>(&mut self, id: RaftGroupId, wal: &W) -> Result<(), GroupError> {
-        let group = self
-            .groups
-            .get_mut(&id)
-            .filter(|group| group.removed.is_none());
+        let group = self.groups.get_mut(&id).filter(|group| group.removed.is_none());
         let group = group.ok_or(GroupError::UnknownGroup(id))?;
         let tag = FrameKind::Removed.tag(id, group.term(), RaftIndex(group.delivered));
         let sealed = seal_copy(wal, tag, &[])?;
@@ -163,15 +147,9 @@ impl ShardState {
         let (queued_bytes, queued_bytes_max) =
             (self.out.queued_bytes, self.options.queued_bytes_max);
         if queued_bytes >= queued_bytes_max {
-            return Err(ProposeError::Backlog {
-                queued_bytes,
-                queued_bytes_max,
-            });
+            return Err(ProposeError::Backlog { queued_bytes, queued_bytes_max });
         }
-        let group = self
-            .groups
-            .get_mut(&id)
-            .ok_or(ProposeError::UnknownGroup(id))?;
+        let group = self.groups.get_mut(&id).ok_or(ProposeError::UnknownGroup(id))?;
         let was_open = group.window.is_some();
         let window = group.open_window(durability, &mut self.next_sequence)?;
         if !was_open {
@@ -208,16 +186,11 @@ impl ShardState {
         wal: &W,
     ) -> Result<(), WalError> {
         for group in self.groups.values_mut() {
-            if group
-                .unwritten
-                .front()
-                .is_some_and(|first| first.position < durable_end)
-            {
+            if group.unwritten.front().is_some_and(|first| first.position < durable_end) {
                 group.written(durable_end, wal, &mut self.out)?;
             }
         }
-        self.groups
-            .retain(|_, group| group.removed.is_none_or(|position| position >= durable_end));
+        self.groups.retain(|_, group| group.removed.is_none_or(|position| position >= durable_end));
         if self.out.last_sealed.is_some_and(|last| last < durable_end) {
             self.out.queued_frames -= mem::take(&mut self.out.unowned_frames);
         }
@@ -225,10 +198,7 @@ impl ShardState {
     }
 
     pub fn tick<W: FrameLog>(&mut self, wal: &W) -> Result<(), WalError> {
-        let live = self
-            .groups
-            .values_mut()
-            .filter(|group| group.removed.is_none());
+        let live = self.groups.values_mut().filter(|group| group.removed.is_none());
         for group in live {
             group.tick(wal, &mut self.out)?;
         }
@@ -276,15 +246,9 @@ impl ShardState {
             if let Some(needed) = log.position_after(checkpoint.start.index) {
                 release_before = release_before.min(needed);
             }
-            groups.push(crate::GroupCheckpoint {
-                covers_before,
-                ..checkpoint
-            });
+            groups.push(crate::GroupCheckpoint { covers_before, ..checkpoint });
         }
-        Ok(ShardCheckpoint {
-            groups,
-            release_before,
-        })
+        Ok(ShardCheckpoint { groups, release_before })
     }
 
     /// See [`crate::RaftShard::checkpointed`].
@@ -307,17 +271,10 @@ impl ShardState {
     }
 
     pub fn stats(&self) -> ShardStats {
-        let windows = self
-            .groups
-            .values()
-            .filter_map(|group| group.window.as_ref());
+        let windows = self.groups.values().filter_map(|group| group.window.as_ref());
         ShardStats {
             groups: self.groups.len(),
-            log_bytes: self
-                .groups
-                .values()
-                .map(|g| g.raft.raft_log.store.payload_bytes())
-                .sum(),
+            log_bytes: self.groups.values().map(|g| g.raft.raft_log.store.memory_bytes()).sum(),
             window_bytes: windows.map(Window::len).sum(),
             queued_bytes: self.out.queued_bytes,
             queued_frames: self.out.queued_frames,

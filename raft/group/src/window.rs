@@ -76,15 +76,9 @@ impl Window {
 
     /// Whether `bytes` more fit. Ask once for all pieces that belong together.
     pub fn check_room(&self, bytes: usize) -> Result<(), WindowFull> {
-        let WindowLimits {
-            window_bytes_max,
-            entry_bytes_max,
-        } = self.limits;
+        let WindowLimits { window_bytes_max, entry_bytes_max } = self.limits;
         if bytes > entry_bytes_max {
-            return Err(WindowFull::Never {
-                bytes,
-                bytes_max: entry_bytes_max,
-            });
+            return Err(WindowFull::Never { bytes, bytes_max: entry_bytes_max });
         }
         let room = window_bytes_max.saturating_sub(self.len());
         if !self.is_empty() && bytes > room {
@@ -135,14 +129,7 @@ mod tests {
             index: RaftIndex(3),
             sequence: 1,
         };
-        Window::new(
-            ticket,
-            WindowLimits {
-                window_bytes_max: 10,
-                entry_bytes_max: 20,
-            },
-            0,
-        )
+        Window::new(ticket, WindowLimits { window_bytes_max: 10, entry_bytes_max: 20 }, 0)
     }
 
     #[test]
@@ -155,36 +142,22 @@ mod tests {
         );
         assert_eq!(window.payload(), b"12345");
         assert_eq!(window.append_all(&[b"12", b"345"]), Ok(5..10));
-        assert_eq!(
-            window.append(b"1"),
-            Err(WindowFull::Later { bytes: 1, room: 0 })
-        );
+        assert_eq!(window.append(b"1"), Err(WindowFull::Later { bytes: 1, room: 0 }));
     }
 
     #[test]
     fn one_large_piece_fits_alone_up_to_the_limit_of_an_entry() {
         let mut window = window();
-        assert_eq!(
-            window.append(&[0; 21]),
-            Err(WindowFull::Never {
-                bytes: 21,
-                bytes_max: 20
-            })
-        );
+        assert_eq!(window.append(&[0; 21]), Err(WindowFull::Never { bytes: 21, bytes_max: 20 }));
         assert_eq!(window.append(&[0; 20]), Ok(0..20));
-        assert_eq!(
-            window.append(&[0; 1]),
-            Err(WindowFull::Later { bytes: 1, room: 0 })
-        );
+        assert_eq!(window.append(&[0; 1]), Err(WindowFull::Later { bytes: 1, room: 0 }));
     }
 
     #[test]
     fn bytes_can_be_stamped_while_the_window_is_open() {
         let mut window = window();
         let range = window.append(b"offset").unwrap();
-        window
-            .bytes_mut(range.start..range.start + 3)
-            .copy_from_slice(b"OFF");
+        window.bytes_mut(range.start..range.start + 3).copy_from_slice(b"OFF");
         assert_eq!(window.payload(), b"OFFset");
     }
 }

@@ -23,10 +23,7 @@ struct Model {
 
 impl Model {
     fn log_start(&self, group: RaftGroupId) -> RaftIndex {
-        let checkpoint = self
-            .checkpoint
-            .iter()
-            .flat_map(|checkpoint| &checkpoint.groups);
+        let checkpoint = self.checkpoint.iter().flat_map(|checkpoint| &checkpoint.groups);
         let mut found = checkpoint.filter(|found| found.raft_group == group);
         found.next().map_or(RaftIndex(1), |found| found.start.index)
     }
@@ -38,17 +35,10 @@ impl Model {
             let group = entry.raft_group;
             let start = self.log_start(group);
             let last = self.applied.get(&group).copied().unwrap_or(start);
-            assert_eq!(
-                entry.index,
-                last.next(),
-                "entries come in order without gaps"
-            );
+            assert_eq!(entry.index, last.next(), "entries come in order without gaps");
             self.applied.insert(group, entry.index);
             let value = (entry.term, entry.kind, entry.payload.to_vec());
-            let kept = self
-                .committed
-                .entry((group, entry.index))
-                .or_insert(value.clone());
+            let kept = self.committed.entry((group, entry.index)).or_insert(value.clone());
             assert_eq!(*kept, value, "an applied entry changed");
         }
         self.seen = heard.applied.len();
@@ -82,10 +72,7 @@ impl Model {
         for (group, index) in self.committed.keys() {
             if *index > self.log_start(*group) {
                 let applied = self.applied.get(group).copied().unwrap_or_default();
-                assert!(
-                    *index <= applied,
-                    "group {group} lost entry {index}, has {applied}"
-                );
+                assert!(*index <= applied, "group {group} lost entry {index}, has {applied}");
             }
         }
     }
@@ -100,11 +87,7 @@ fn random_life(seed: u64) {
         let group = GROUPS[random.below(GROUPS.len())];
         match random.below(24) {
             0 => {
-                if node
-                    .shard
-                    .create_group(group, Membership::of_voters([ME]))
-                    .is_ok()
-                {
+                if node.shard.create_group(group, Membership::of_voters([ME])).is_ok() {
                     model.created.push(group);
                 }
             }
@@ -189,11 +172,7 @@ fn the_same_seed_gives_the_same_frames() {
             }
         }
         node.finish();
-        node.wal
-            .frames()
-            .iter()
-            .map(|f| (f.tag, f.payload.clone()))
-            .collect::<Vec<_>>()
+        node.wal.frames().iter().map(|f| (f.tag, f.payload.clone())).collect::<Vec<_>>()
     };
     assert_eq!(frames(3), frames(3));
 }
@@ -244,27 +223,19 @@ fn a_checkpoint_lets_memory_and_frames_go() {
         node.append(&"x".repeat(1000));
         node.finish();
     }
-    assert_eq!(node.shard.stats().log_bytes, 10_000);
+    assert_eq!(node.shard.stats().log_bytes, 11 * 4096);
     let destaged = BTreeMap::from([(GROUP, RaftIndex(9))]);
     let checkpoint = node.shard.checkpoint(&destaged).unwrap();
     let ahead = BTreeMap::from([(GROUP, RaftIndex(99))]);
     assert!(matches!(
         node.shard.checkpoint(&ahead),
-        Err(GroupError::NotApplied {
-            asked: RaftIndex(99),
-            applied: RaftIndex(12),
-            ..
-        })
+        Err(GroupError::NotApplied { asked: RaftIndex(99), applied: RaftIndex(12), .. })
     ));
     node.shard.checkpointed(&checkpoint);
-    assert_eq!(node.shard.stats().log_bytes, 3000);
+    assert_eq!(node.shard.stats().log_bytes, 3 * 4096);
     assert!(node.shard.entry(GROUP, RaftIndex(9)).is_none());
     assert_eq!(node.shard.entry(GROUP, RaftIndex(10)).unwrap().len(), 1000);
-    let kept = node
-        .wal
-        .frames()
-        .into_iter()
-        .filter(|f| f.position >= checkpoint.release_before);
+    let kept = node.wal.frames().into_iter().filter(|f| f.position >= checkpoint.release_before);
     assert_eq!(kept.count(), 3);
 
     let (groups, from) = (checkpoint.groups.clone(), Some(checkpoint.release_before));
@@ -281,10 +252,7 @@ fn a_checkpoint_lets_memory_and_frames_go() {
 
     let everything = BTreeMap::from([(GROUP, status.delivered)]);
     let checkpoint = restarted.shard.checkpoint(&everything).unwrap();
-    assert_eq!(
-        checkpoint.release_before,
-        FrameLog::durable_end(&*restarted.wal)
-    );
+    assert_eq!(checkpoint.release_before, FrameLog::durable_end(&*restarted.wal));
 }
 
 #[test]
@@ -307,26 +275,14 @@ fn frames_that_make_no_sense_are_named() {
     };
     assert_eq!(feed(&|_, _| true), Ok(()));
     // Frames: origin, hard state, empty, a, b.
-    assert!(matches!(
-        feed(&|at, _| at != 3),
-        Err(RecoveryError::Gap { .. })
-    ));
-    assert!(matches!(
-        feed(&|at, _| at != 0),
-        Err(RecoveryError::Orphan { .. })
-    ));
-    assert!(matches!(
-        feed(&|at, _| at != 1),
-        Err(RecoveryError::TermAhead { .. })
-    ));
+    assert!(matches!(feed(&|at, _| at != 3), Err(RecoveryError::Gap { .. })));
+    assert!(matches!(feed(&|at, _| at != 0), Err(RecoveryError::Orphan { .. })));
+    assert!(matches!(feed(&|at, _| at != 1), Err(RecoveryError::TermAhead { .. })));
     let other_kind = feed(&|_, frame| {
         frame.tag.kind = 200;
         true
     });
-    assert!(matches!(
-        other_kind,
-        Err(RecoveryError::UnknownKind { kind: 200, .. })
-    ));
+    assert!(matches!(other_kind, Err(RecoveryError::UnknownKind { kind: 200, .. })));
     let term_back = feed(&|at, frame| {
         frame.tag.major -= u64::from(at == 4);
         true
@@ -338,11 +294,5 @@ fn frames_that_make_no_sense_are_named() {
         }
         true
     });
-    assert!(matches!(
-        cut,
-        Err(RecoveryError::BadState {
-            source: StateError::Short,
-            ..
-        })
-    ));
+    assert!(matches!(cut, Err(RecoveryError::BadState { source: StateError::Short, .. })));
 }

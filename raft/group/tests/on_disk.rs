@@ -183,9 +183,10 @@ fn memory_entries_are_accepted_before_the_disk_has_them() {
         node.shard.create_group(group, Membership::of_voters([ME])).unwrap();
         node.shard.ready(group).await.unwrap();
         for n in 0..50 {
-            let mut window = node.shard.open_window(group, Durability::Memory).unwrap();
-            window.append(&payload(1, n)).unwrap();
-            drop(window);
+            {
+                let mut window = node.shard.open_window(group, Durability::Memory).unwrap();
+                window.append(&payload(1, n)).unwrap();
+            }
             task::yield_now().await;
         }
         node.shard.stop();

@@ -11,9 +11,7 @@ fn on_stream(stream: u16) -> RaftOptions {
 
 fn all(streams: &[(u16, &MemoryWal)]) -> NewestGroups {
     newest_of(
-        streams
-            .iter()
-            .flat_map(|(stream, wal)| replay(*stream, wal, Vec::new(), None).unwrap()),
+        streams.iter().flat_map(|(stream, wal)| replay(*stream, wal, Vec::new(), None).unwrap()),
     )
 }
 
@@ -66,11 +64,7 @@ fn a_move_that_was_cut_short_leaves_the_old_stream_in_charge() {
         // Origin, empty, a, b, c: then the new copy is whole, and as good as the old one.
         let from_new = found.groups[0].stream == 1;
         assert!(torn >= 5 || !from_new, "{torn} frames");
-        assert_eq!(
-            found.left_over.len(),
-            usize::from(torn >= 5),
-            "{torn} frames"
-        );
+        assert_eq!(found.left_over.len(), usize::from(torn >= 5), "{torn} frames");
         let mut retried = Node::with(on_stream(1), new_wal);
         for group in found.groups {
             retried.shard.add_group(group).unwrap();
@@ -79,11 +73,7 @@ fn a_move_that_was_cut_short_leaves_the_old_stream_in_charge() {
         assert_eq!(retried.applied_text(), ["a", "b", "c"]);
         let mut alone = Node::restart(on_stream(1), retried.wal.crash(0));
         alone.finish();
-        assert_eq!(
-            alone.applied_text(),
-            ["a", "b", "c"],
-            "after {torn} frames and another try"
-        );
+        assert_eq!(alone.applied_text(), ["a", "b", "c"], "after {torn} frames and another try");
     }
 }
 
@@ -94,9 +84,7 @@ fn many_streams_become_two_and_two_become_many() {
         let mut node = Node::with(on_stream(stream), MemoryWal::in_steps());
         for n in 0..3 {
             let group = RaftGroupId(u64::from(stream) * 10 + n);
-            node.shard
-                .create_group(group, Membership::of_voters([ME]))
-                .unwrap();
+            node.shard.create_group(group, Membership::of_voters([ME])).unwrap();
             node.finish();
             node.append_to(group, &format!("{group}"), Durability::Disk);
             node.finish();
@@ -110,10 +98,7 @@ fn many_streams_become_two_and_two_become_many() {
         assert_eq!(found.left_over, []);
         let mut nodes: Vec<_> = (0..shards)
             .map(|stream| {
-                let wal = wals
-                    .iter()
-                    .find(|(s, _)| *s == stream)
-                    .map(|(_, wal)| wal.crash(0));
+                let wal = wals.iter().find(|(s, _)| *s == stream).map(|(_, wal)| wal.crash(0));
                 Node::with(on_stream(stream), wal.unwrap_or_else(MemoryWal::in_steps))
             })
             .collect();
@@ -128,11 +113,7 @@ fn many_streams_become_two_and_two_become_many() {
         for node in &mut nodes {
             node.finish();
             for text in node.applied_text() {
-                assert!(
-                    node.shard
-                        .status(RaftGroupId(text.parse().unwrap()))
-                        .is_some()
-                );
+                assert!(node.shard.status(RaftGroupId(text.parse().unwrap())).is_some());
             }
         }
         for (stream, group) in moved {
@@ -142,18 +123,8 @@ fn many_streams_become_two_and_two_become_many() {
                 assert_eq!(node.shard.stats().queued_frames, 0);
             }
         }
-        assert_eq!(
-            nodes
-                .iter()
-                .map(|node| node.applied_text().len())
-                .sum::<usize>(),
-            12
-        );
-        wals = nodes
-            .iter()
-            .enumerate()
-            .map(|(s, node)| (s as u16, node.wal.crash(0)))
-            .collect();
+        assert_eq!(nodes.iter().map(|node| node.applied_text().len()).sum::<usize>(), 12);
+        wals = nodes.iter().enumerate().map(|(s, node)| (s as u16, node.wal.crash(0))).collect();
     }
 }
 
@@ -168,15 +139,9 @@ fn random_moves_and_crashes_lose_nothing() {
             let found = all(&[(0, &wals[0]), (1, &wals[1])]);
             let home = random.below(2);
             let [first, second] = wals;
-            let mut nodes = [
-                Node::with(on_stream(0), first),
-                Node::with(on_stream(1), second),
-            ];
+            let mut nodes = [Node::with(on_stream(0), first), Node::with(on_stream(1), second)];
             if !created {
-                nodes[home]
-                    .shard
-                    .create_group(GROUP, Membership::of_voters([ME]))
-                    .unwrap();
+                nodes[home].shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
                 nodes[home].finish();
                 created = true;
             }
@@ -204,10 +169,7 @@ fn random_moves_and_crashes_lose_nothing() {
                 }
                 let applied = nodes[home].applied_text().concat();
                 let expected: String = written.concat();
-                assert!(
-                    applied.starts_with(&expected),
-                    "seed {seed}: {applied} / {expected}"
-                );
+                assert!(applied.starts_with(&expected), "seed {seed}: {applied} / {expected}");
                 written = nodes[home].applied_text();
             } else {
                 nodes[home].run();

@@ -10,9 +10,7 @@ use raft_group::*;
 #[test]
 fn a_new_group_is_ready_after_one_write() {
     let mut node = Node::new();
-    node.shard
-        .create_group(GROUP, Membership::of_voters([ME]))
-        .unwrap();
+    node.shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
     assert_eq!(
         node.shard.open_window(GROUP, Durability::Disk).err(),
         Some(ProposeError::NotReady(GROUP)),
@@ -44,9 +42,7 @@ fn a_new_group_is_ready_after_one_write() {
 fn an_idle_shard_writes_at_once_and_a_busy_one_collects() {
     let mut node = Node::ready();
     let other = RaftGroupId(8);
-    node.shard
-        .create_group(other, Membership::of_voters([ME]))
-        .unwrap();
+    node.shard.create_group(other, Membership::of_voters([ME])).unwrap();
     node.finish();
     node.news();
     let writes = node.wal.writes();
@@ -87,20 +83,14 @@ fn memory_windows_are_accepted_while_a_write_is_in_flight() {
     node.news();
     let ticket = node.append_to(GROUP, "fast", Durability::Memory);
     node.run();
-    assert_eq!(
-        node.news(),
-        "  frame 7 Entry(Inline) 2/4\n  accepted 7 2/4\n"
-    );
+    assert_eq!(node.news(), "  frame 7 Entry(Inline) 2/4\n  accepted 7 2/4\n");
     assert_eq!(node.heard.borrow().accepted[0].ticket, ticket);
     assert_eq!(&node.heard.borrow().accepted[0].payload[..], b"fast");
     node.append_to(GROUP, "slow", Durability::Disk);
     node.run();
     assert_eq!(node.news(), "");
     node.write();
-    assert_eq!(
-        node.news(),
-        "  frame 7 Entry(Inline) 2/5\n  apply 7 2/3 Inline 'disk' own\n"
-    );
+    assert_eq!(node.news(), "  frame 7 Entry(Inline) 2/5\n  apply 7 2/3 Inline 'disk' own\n");
     node.finish();
     assert_eq!(node.applied_text(), ["disk", "fast", "slow"]);
 }
@@ -112,11 +102,7 @@ fn a_ticket_names_the_term_and_index_that_the_entry_gets() {
     for round in 0..20 {
         tickets.push(node.append(&round.to_string()));
         if round % 3 == 0 {
-            tickets.push(
-                node.shard
-                    .propose(GROUP, EntryKind::Control, b"control")
-                    .unwrap(),
-            );
+            tickets.push(node.shard.propose(GROUP, EntryKind::Control, b"control").unwrap());
         }
         if round % 4 == 0 {
             node.run();
@@ -125,11 +111,7 @@ fn a_ticket_names_the_term_and_index_that_the_entry_gets() {
     node.finish();
     tickets.dedup();
     let heard = node.heard.borrow();
-    let own: Vec<_> = heard
-        .applied
-        .iter()
-        .filter_map(|entry| entry.ticket)
-        .collect();
+    let own: Vec<_> = heard.applied.iter().filter_map(|entry| entry.ticket).collect();
     assert_eq!(own, tickets);
     for entry in heard.applied.iter().filter(|entry| entry.ticket.is_some()) {
         let ticket = entry.ticket.unwrap();
@@ -143,25 +125,13 @@ fn a_full_window_and_a_full_queue_hold_the_caller_back_until_there_is_room() {
     options.window_bytes_max = 100;
     options.queued_bytes_max = 150;
     let mut node = Node::with(options, MemoryWal::in_steps());
-    node.shard
-        .create_group(GROUP, Membership::of_voters([ME]))
-        .unwrap();
+    node.shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
     node.finish();
     node.append(&"a".repeat(80));
     node.run();
     node.append(&"b".repeat(90));
-    let full = node
-        .shard
-        .open_window(GROUP, Durability::Disk)
-        .unwrap()
-        .append(&[0; 11]);
-    assert_eq!(
-        full,
-        Err(WindowFull::Later {
-            bytes: 11,
-            room: 10
-        })
-    );
+    let full = node.shard.open_window(GROUP, Durability::Disk).unwrap().append(&[0; 11]);
+    assert_eq!(full, Err(WindowFull::Later { bytes: 11, room: 10 }));
     let shard = std::rc::Rc::clone(&node.shard);
     let mut room = pin!(shard.window_closed());
     assert!(poll_while_woken(room.as_mut()).is_none());
@@ -171,10 +141,7 @@ fn a_full_window_and_a_full_queue_hold_the_caller_back_until_there_is_room() {
     node.run();
     assert_eq!(
         node.shard.open_window(GROUP, Durability::Disk).err(),
-        Some(ProposeError::Backlog {
-            queued_bytes: 180,
-            queued_bytes_max: 150
-        })
+        Some(ProposeError::Backlog { queued_bytes: 180, queued_bytes_max: 150 })
     );
     assert!(node.shard.propose(GROUP, EntryKind::Control, b"").is_err());
     let mut room = pin!(shard.window_closed());
@@ -226,11 +193,7 @@ fn after_a_failed_write_nothing_is_applied_accepted_or_taken() {
         assert_eq!(refused, Some(ProposeError::Stopped));
         let refused = node.shard.propose(GROUP, EntryKind::Control, b"x");
         assert_eq!(refused, Err(ProposeError::Stopped));
-        assert!(
-            node.shard
-                .create_group(RaftGroupId(9), Membership::of_voters([ME]))
-                .is_err()
-        );
+        assert!(node.shard.create_group(RaftGroupId(9), Membership::of_voters([ME])).is_err());
         assert!(poll_while_woken(pin!(node.shard.window_closed()).as_mut()).is_some());
     }
 }
@@ -272,25 +235,16 @@ fn a_removed_group_stays_away_after_a_restart() {
         Some(ProposeError::UnknownGroup(GROUP))
     );
     let undone = Node::restart(RaftOptions::new(ME, 0), node.wal.crash(0));
-    assert!(
-        undone.shard.status(GROUP).is_some(),
-        "the removal was not durable"
-    );
+    assert!(undone.shard.status(GROUP).is_some(), "the removal was not durable");
     node.finish();
     assert_eq!(node.shard.stats(), ShardStats::default());
     let restarted = Node::restart(RaftOptions::new(ME, 0), node.wal.crash(0));
     assert_eq!(restarted.shard.statuses(), []);
-    node.shard
-        .create_group(GROUP, Membership::of_voters([ME]))
-        .unwrap();
+    node.shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
     node.finish();
     let mut restarted = Node::restart(RaftOptions::new(ME, 0), node.wal.crash(0));
     restarted.finish();
-    assert_eq!(
-        restarted.applied_text(),
-        [""; 0],
-        "the entries of the first life are gone"
-    );
+    assert_eq!(restarted.applied_text(), [""; 0], "the entries of the first life are gone");
 }
 
 #[test]
@@ -326,29 +280,15 @@ fn a_broker_may_propose_from_within_apply() {
     let shard = RaftShard::new(RaftOptions::new(ME, 0), wal);
     let recorder = Recorder::default();
     let mut run = Box::pin({
-        let (shard, echo) = (
-            std::rc::Rc::clone(&shard),
-            Echo(std::rc::Rc::clone(&shard), recorder.clone()),
-        );
+        let (shard, echo) =
+            (std::rc::Rc::clone(&shard), Echo(std::rc::Rc::clone(&shard), recorder.clone()));
         async move { shard.run(echo, NoPeers).await }
     });
-    shard
-        .create_group(GROUP, Membership::of_voters([ME]))
-        .unwrap();
+    shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
     assert!(poll_while_woken(run.as_mut()).is_none());
-    shard
-        .open_window(GROUP, Durability::Disk)
-        .unwrap()
-        .append(b"ping")
-        .unwrap();
+    shard.open_window(GROUP, Durability::Disk).unwrap().append(b"ping").unwrap();
     assert!(poll_while_woken(run.as_mut()).is_none());
-    let payloads: Vec<_> = recorder
-        .0
-        .borrow()
-        .applied
-        .iter()
-        .map(|e| e.payload.clone())
-        .collect();
+    let payloads: Vec<_> = recorder.0.borrow().applied.iter().map(|e| e.payload.clone()).collect();
     assert_eq!(payloads, ["", "ping", "pong", "bell"]);
 }
 
@@ -359,24 +299,12 @@ fn impossible_members_are_refused() {
         Membership::default(),
         Membership::of_voters([ReplicaId(0)]),
         Membership::of_voters([ME, ME]),
-        Membership {
-            learners: vec![ME],
-            ..Membership::of_voters([ME])
-        },
-        Membership {
-            learners_next: vec![ReplicaId(2)],
-            ..Membership::of_voters([ME])
-        },
-        Membership {
-            auto_leave: true,
-            ..Membership::of_voters([ME])
-        },
+        Membership { learners: vec![ME], ..Membership::of_voters([ME]) },
+        Membership { learners_next: vec![ReplicaId(2)], ..Membership::of_voters([ME]) },
+        Membership { auto_leave: true, ..Membership::of_voters([ME]) },
     ];
     for membership in bad {
         let result = node.shard.create_group(GROUP, membership.clone());
-        assert!(
-            matches!(result, Err(GroupError::BadMembership(GROUP))),
-            "{membership:?}"
-        );
+        assert!(matches!(result, Err(GroupError::BadMembership(GROUP))), "{membership:?}");
     }
 }

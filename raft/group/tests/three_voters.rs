@@ -20,18 +20,11 @@ impl Cluster {
         let nodes = (1..=members).map(|id| {
             let node = Node::with(options(id, seed), MemoryWal::in_steps());
             let voters = (1..=members).map(ReplicaId);
-            node.shard
-                .create_group(GROUP, Membership::of_voters(voters))
-                .unwrap();
+            node.shard.create_group(GROUP, Membership::of_voters(voters)).unwrap();
             node
         });
         let nodes: Vec<_> = nodes.collect();
-        Cluster {
-            cut: vec![false; nodes.len()],
-            nodes,
-            network: Vec::new(),
-            seed,
-        }
+        Cluster { cut: vec![false; nodes.len()], nodes, network: Vec::new(), seed }
     }
 
     fn at(&mut self, replica: u64) -> &mut Node {
@@ -46,8 +39,7 @@ impl Cluster {
 
     fn collect(&mut self, replica: u64) {
         let sent = std::mem::take(&mut *self.at(replica).sent.0.borrow_mut());
-        self.network
-            .extend(sent.into_iter().map(|(_, message)| message));
+        self.network.extend(sent.into_iter().map(|(_, message)| message));
     }
 
     fn write(&mut self, replica: u64) {
@@ -99,16 +91,10 @@ impl Cluster {
     }
 
     fn ready_leader(&self) -> Option<u64> {
-        let ready = self
-            .nodes
-            .iter()
-            .filter_map(|node| node.shard.status(GROUP));
-        let ready = ready
-            .zip(1..)
-            .filter(|(status, _)| status.leadership.leadership == Leadership::Ready);
-        ready
-            .max_by_key(|(status, _)| status.term)
-            .map(|(_, replica)| replica)
+        let ready = self.nodes.iter().filter_map(|node| node.shard.status(GROUP));
+        let ready =
+            ready.zip(1..).filter(|(status, _)| status.leadership.leadership == Leadership::Ready);
+        ready.max_by_key(|(status, _)| status.term).map(|(_, replica)| replica)
     }
 
     fn elect(&mut self, replica: u64) {
@@ -134,11 +120,7 @@ fn options(replica: u64, seed: u64) -> RaftOptions {
 fn three_replicas_elect_and_replicate() {
     let mut cluster = Cluster::new(3, 1);
     cluster.settle();
-    assert_eq!(
-        cluster.ready_leader(),
-        None,
-        "nobody leads before an election timeout"
-    );
+    assert_eq!(cluster.ready_leader(), None, "nobody leads before an election timeout");
     for _ in 0..40 {
         cluster.tick();
         cluster.settle();
@@ -153,15 +135,8 @@ fn three_replicas_elect_and_replicate() {
     }
     let follower = leader % 3 + 1;
     assert_eq!(
-        cluster
-            .at(follower)
-            .shard
-            .open_window(GROUP, Durability::Disk)
-            .err(),
-        Some(ProposeError::NotLeader {
-            raft_group: GROUP,
-            leader: Some(ReplicaId(leader))
-        })
+        cluster.at(follower).shard.open_window(GROUP, Durability::Disk).err(),
+        Some(ProposeError::NotLeader { raft_group: GROUP, leader: Some(ReplicaId(leader)) })
     );
 }
 
@@ -175,21 +150,14 @@ fn two_followers_commit_before_the_leader_has_written() {
     while !cluster.network.is_empty() {
         cluster.deliver(0);
     }
-    assert_eq!(
-        cluster.at(1).applied_text(),
-        [""; 0],
-        "followers have not written either"
-    );
+    assert_eq!(cluster.at(1).applied_text(), [""; 0], "followers have not written either");
     cluster.write(2);
     cluster.write(3);
     while !cluster.network.is_empty() {
         cluster.deliver(0);
     }
     assert_eq!(cluster.at(1).applied_text(), ["a"]);
-    assert!(
-        cluster.at(1).wal.is_writing(),
-        "the leader's own write is still in flight"
-    );
+    assert!(cluster.at(1).wal.is_writing(), "the leader's own write is still in flight");
     // The leader stops without it; the entry stays.
     cluster.crash(1, 0);
     cluster.elect(2);
@@ -205,35 +173,17 @@ fn a_vote_leaves_only_when_it_is_durable() {
     cluster.at(1).shard.campaign(GROUP).unwrap();
     cluster.run(1);
     let kinds = |cluster: &Cluster| -> Vec<_> {
-        cluster
-            .network
-            .iter()
-            .map(|message| format!("{:?}", message.get_msg_type()))
-            .collect()
+        cluster.network.iter().map(|message| format!("{:?}", message.get_msg_type())).collect()
     };
     assert_eq!(kinds(&cluster), ["MsgRequestPreVote", "MsgRequestPreVote"]);
     cluster.deliver(0);
-    assert_eq!(
-        kinds(&cluster),
-        ["MsgRequestPreVote", "MsgRequestPreVoteResponse"]
-    );
+    assert_eq!(kinds(&cluster), ["MsgRequestPreVote", "MsgRequestPreVoteResponse"]);
     cluster.deliver(1);
-    assert_eq!(
-        kinds(&cluster),
-        ["MsgRequestPreVote"],
-        "the new term is not durable yet"
-    );
+    assert_eq!(kinds(&cluster), ["MsgRequestPreVote"], "the new term is not durable yet");
     cluster.write(1);
-    assert_eq!(
-        kinds(&cluster),
-        ["MsgRequestPreVote", "MsgRequestVote", "MsgRequestVote"]
-    );
+    assert_eq!(kinds(&cluster), ["MsgRequestPreVote", "MsgRequestVote", "MsgRequestVote"]);
     cluster.deliver(1);
-    assert_eq!(
-        kinds(&cluster),
-        ["MsgRequestPreVote", "MsgRequestVote"],
-        "nor is the vote"
-    );
+    assert_eq!(kinds(&cluster), ["MsgRequestPreVote", "MsgRequestVote"], "nor is the vote");
     let voter = if cluster.at(2).wal.is_writing() { 2 } else { 3 };
     cluster.crash(voter, 0);
     assert_eq!(cluster.at(voter).shard.status(GROUP).unwrap().term, Term(1));
@@ -299,18 +249,8 @@ fn an_uncommitted_tail_is_overwritten_and_stays_so_after_a_restart() {
         cluster.settle();
     }
     assert_eq!(cluster.at(1).applied_text(), ["kept", "new"]);
-    let heard = cluster
-        .at(1)
-        .heard
-        .borrow()
-        .leadership
-        .last()
-        .copied()
-        .unwrap();
-    assert_eq!(
-        heard.leadership,
-        Leadership::Following(Some(ReplicaId(leader)))
-    );
+    let heard = cluster.at(1).heard.borrow().leadership.last().copied().unwrap();
+    assert_eq!(heard.leadership, Leadership::Following(Some(ReplicaId(leader))));
     cluster.crash(1, 0);
     cluster.settle();
     for _ in 0..20 {
@@ -328,22 +268,13 @@ fn members_change_only_behind_a_durable_commit_index() {
     cluster.settle();
     // The second replica starts from the creation of the group and follows its log.
     let second = Node::with(options(2, 1), MemoryWal::in_steps());
-    second
-        .shard
-        .create_group(GROUP, Membership::of_voters([ReplicaId(1)]))
-        .unwrap();
+    second.shard.create_group(GROUP, Membership::of_voters([ReplicaId(1)])).unwrap();
     cluster.nodes.push(second);
     cluster.cut.push(false);
     cluster.settle();
 
-    let change = ConfChange {
-        changes: vec![MemberChange::AddVoter(ReplicaId(2))],
-    };
-    cluster
-        .at(1)
-        .shard
-        .propose_conf_change(GROUP, &change)
-        .unwrap();
+    let change = ConfChange { changes: vec![MemberChange::AddVoter(ReplicaId(2))] };
+    cluster.at(1).shard.propose_conf_change(GROUP, &change).unwrap();
     cluster.run(1);
     assert_eq!(
         cluster.at(1).shard.propose_conf_change(GROUP, &change),
@@ -353,15 +284,9 @@ fn members_change_only_behind_a_durable_commit_index() {
     cluster.write(1);
     assert_eq!(cluster.at(1).news(), "  frame 7 HardState 2/4\n");
     let crashed = Node::restart(options(1, 1), cluster.at(1).wal.crash(0));
-    assert_eq!(
-        crashed.shard.status(GROUP).unwrap().membership.voters.len(),
-        1
-    );
+    assert_eq!(crashed.shard.status(GROUP).unwrap().membership.voters.len(), 1);
     cluster.write(1);
-    assert_eq!(
-        cluster.at(1).news(),
-        "  members 7 at 4 [1, 2]\n  apply 7 2/4 ConfChange '' own\n"
-    );
+    assert_eq!(cluster.at(1).news(), "  members 7 at 4 [1, 2]\n  apply 7 2/4 ConfChange '' own\n");
     let crashed = Node::restart(options(1, 1), cluster.at(1).wal.crash(0));
     let status = crashed.shard.status(GROUP).unwrap();
     assert_eq!(status.membership.voters.len(), 2, "it must not lead alone");
@@ -374,62 +299,31 @@ fn members_change_only_behind_a_durable_commit_index() {
     cluster.at(1).append("b");
     cluster.settle();
     assert_eq!(cluster.at(2).applied_text(), ["a", "b"]);
-    assert_eq!(
-        cluster
-            .at(2)
-            .shard
-            .status(GROUP)
-            .unwrap()
-            .membership
-            .voters
-            .len(),
-        2
-    );
+    assert_eq!(cluster.at(2).shard.status(GROUP).unwrap().membership.voters.len(), 2);
 
     // Two changes at once go through a joint configuration that is left by itself.
     let third = Node::with(options(3, 1), MemoryWal::in_steps());
-    third
-        .shard
-        .create_group(GROUP, Membership::of_voters([ReplicaId(1)]))
-        .unwrap();
+    third.shard.create_group(GROUP, Membership::of_voters([ReplicaId(1)])).unwrap();
     cluster.nodes.push(third);
     cluster.cut.push(false);
     let change = ConfChange {
-        changes: vec![
-            MemberChange::AddVoter(ReplicaId(3)),
-            MemberChange::AddLearner(ReplicaId(2)),
-        ],
+        changes: vec![MemberChange::AddVoter(ReplicaId(3)), MemberChange::AddLearner(ReplicaId(2))],
     };
-    cluster
-        .at(1)
-        .shard
-        .propose_conf_change(GROUP, &change)
-        .unwrap();
+    cluster.at(1).shard.propose_conf_change(GROUP, &change).unwrap();
     for _ in 0..10 {
         cluster.tick();
         cluster.settle();
     }
     for replica in 1..=3 {
         let membership = cluster.at(replica).shard.status(GROUP).unwrap().membership;
-        assert_eq!(
-            membership.voters,
-            [ReplicaId(1), ReplicaId(3)],
-            "replica {replica}"
-        );
+        assert_eq!(membership.voters, [ReplicaId(1), ReplicaId(3)], "replica {replica}");
         assert_eq!(membership.learners, [ReplicaId(2)]);
         assert_eq!(membership.voters_outgoing, []);
     }
-    let nobody = ConfChange {
-        changes: vec![MemberChange::Remove(ReplicaId(9))],
-    };
+    let nobody = ConfChange { changes: vec![MemberChange::Remove(ReplicaId(9))] };
     let _ = cluster.at(1).shard.propose_conf_change(GROUP, &nobody);
-    let all = [1, 3]
-        .map(|id| MemberChange::Remove(ReplicaId(id)))
-        .to_vec();
-    let refused = cluster
-        .at(1)
-        .shard
-        .propose_conf_change(GROUP, &ConfChange { changes: all });
+    let all = [1, 3].map(|id| MemberChange::Remove(ReplicaId(id))).to_vec();
+    let refused = cluster.at(1).shard.propose_conf_change(GROUP, &ConfChange { changes: all });
     assert!(refused.is_err());
 }
 
@@ -438,17 +332,9 @@ fn leadership_moves_on_request_without_losing_the_open_window() {
     let mut cluster = Cluster::new(3, 1);
     cluster.elect(1);
     cluster.at(1).append("last words");
-    cluster
-        .at(1)
-        .shard
-        .transfer_leadership(GROUP, ReplicaId(3))
-        .unwrap();
+    cluster.at(1).shard.transfer_leadership(GROUP, ReplicaId(3)).unwrap();
     assert_eq!(
-        cluster
-            .at(1)
-            .shard
-            .open_window(GROUP, Durability::Disk)
-            .err(),
+        cluster.at(1).shard.open_window(GROUP, Durability::Disk).err(),
         Some(ProposeError::Transferring(GROUP))
     );
     cluster.settle();
@@ -464,12 +350,7 @@ fn messages_that_no_replica_sends_are_errors() {
     cluster.elect(1);
     cluster.at(1).append("a");
     cluster.run(1);
-    let good = cluster
-        .network
-        .iter()
-        .find(|m| !m.entries.is_empty())
-        .unwrap()
-        .clone();
+    let good = cluster.network.iter().find(|m| !m.entries.is_empty()).unwrap().clone();
     let target = good.to;
     let bad: [&dyn Fn(&mut Message); 8] = [
         &|m| m.to = 9,
@@ -488,10 +369,7 @@ fn messages_that_no_replica_sends_are_errors() {
         let mut message = good.clone();
         change(&mut message);
         let result = cluster.at(target).shard.step(GROUP, message);
-        assert!(
-            matches!(result, Err(StepError::Malformed { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(StepError::Malformed { .. })), "{result:?}");
     }
     let mut message = good.clone();
     message.index = 1;
@@ -499,10 +377,7 @@ fn messages_that_no_replica_sends_are_errors() {
     message.entries[0].index = 2;
     message.entries[0].term = 1;
     let result = cluster.at(target).shard.step(GROUP, message);
-    assert!(
-        matches!(result, Err(StepError::Malformed { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StepError::Malformed { .. })), "{result:?}");
     assert_eq!(cluster.at(target).shard.step(GROUP, good), Ok(()));
 }
 
@@ -525,9 +400,7 @@ fn random_cluster(seed: u64) {
                 assert_eq!(entry.index, last.next());
                 *last = entry.index;
                 let value = (entry.term, entry.payload.to_vec());
-                let kept = committed
-                    .entry(entry.index)
-                    .or_insert_with(|| value.clone());
+                let kept = committed.entry(entry.index).or_insert_with(|| value.clone());
                 assert_eq!(*kept, value, "replicas disagree at {}", entry.index);
             }
             *seen = heard.applied.len();
@@ -549,10 +422,8 @@ fn random_cluster(seed: u64) {
                 cluster.run(replica);
             }
             8..=13 => {
-                if let Ok(mut window) = cluster
-                    .at(replica)
-                    .shard
-                    .open_window(GROUP, Durability::Disk)
+                if let Ok(mut window) =
+                    cluster.at(replica).shard.open_window(GROUP, Durability::Disk)
                 {
                     window.append(format!("{step}").as_bytes()).unwrap();
                     appended += 1;
@@ -561,11 +432,7 @@ fn random_cluster(seed: u64) {
             }
             14..=29 if !cluster.network.is_empty() => {
                 // Mostly in order, sometimes not.
-                let reach = if random.below(5) == 0 {
-                    cluster.network.len()
-                } else {
-                    1
-                };
+                let reach = if random.below(5) == 0 { cluster.network.len() } else { 1 };
                 cluster.deliver(random.below(reach));
             }
             30..=34 => cluster.write(replica),
@@ -602,9 +469,7 @@ fn random_cluster(seed: u64) {
         cluster.tick();
         cluster.settle();
     }
-    let leader = cluster
-        .ready_leader()
-        .expect("after healing somebody leads");
+    let leader = cluster.ready_leader().expect("after healing somebody leads");
     cluster.at(leader).append("end");
     cluster.settle();
     cluster.tick();

@@ -59,66 +59,35 @@ pub struct Recorder(pub Rc<RefCell<Heard>>);
 impl Apply for Recorder {
     fn apply(&mut self, committed: Committed) {
         let mut heard = self.0.borrow_mut();
-        let Committed {
-            raft_group,
-            term,
-            index,
-            kind,
-            payload,
-            ticket,
-            ..
-        } = &committed;
+        let Committed { raft_group, term, index, kind, payload, ticket, .. } = &committed;
         let own = if ticket.is_some() { " own" } else { "" };
         let payload = String::from_utf8_lossy(payload);
         let payload = match kind {
             EntryKind::ConfChange => "",
             _ => &payload,
         };
-        heard.lines.push(format!(
-            "apply {raft_group} {term}/{index} {kind:?} '{payload}'{own}"
-        ));
+        heard.lines.push(format!("apply {raft_group} {term}/{index} {kind:?} '{payload}'{own}"));
         heard.applied.push(committed);
     }
 
     fn accepted(&mut self, accepted: Accepted) {
         let mut heard = self.0.borrow_mut();
-        let WindowTicket {
-            raft_group,
-            term,
-            index,
-            ..
-        } = accepted.ticket;
-        heard
-            .lines
-            .push(format!("accepted {raft_group} {term}/{index}"));
+        let WindowTicket { raft_group, term, index, .. } = accepted.ticket;
+        heard.lines.push(format!("accepted {raft_group} {term}/{index}"));
         heard.accepted.push(accepted);
     }
 
     fn leadership_changed(&mut self, change: LeadershipChange) {
         let mut heard = self.0.borrow_mut();
-        let LeadershipChange {
-            raft_group,
-            term,
-            leadership,
-        } = change;
-        heard.lines.push(format!(
-            "leadership {raft_group} term {term} {leadership:?}"
-        ));
+        let LeadershipChange { raft_group, term, leadership } = change;
+        heard.lines.push(format!("leadership {raft_group} term {term} {leadership:?}"));
         heard.leadership.push(change);
     }
 
     fn membership_changed(&mut self, change: MembershipChange) {
         let mut heard = self.0.borrow_mut();
-        let voters: Vec<_> = change
-            .membership
-            .voters
-            .iter()
-            .map(|voter| voter.0)
-            .collect();
-        heard.lines.push(format!(
-            "members {} at {} {voters:?}",
-            change.raft_group, change.index
-        ));
+        let voters: Vec<_> = change.membership.voters.iter().map(|voter| voter.0).collect();
+        heard.lines.push(format!("members {} at {} {voters:?}", change.raft_group, change.index));
         heard.memberships.push(change);
     }
 }
@@ -175,9 +144,7 @@ impl Node {
     /// A node that leads [`GROUP`] alone and is ready.
     pub fn ready() -> Node {
         let mut node = Node::new();
-        node.shard
-            .create_group(GROUP, Membership::of_voters([ME]))
-            .unwrap();
+        node.shard.create_group(GROUP, Membership::of_voters([ME])).unwrap();
         node.finish();
         node
     }
@@ -238,13 +205,8 @@ impl Node {
 
     pub fn applied_text(&self) -> Vec<String> {
         let heard = self.heard.borrow();
-        let normal = heard
-            .applied
-            .iter()
-            .filter(|entry| entry.kind == EntryKind::Inline);
-        normal
-            .map(|entry| String::from_utf8(entry.payload.to_vec()).unwrap())
-            .collect()
+        let normal = heard.applied.iter().filter(|entry| entry.kind == EntryKind::Inline);
+        normal.map(|entry| String::from_utf8(entry.payload.to_vec()).unwrap()).collect()
     }
 
     /// Frames sealed and things heard since the last call, as text.
