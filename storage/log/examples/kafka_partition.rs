@@ -2,7 +2,7 @@
 //! tools, and Kafka itself, can be tried on it.
 //!
 //! `kafka_partition DATA_DIR TOPIC TOPIC_ID [RECORDS]`: writes `DATA_DIR/TOPIC-0` with that many
-//! records (default 10 000: key and value are the offset as text) over several segments, all
+//! records (default 10 000; key and value are the offset as text) over several segments, all
 //! codecs, an idempotent producer, and an aborted transaction; prints the offsets of the log.
 
 use std::path::PathBuf;
@@ -15,7 +15,6 @@ use storage::log::{
 };
 
 const RECORDS_PER_BATCH: i64 = 20;
-const FIRST_TIMESTAMP: i64 = 1_750_000_000_000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -32,13 +31,13 @@ fn main() {
         let config = LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() };
         let state = LogState::new(0, now_ms);
         let log = Log::open(&store, dir, topic_id, Rc::new(config), state);
-        write(&log, records).await;
+        write(&log, records, now_ms - records).await;
         let state = log.close().await.expect("the log is closed");
         println!("{} {}", state.log_start_offset, state.end_offset);
     });
 }
 
-async fn write(log: &Log, records: i64) {
+async fn write(log: &Log, records: i64, first_timestamp: i64) {
     let mut offset = 0;
     let mut sequence = 0;
     while offset < records {
@@ -51,23 +50,22 @@ async fn write(log: &Log, records: i64) {
         for at in offset..offset + count {
             let text = format!("{at:0>200}");
             let key = Some(text.as_bytes());
-            builder.push(FIRST_TIMESTAMP + at, key, key, &[]).expect("a record");
+            builder.push(first_timestamp + at, key, key, &[]).expect("a record");
         }
         append(log, builder.finish().expect("a batch"), &[]).await;
         offset += count;
         sequence += count as i32;
     }
-    abort_a_transaction(log, offset).await;
+    abort_a_transaction(log, offset, first_timestamp + offset).await;
 }
 
-async fn abort_a_transaction(log: &Log, offset: i64) {
+async fn abort_a_transaction(log: &Log, offset: i64, timestamp: i64) {
     let producer = ProducerFields { producer_id: 4001, producer_epoch: 3, base_sequence: 0 };
     let mut builder = BatchBuilder::new()
         .base_offset(offset)
         .leader_epoch(0)
         .producer(producer)
         .transactional(true);
-    let timestamp = FIRST_TIMESTAMP + offset;
     builder.push(timestamp, None, Some(b"never seen"), &[]).expect("a record");
     append(log, builder.finish().expect("a batch"), &[]).await;
     let marker = EndTxnMarker { commit: false, coordinator_epoch: 7 };
