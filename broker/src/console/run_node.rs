@@ -100,6 +100,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
         name: "shard".into(),
         ..Default::default()
     };
+    check_addresses(&config)?;
     let metrics_listen = config.metrics_listen.clone();
     let context = NodeContext::new(config, shards, announce);
     if let Some(listen) = metrics_listen {
@@ -115,6 +116,22 @@ fn run(config: NodeConfig) -> Result<(), String> {
         Some(reason) => Err(reason.clone()),
         None => Ok(()),
     }
+}
+
+/// Shards share their addresses (SO_REUSEPORT), so the kernel would let a second broker share them too and hand it half
+/// of the clients. A plain bind finds that out first.
+fn check_addresses(config: &NodeConfig) -> Result<(), String> {
+    for listener in node::resolve_listeners(config)? {
+        if let Err(e) = std::net::TcpListener::bind(listener.address)
+            && e.kind() == std::io::ErrorKind::AddrInUse
+        {
+            return Err(format!(
+                "{} of listener {} is in use; stop the process that uses it or change the port",
+                listener.address, listener.name
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn resolve(listen: &str) -> Result<SocketAddr, String> {

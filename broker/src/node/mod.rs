@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use config::NodeConfig;
 use server::ConnectionLimits;
 
+pub use serving::resolve_listeners;
 pub use boot::{BootError, BootMessage, shard_main};
 pub use data_dir::{DataDirError, Identity, checkpoint_path};
 
