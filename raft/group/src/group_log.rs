@@ -144,8 +144,9 @@ impl GroupLog {
             if entry.payload.is_empty() && entry.kind != EntryKind::Empty {
                 break;
             }
-            self.memory_bytes -= entry.memory_bytes();
+            let held = entry.memory_bytes();
             entry.payload = Bytes::new();
+            self.memory_bytes -= held - entry.memory_bytes();
         }
     }
 
@@ -266,6 +267,21 @@ mod tests {
     fn fetch(log: &GroupLog, low: u64, high: u64, max: u64) -> raft::Result<Vec<u64>> {
         let found = log.entries(low, high, max, GetEntriesContext::empty(false))?;
         Ok(found.iter().map(|entry| entry.index).collect())
+    }
+
+    #[test]
+    fn released_payloads_are_counted_once_and_truncation_follows() {
+        let mut log = log();
+        let whole = log.memory_bytes();
+        log.release_payloads(3);
+        let some = log.memory_bytes();
+        assert!(some <= whole);
+        log.release_payloads(3);
+        assert_eq!(log.memory_bytes(), some);
+        assert!(log.entry(3).unwrap().payload.is_empty());
+        assert!(!log.entry(4).unwrap().payload.is_empty());
+        log.truncate_prefix(4);
+        assert_eq!(log.memory_bytes(), 0);
     }
 
     #[test]
