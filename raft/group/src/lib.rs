@@ -18,6 +18,7 @@ mod error;
 mod frame_kind;
 mod frame_log;
 mod group;
+mod group_checks;
 mod group_log;
 mod group_pump;
 mod group_state;
