@@ -139,7 +139,7 @@ fn wait_until_ready(process: &mut Process, kind: Broker, port: u16) -> Result<()
             return Ok(());
         }
         if let Some(status) = process.exited()? {
-            bail!("{} ended with {status} at start: {}", kind.name(), process.errors());
+            bail!("{} ended with {status} at start: {}", kind.name(), process.last_words());
         }
         // Its output is read, so that it never waits for us.
         process.line(Duration::from_millis(20));
@@ -157,7 +157,7 @@ impl Node {
         let status = process.wait(STOP_PATIENCE).context("the broker does not stop")?;
         // 143 is how the JVM says that SIGTERM ended it.
         if !status.success() && status.code() != Some(143) {
-            bail!("the broker ended with {status}: {}", process.errors());
+            bail!("the broker ended with {status}: {}", process.last_words());
         }
         Ok(())
     }
@@ -167,7 +167,7 @@ impl Node {
         if let Some(process) = &mut self.process
             && let Some(status) = process.exited()?
         {
-            bail!("the broker ended with {status}: {}", process.errors());
+            bail!("the broker ended with {status}: {}", process.last_words());
         }
         Ok(())
     }

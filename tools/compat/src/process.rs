@@ -74,6 +74,17 @@ impl Process {
         text.trim().to_owned()
     }
 
+    /// Why it ended, in one line: a panic's, else the last.
+    pub fn last_words(&self) -> String {
+        let errors = self.errors();
+        let mut lines =
+            errors.lines().map(str::trim).skip_while(|line| !line.contains("panicked at"));
+        match (lines.next(), lines.next()) {
+            (Some(place), Some(message)) => format!("{place} {message}"),
+            _ => errors.lines().last().unwrap_or("it said nothing").to_owned(),
+        }
+    }
+
     pub fn write(&mut self, text: &[u8]) -> Result<()> {
         use std::io::Write;
         let input = self.input.as_mut().context("standard input is closed")?;
