@@ -6,7 +6,8 @@
 //!
 //! Two implementations stand behind one API and are chosen at compile time:
 //!
-//! * by default **glommio** with an `io-uring` ring of our own beside it (`src/glommio`);
+//! * by default **Linux**: an executor of our own on one io_uring ring per shard (`src/linux`; with
+//!   the feature `glommio` the same API on glommio, to measure against);
 //! * with `--cfg simulation` a **simulated world**: a seeded single-thread executor in virtual time
 //!   with faulty disks and a faulty network, for any number of nodes with all their shards in one
 //!   process (`src/sim`, public as `runtime::sim`).
@@ -34,12 +35,12 @@ pub mod sim;
 #[cfg(simulation)]
 use sim as world;
 
-#[cfg(all(not(simulation), not(feature = "uring")))]
+#[cfg(all(not(simulation), feature = "glommio"))]
 #[path = "glommio/mod.rs"]
 mod world;
 
-#[cfg(all(not(simulation), feature = "uring"))]
-#[path = "uring/mod.rs"]
+#[cfg(all(not(simulation), not(feature = "glommio")))]
+#[path = "linux/mod.rs"]
 mod world;
 
 pub use shards::block_on;

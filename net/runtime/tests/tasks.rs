@@ -66,6 +66,26 @@ fn a_dropped_task_is_cancelled_and_its_future_dropped() {
 }
 
 #[test]
+fn a_task_that_is_cancelled_in_the_poll_in_which_it_ends_frees_its_place_once() {
+    block_on(async {
+        for round in 0..100u32 {
+            let own = Rc::new(RefCell::new(None));
+            let inside = Rc::clone(&own);
+            let task = spawn(Class::Latency, async move {
+                drop(inside.borrow_mut().take());
+            });
+            *own.borrow_mut() = Some(task);
+            yield_now().await;
+            let others: Vec<_> =
+                (0..3).map(|i| spawn(Class::Latency, async move { round * 3 + i })).collect();
+            for (i, other) in others.into_iter().enumerate() {
+                assert_eq!(other.await, round * 3 + i as u32);
+            }
+        }
+    });
+}
+
+#[test]
 fn the_tasks_of_a_shard_are_dropped_with_it() {
     let sentinel = Rc::new(());
     let inside = Rc::clone(&sentinel);

@@ -45,10 +45,11 @@ impl Ring {
     /// Whether completions are there or wait to be made. No system call.
     pub fn has_news(&self) -> bool {
         let mut uring = self.uring.borrow_mut();
-        if uring.submission().taskrun() {
-            return true;
-        }
-        !uring.completion().is_empty()
+        let flagged = {
+            let entries = uring.submission();
+            entries.taskrun() || entries.cq_overflow()
+        };
+        flagged || !uring.completion().is_empty()
     }
 
     /// Whether entries wait to be submitted.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
-use super::ring::{Poller, Ring};
+use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
 use crate::task::Class;
@@ -35,7 +35,7 @@ pub(super) struct Executor {
     tasks: RefCell<Tasks>,
     latency: RefCell<VecDeque<Arc<Header>>>,
     background: RefCell<VecDeque<Arc<Header>>>,
-    cancelled: RefCell<Vec<usize>>,
+    cancelled: RefCell<Vec<Arc<Header>>>,
     timers: RefCell<BTreeMap<(u64, u64), Waker>>,
     timer_number: Cell<u64>,
     remote: Arc<Remote>,
@@ -159,10 +159,9 @@ impl Executor {
     }
 
     /// Has a task dropped before the next one runs.
-    pub fn cancel(&self, header: &Header) {
-        if !header.ended.load(Ordering::Relaxed) {
-            self.cancelled.borrow_mut().push(header.slot);
-            header.ended.store(true, Ordering::Relaxed);
+    pub fn cancel(&self, header: &Arc<Header>) {
+        if !header.ended.swap(true, Ordering::Relaxed) {
+            self.cancelled.borrow_mut().push(Arc::clone(header));
         }
     }
 
@@ -194,7 +193,7 @@ impl Executor {
 
     /// Runs until `done`.
     pub fn run(&self, ring: &Ring, done: impl Fn() -> bool) {
-        let wakeups = ring.watch(self.remote.eventfd.as_raw_fd());
+        let mut wakeups = ring.watch(self.remote.eventfd.as_raw_fd());
         while !done() {
             self.run_tasks();
             self.fire_timers();
@@ -208,7 +207,11 @@ impl Executor {
                     ring.turn(0);
                 }
             } else {
-                self.park(ring, &wakeups);
+                if wakeups.watch.ended.get() {
+                    // The kernel stops a repeated poll when the completion queue overflows.
+                    wakeups = ring.watch(self.remote.eventfd.as_raw_fd());
+                }
+                self.park(ring);
             }
         }
         ring.unwatch(&wakeups);
@@ -250,25 +253,32 @@ impl Executor {
         if polled == Poll::Ready(()) {
             drop(future);
             header.ended.store(true, Ordering::Relaxed);
-            self.remove(slot);
+            self.remove(header);
         } else if let Some(task) = &mut self.tasks.borrow_mut().slots[slot] {
             task.future = Some(future);
         }
     }
 
-    fn remove(&self, slot: usize) {
+    /// Frees a task's slot. A task that was cancelled in the very poll in which it ended comes here
+    /// twice, and its slot may have a new owner by then.
+    fn remove(&self, header: &Arc<Header>) {
         let task = {
             let mut tasks = self.tasks.borrow_mut();
-            tasks.free.push(slot);
-            tasks.slots[slot].take()
+            let slot = &mut tasks.slots[header.slot];
+            if !slot.as_ref().is_some_and(|task| Arc::ptr_eq(&task.header, header)) {
+                return;
+            }
+            let task = slot.take();
+            tasks.free.push(header.slot);
+            task
         };
         drop(task);
     }
 
     fn drop_cancelled(&self) {
         loop {
-            let Some(slot) = self.cancelled.borrow_mut().pop() else { return };
-            self.remove(slot);
+            let Some(header) = self.cancelled.borrow_mut().pop() else { return };
+            self.remove(&header);
         }
     }
 
@@ -296,7 +306,7 @@ impl Executor {
     }
 
     /// Sleeps until something happens.
-    fn park(&self, ring: &Ring, _wakeups: &Poller) {
+    fn park(&self, ring: &Ring) {
         if self.spin_ns > 0 {
             let begin = now_ns();
             ring.turn(0);

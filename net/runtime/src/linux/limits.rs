@@ -4,7 +4,7 @@ use std::io;
 
 use crate::shards::StartError;
 
-/// What glommio refuses to start below.
+/// What a shard's rings may need on kernels that count them as locked memory.
 const MEMLOCK_FLOOR: u64 = 512 * 1024;
 
 /// Checks io_uring and the limits, and raises the soft limit of descriptors.
@@ -80,7 +80,7 @@ fn get_limit(resource: libc::__rlimit_resource_t) -> libc::rlimit {
 }
 
 /// Binds this thread to a CPU.
-#[cfg(feature = "uring")]
+#[cfg(not(feature = "glommio"))]
 pub(super) fn pin(cpu: usize) -> io::Result<()> {
     // SAFETY: an all-zero cpu_set_t is valid, and `cpu` was found in one.
     let set = unsafe {

@@ -1,9 +1,9 @@
-//! Our own io_uring ring, one per shard, for file operations.
+//! The shard's io_uring ring: file operations, and with `ring_polls` all that the executor waits for.
 //!
 //! Contract: the memory an operation points to is kept by the ring until the kernel has completed
 //! it, so dropping the future of an operation is safe at any time; the operation then runs to its
-//! end unobserved. Completions that the kernel posts while we submit are found at once; for the
-//! others an eventfd is awaited through glommio ([`Ring::reap`], one task per shard).
+//! end unobserved. Completions that the kernel posts while we submit are found at once; the
+//! others in the executor's next turn, or, beside glommio, through an eventfd ([`Ring::reap`]).
 //!
 //! Bounds: the kernel holds back completions that do not fit into the completion queue (`NODROP`);
 //! the number of operations in flight is bounded by the tasks that await them.
@@ -37,7 +37,7 @@ pub(super) struct Ring {
 }
 
 /// What a repeated poll of a descriptor has seen; the executor's own sockets wait on these.
-#[cfg(feature = "uring")]
+#[cfg(not(feature = "glommio"))]
 #[derive(Default)]
 pub(super) struct Watch {
     /// Readable since the last look.
@@ -76,7 +76,7 @@ enum Slot {
         kept: Kept,
         waker: Option<Waker>,
     },
-    #[cfg(feature = "uring")]
+    #[cfg(not(feature = "glommio"))]
     Watched(Rc<Watch>),
     Abandoned {
         _kept: Kept,
@@ -106,7 +106,7 @@ pub(super) enum Kept {
     File {
         _file: Rc<OwnedFd>,
     },
-    #[cfg(feature = "uring")]
+    #[cfg(not(feature = "glommio"))]
     Nothing,
     Path {
         _path: std::ffi::CString,
@@ -114,7 +114,7 @@ pub(super) enum Kept {
 }
 
 impl Ring {
-    #[cfg_attr(feature = "uring", allow(dead_code, reason = "for the ring beside glommio"))]
+    #[cfg_attr(not(feature = "glommio"), allow(dead_code, reason = "for the ring beside glommio"))]
     pub fn new() -> io::Result<Ring> {
         let uring = match IoUring::builder().setup_cqsize(COMPLETIONS).build(SUBMISSIONS) {
             // Kernels before 5.19 do not know cooperative task running.
@@ -308,7 +308,7 @@ impl Ring {
             let Some(entry) = self.uring.borrow_mut().completion().next() else {
                 return;
             };
-            #[cfg(feature = "uring")]
+            #[cfg(not(feature = "glommio"))]
             if entry.user_data() == polls::UNOBSERVED || self.seen(&entry) {
                 continue;
             }
@@ -333,7 +333,7 @@ impl Ring {
         }
     }
 
-    #[cfg_attr(feature = "uring", allow(dead_code, reason = "for the ring beside glommio"))]
+    #[cfg_attr(not(feature = "glommio"), allow(dead_code, reason = "for the ring beside glommio"))]
     /// Collects completions for as long as the shard lives.
     pub async fn reap(&self) {
         let Some(eventfd) = &self.eventfd else { return };
@@ -352,6 +352,7 @@ impl Ring {
 
     /// Waits until no operation is in flight, at the end of the shard.
     pub fn drain(&self) {
+        self.submit();
         while self.in_flight.get() > 0 {
             let waited = self.uring.borrow().submit_and_wait(1);
             if let Err(e) = waited
@@ -364,10 +365,10 @@ impl Ring {
     }
 }
 
-#[cfg(feature = "uring")]
+#[cfg(not(feature = "glommio"))]
 #[path = "ring_polls.rs"]
 mod polls;
-#[cfg(feature = "uring")]
+#[cfg(not(feature = "glommio"))]
 pub(super) use polls::Poller;
 
 impl Drop for Ring {

@@ -1,6 +1,6 @@
 //! The blocking write back end: one operating-system thread per shard that commits.
 //!
-//! Requests travel through a channel, answers through a slot whose waker glommio accepts from other
+//! Requests travel through a channel, answers through a slot whose waker may be used from other
 //! threads. The thread ends when the shard drops its end.
 
 use std::future::poll_fn;

@@ -7,9 +7,9 @@ use crate::fs::{DirEntry, DiskSpace};
 
 /// Runs `f` on the shard's helper thread. If the future is dropped, `f` still runs.
 pub(super) async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
-    #[cfg(not(feature = "uring"))]
+    #[cfg(feature = "glommio")]
     return glommio::executor().spawn_blocking(f).await;
-    #[cfg(feature = "uring")]
+    #[cfg(not(feature = "glommio"))]
     return super::blocking::run(f).await;
 }
 
