@@ -113,6 +113,7 @@ fn refuse(request: &MetadataRequest, error: ErrorCode) -> MetadataResponse {
         MetadataResponseTopic::default()
             .with_error_code(error.code())
             .with_name(Some(asked.name.clone().unwrap_or_default()))
+            .with_topic_id(asked.topic_id)
     };
     let topics = request.topics.as_deref().unwrap_or_default();
     MetadataResponse::default()

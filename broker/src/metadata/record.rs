@@ -89,6 +89,8 @@ pub enum ConfigResource {
     Broker(Option<NodeId>),
     /// A group by its id.
     Group(String),
+    /// A subscription to client metrics by its name.
+    ClientMetrics(String),
 }
 
 /// One key of a resource.

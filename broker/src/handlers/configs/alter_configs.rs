@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use config::{AlterOp, Alteration, BrokerValues, GroupOverrides, TopicOverrides};
-use protocol::StrBytes;
+use config::{AlterOp, Alteration, GroupOverrides, TopicOverrides};
 use protocol::messages::alter_configs_request::AlterConfigsResource;
 use protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::incremental_alter_configs::change;
-use super::{Refusal, resource};
+use super::incremental_alter_configs::{alter_broker, change};
+use super::{Refusal, client_metrics, resource};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::metadata::{ConfigResource, Image, MetadataRecord};
@@ -71,7 +70,7 @@ fn answer(
         Ok(()) => response.with_error_message(None),
         Err(refusal) => response
             .with_error_code(refusal.error.code())
-            .with_error_message(Some(StrBytes::from_string(refusal.message))),
+            .with_error_message(refusal.wire_message()),
     }
 }
 
@@ -103,9 +102,11 @@ fn replace(image: &Image, asked: &AlterConfigsResource) -> Result<Option<Metadat
                 value: Some(value),
             });
             let set: Vec<Alteration> = set.collect();
-            let refuse = |e: config::InvalidConfig| Refusal::invalid_request(e.to_string());
-            let after = BrokerValues::alter_dynamic(&none, &set).map_err(refuse)?;
-            (stored, after)
+            (stored, alter_broker(&none, &set)?)
+        }
+        ConfigResource::ClientMetrics(_) => {
+            client_metrics::check(&given)?;
+            (stored, given)
         }
     };
     Ok(change(target, before, after))

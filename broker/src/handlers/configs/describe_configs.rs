@@ -1,6 +1,6 @@
 //! DescribeConfigs (key 32): values in force, where they come from, what they mean (KIP-133, KIP-226, KIP-569).
 
-use config::{ConfigEntry, GroupOverrides};
+use config::{ConfigEntry, ConfigSource, GroupOverrides};
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
@@ -8,7 +8,7 @@ use protocol::messages::describe_configs_response::{
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use protocol::{ErrorCode, StrBytes};
 
-use super::{Refusal, resource};
+use super::{Refusal, client_metrics, resource};
 use crate::handlers::Call;
 use crate::metadata::{ConfigResource, Image};
 
@@ -57,7 +57,7 @@ fn entries(image: &Image, kind: i8, name: &str) -> Result<Vec<ConfigEntry>, Refu
         resource::CLIENT_METRICS if name.is_empty() => {
             Err(Refusal::invalid_request("Client metrics subscription name must not be empty"))
         }
-        resource::CLIENT_METRICS => Ok(Vec::new()),
+        resource::CLIENT_METRICS => Ok(Vec::new()), // see `Show::client_metrics`
         other => Err(Refusal::invalid_request(format!("Unsupported resource type: {other}"))),
     }
 }
@@ -82,12 +82,45 @@ impl Show {
                     keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name))
                 };
                 let configs = entries.into_iter().filter(wanted).map(|e| self.entry(e));
+                let mut configs: Vec<_> = configs.collect();
+                if asked.resource_type == resource::CLIENT_METRICS {
+                    let rows = self.client_metrics(image, &asked.resource_name);
+                    let wanted = |row: &DescribeConfigsResourceResult| {
+                        keys.is_none_or(|keys| keys.contains(&row.name))
+                    };
+                    configs.extend(rows.into_iter().filter(wanted));
+                }
                 result
                     .with_error_code(ErrorCode::None.code())
                     .with_error_message(Some(StrBytes::from_static_str("")))
-                    .with_configs(configs.collect())
+                    .with_configs(configs)
             }
         }
+    }
+
+    fn client_metrics(&self, image: &Image, name: &str) -> Vec<DescribeConfigsResourceResult> {
+        let stored = image.configs.get(&ConfigResource::ClientMetrics(name.to_owned()));
+        let row = |(key, default, config_type): (&'static str, &'static str, i8)| {
+            let key = StrBytes::from_static_str(key);
+            let row = DescribeConfigsResourceResult::default()
+                .with_name(key.clone())
+                .with_config_type(config_type)
+                .with_documentation(None);
+            let Some(value) = stored.and_then(|values| values.get(&*key)) else {
+                return row
+                    .with_value(Some(StrBytes::from_static_str(default)))
+                    .with_config_source(ConfigSource::Default.wire());
+            };
+            let value = Some(StrBytes::from_string(value.clone()));
+            let synonym = DescribeConfigsSynonym::default()
+                .with_name(key)
+                .with_value(value.clone())
+                .with_source(client_metrics::SOURCE);
+            row.with_value(value)
+                .with_config_source(client_metrics::SOURCE)
+                .with_synonyms(if self.synonyms { vec![synonym] } else { Vec::new() })
+        };
+        client_metrics::KEYS.into_iter().map(row).collect()
     }
 
     fn entry(&self, entry: ConfigEntry) -> DescribeConfigsResourceResult {

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 
 use config::{AlterOp, Alteration, BrokerValues, GroupOverrides};
-use protocol::StrBytes;
 use protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::{Refusal, resource};
+use super::{Refusal, client_metrics, resource};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::metadata::{ConfigChange, ConfigResource, Image, MetadataRecord};
@@ -73,7 +72,7 @@ fn answer(
         Ok(()) => response.with_error_message(None),
         Err(refusal) => response
             .with_error_code(refusal.error.code())
-            .with_error_message(Some(StrBytes::from_string(refusal.message))),
+            .with_error_message(refusal.wire_message()),
     }
 }
 
@@ -103,13 +102,34 @@ fn alter(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataR
             let altered = GroupOverrides::from_map(stored.clone())?.altered(&alterations)?;
             (stored, altered.as_map().clone())
         }
-        ConfigResource::Broker(_) => {
-            let altered = BrokerValues::alter_dynamic(stored, &alterations);
-            let refuse = |e: config::InvalidConfig| Refusal::invalid_request(e.to_string());
-            (stored, altered.map_err(refuse)?)
+        ConfigResource::Broker(_) => (stored, alter_broker(stored, &alterations)?),
+        ConfigResource::ClientMetrics(_) => {
+            (stored, client_metrics::altered(stored, &alterations)?)
         }
     };
     Ok(change(target, before, after))
+}
+
+/// Keys that no table knows are kept as they are, for plug-ins as Kafka says; the others are validated.
+pub(super) fn alter_broker(
+    stored: &BTreeMap<String, String>,
+    alterations: &[Alteration],
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        alterations.iter().cloned().partition(|a| config::broker_key(&a.name).is_some());
+    let altered = BrokerValues::alter_dynamic(stored, &known);
+    let mut altered = altered.map_err(|e| Refusal::invalid_request(e.to_string()))?;
+    for Alteration { name, op, value } in unknown {
+        match (op, value) {
+            (AlterOp::Delete, _) => drop(altered.remove(&name)),
+            (AlterOp::Set, Some(value)) => drop(altered.insert(name, value)),
+            _ => {
+                let message = format!("{name} cannot be altered in this way");
+                return Err(Refusal::invalid_request(message));
+            }
+        }
+    }
+    Ok(altered)
 }
 
 /// The difference between two maps of overrides, as one record.

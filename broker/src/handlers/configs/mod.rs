@@ -4,12 +4,13 @@
 //! image of the own shard; changing validates on the metadata shard against the newest one.
 
 pub mod alter_configs;
+mod client_metrics;
 pub mod describe_configs;
 pub mod incremental_alter_configs;
 mod resource;
 
 use config::InvalidConfig;
-use protocol::ErrorCode;
+use protocol::{ErrorCode, StrBytes};
 
 /// A code and a sentence, as answers carry them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,13 @@ impl Refusal {
 
     fn invalid_request(message: impl Into<String>) -> Refusal {
         Refusal::new(ErrorCode::InvalidRequest, message)
+    }
+}
+
+impl Refusal {
+    /// Kafka has no words for an error it did not expect.
+    fn wire_message(self) -> Option<StrBytes> {
+        (self.error != ErrorCode::UnknownServerError).then(|| StrBytes::from_string(self.message))
     }
 }
 

@@ -67,9 +67,10 @@ pub(super) fn to_alter(image: &Image, kind: i8, name: &str) -> Result<ConfigReso
         BROKER_LOGGER => {
             Err(Refusal::invalid_request("Log levels cannot be changed while the node runs."))
         }
-        CLIENT_METRICS => {
-            Err(Refusal::invalid_request("Client metrics subscriptions are not supported."))
+        CLIENT_METRICS if name.is_empty() => {
+            Err(Refusal::invalid_request("Default client metrics resources are not allowed."))
         }
+        CLIENT_METRICS => Ok(ConfigResource::ClientMetrics(name.to_owned())),
         other => Err(Refusal::invalid_request(format!("Unexpected resource type {other}"))),
     }
 }

@@ -1,12 +1,11 @@
-//! CreateTopics (key 19), and topics created on demand (KIP-4, KIP-464, KIP-525).
+//! CreateTopics (key 19; KIP-4, KIP-464, KIP-525).
 //!
 //! An answer means that every shard of this node knows the topic. Checks come in Kafka's order, since the first one
 //! that fails is the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
-use config::{NodeConfig, TopicOverrides};
+use config::{ConfigEntry, ConfigSource, NodeConfig, TopicOverrides};
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -16,11 +15,10 @@ use super::assignment::{check_replicas, place, place_on};
 use super::name::{check_collision, check_name};
 use super::{NEW_PARTITIONS_MAX, Refusal};
 use crate::error_codes::KafkaCode;
-use crate::groups::OFFSETS_TOPIC;
 use crate::handlers::Call;
 use crate::ids::TopicId;
 use crate::metadata::{Image, MetadataRecord, PartitionRecord, Placer};
-use crate::shard::{Change, Shard};
+use crate::shard::Change;
 
 /// Kafka's own metadata log; nobody may have a topic of that name.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
@@ -43,34 +41,8 @@ pub async fn handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsRes
     CreateTopicsResponse::default().with_topics(topics)
 }
 
-/// Creates topics that were asked for by name alone, with the broker's defaults.
-pub async fn auto_create(shard: &Rc<Shard>, names: &[String]) {
-    if names.iter().any(|name| name == OFFSETS_TOPIC) && shard.ensure_offsets_topic().await.is_err()
-    {
-        return;
-    }
-    let topic = |name: &String| {
-        CreatableTopic::default()
-            .with_name(StrBytes::from_string(name.clone()).into())
-            .with_num_partitions(-1)
-            .with_replication_factor(-1)
-    };
-    let topics = names.iter().filter(|name| *name != OFFSETS_TOPIC).map(topic).collect();
-    let request = CreateTopicsRequest::default().with_topics(topics);
-    let node = shard.node.clone();
-    let create = move |image: &Image| decide(image, &node.config, request);
-    match shard.change_metadata(create).await {
-        Ok(topics) => {
-            for topic in topics.iter().filter(|topic| topic.error_code != 0) {
-                let (name, code) = (&**topic.name, topic.error_code);
-                tracing::debug!(name, code, "a topic was not created on demand");
-            }
-        }
-        Err(error) => tracing::debug!(%error, "no topic was created on demand"),
-    }
-}
-
-fn decide(
+/// Which topics of a request can be created, as records and answers.
+pub(super) fn decide(
     image: &Image,
     config: &NodeConfig,
     request: CreateTopicsRequest,
@@ -226,7 +198,11 @@ fn place_as_assigned(
 
 impl Plan {
     fn describe(&self, image: &Image, result: CreatableTopicResult) -> CreatableTopicResult {
-        let configs = self.overrides.describe(image.defaults()).into_iter();
+        // our own keys are shown where they are set: clients know Kafka's list
+        let is_shown = |entry: &ConfigEntry| {
+            !entry.name.starts_with("millrace.") || entry.source == ConfigSource::DynamicTopic
+        };
+        let configs = self.overrides.describe(image.defaults()).into_iter().filter(is_shown);
         let configs = configs.map(|entry| {
             CreatableTopicConfigs::default()
                 .with_name(StrBytes::from_string(entry.name))

@@ -5,12 +5,13 @@
 //! `ReplicationControlManager`.
 
 mod assignment;
+mod auto_create;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 mod name;
 
-pub use create_topics::auto_create;
+pub use auto_create::auto_create;
 pub use name::is_valid_name;
 
 use protocol::{ErrorCode, StrBytes};
@@ -30,7 +31,8 @@ impl Refusal {
         Refusal { error, message: message.into() }
     }
 
+    /// Kafka has no words for an error it did not expect.
     fn wire_message(self) -> Option<StrBytes> {
-        Some(StrBytes::from_string(self.message))
+        (self.error != ErrorCode::UnknownServerError).then(|| StrBytes::from_string(self.message))
     }
 }
