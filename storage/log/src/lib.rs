@@ -13,5 +13,6 @@
 //! | [`cleaner`] | compaction by key of closed segments |
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod log;
 pub mod wal;

@@ -195,7 +195,10 @@ impl Run {
             Step::Retain => {
                 self.log.retain(NOW).await.unwrap();
             }
-            Step::Sync => self.synced = self.log.sync().await.unwrap(),
+            Step::Sync => {
+                self.synced = self.log.sync().await.unwrap();
+                self.log.mark_checkpointed(&self.synced);
+            }
             Step::Hibernate => self.log.hibernate().await.unwrap(),
             Step::Crash => {
                 self.log = open(&self.store, &self.dir, small(), self.synced);
@@ -314,6 +317,7 @@ fn retention_by_time_and_size_deletes_from_the_oldest_and_keeps_the_end() {
             log.append(&[bytes], &[]).await.unwrap();
         }
         let before = log.bytes();
+        log.mark_checkpointed(&log.sync().await.unwrap());
         let kept_all = log.retain(NOW).await.unwrap();
         assert_eq!(kept_all.deleted_segments, 0);
 
@@ -332,6 +336,10 @@ fn retention_by_time_and_size_deletes_from_the_oldest_and_keeps_the_end() {
 
         let all = log.retain(NOW + 10_000_000).await.unwrap();
         assert!(all.deleted_segments > 0);
+        assert!(log.bytes() > 0, "the active segment of the checkpoint is gone");
+        log.mark_checkpointed(&log.sync().await.unwrap());
+        let last = log.retain(NOW + 10_000_000).await.unwrap();
+        assert_eq!(last.deleted_segments, 1);
         assert_eq!((log.log_start_offset(), log.end_offset(), log.bytes()), (40, 40, 0));
         let state = log.sync().await.unwrap();
         let reopened = open(&store, &dir, small(), state);

@@ -11,6 +11,7 @@
 mod aborted;
 mod active_segment;
 mod append;
+mod compaction;
 mod config;
 mod error;
 mod file_names;
@@ -33,6 +34,7 @@ mod timestamps;
 mod txn_index;
 
 pub use append::Appended;
+pub use compaction::Compacted;
 pub use config::LogConfig;
 pub use error::LogError;
 pub use leader_epochs::{EpochStart, LeaderEpochs};

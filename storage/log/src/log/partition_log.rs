@@ -126,6 +126,11 @@ pub(super) struct Inner {
     pub hints: [Option<Hint>; HINTS],
     pub next_hint: usize,
     pub failed: Option<LogError>,
+    /// Changes when a segment is replaced: what a reader planned before is void.
+    pub generation: u64,
+    /// Base offset of the active segment in the last durable checkpoint. A start may go back to
+    /// it, so no segment from it on is deleted or rewritten.
+    pub checkpointed_base: i64,
 }
 
 /// One partition's log.
@@ -136,6 +141,8 @@ pub struct Log {
     topic_id: TopicId,
     pub(super) inner: RefCell<Inner>,
     mutation: Semaphore,
+    /// Held by what removes or replaces closed segments.
+    pub(super) maintenance: Semaphore,
 }
 
 impl Log {
@@ -174,8 +181,11 @@ impl Log {
                 hints: [None; HINTS],
                 next_hint: 0,
                 failed: None,
+                generation: 0,
+                checkpointed_base: state.active.base_offset,
             }),
             mutation: Semaphore::new(1),
+            maintenance: Semaphore::new(1),
         })
     }
 
@@ -219,6 +229,12 @@ impl Log {
     pub fn is_dirty(&self) -> bool {
         let inner = self.inner.borrow();
         !inner.dirty.is_empty() || !inner.pending.is_empty() || inner.epochs_dirty
+    }
+
+    /// The checkpoint with this state of the log, from [`Log::sync`], is durable. Only segments that
+    /// it knows as closed are deleted or compacted.
+    pub fn mark_checkpointed(&self, state: &LogState) {
+        self.inner.borrow_mut().checkpointed_base = state.active.base_offset;
     }
 
     /// Records before `offset` are deleted (Kafka's DeleteRecords): they cannot be read any more.

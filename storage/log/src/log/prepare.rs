@@ -7,9 +7,10 @@
 //! [`LogState`]: super::LogState
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
 
-use runtime::fs;
-use runtime::fs::{File, OpenOptions};
+use runtime::fs::{self, File, OpenOptions};
 
 use super::active_segment::PendingIndexes;
 use super::error::LogError;
@@ -68,9 +69,11 @@ impl Log {
         Ok(())
     }
 
+    /// Lists the directory, after what an interrupted deletion or compaction left is dealt with.
     async fn list(&self) -> Result<Listing, LogError> {
         let dir = self.dir();
         let mut listing = Listing::new();
+        let mut swaps = Listing::new();
         for entry in fs::read_dir(&**dir).await.map_err(LogError::io("list", &dir))? {
             let path = dir.join(&entry.name);
             if entry.name.ends_with(DELETED_SUFFIX) {
@@ -78,15 +81,40 @@ impl Log {
             } else if entry.name.ends_with(CLEANED_SUFFIX) {
                 fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
             } else if let Some(name) = entry.name.strip_suffix(SWAP_SUFFIX) {
-                // All files of a compacted segment had been synced before the first got this name.
-                let target = dir.join(name);
-                fs::rename(&path, &target).await.map_err(LogError::io("rename", &path))?;
-                listing.extend(file_names::parse(name).map(|file| (file, entry.len)));
+                swaps.extend(file_names::parse(name).map(|file| (file, entry.len)));
             } else if let Some(file) = file_names::parse(&entry.name) {
-                listing.entry(file).or_insert(entry.len);
+                listing.insert(file, entry.len);
             }
         }
+        self.finish_compactions(&swaps, &mut listing).await?;
         Ok(listing)
+    }
+
+    /// Finishes compactions that were committed (`.log.swap` is there) and undoes the others.
+    async fn finish_compactions(
+        &self,
+        swaps: &Listing,
+        listing: &mut Listing,
+    ) -> Result<(), LogError> {
+        for ((base, kind), bytes) in swaps {
+            let path = with_suffix(&self.path(*base, *kind), SWAP_SUFFIX);
+            let Some(log_bytes) = swaps.get(&(*base, FileKind::Log)) else {
+                fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
+                continue;
+            };
+            if *kind == FileKind::Log {
+                let end_offset = end_of(path, *log_bytes).await?;
+                let replaced: Vec<i64> = listing
+                    .keys()
+                    .filter(|(other, _)| *base < *other && *other < end_offset)
+                    .map(|(other, _)| *other)
+                    .collect();
+                self.finish_swap(*base, &replaced).await?;
+                listing.retain(|(other, _), _| !replaced.contains(other));
+            }
+            listing.insert((*base, *kind), *bytes);
+        }
+        Ok(())
     }
 
     /// Removes segments behind the active one, and indexes without a segment.
@@ -254,4 +282,16 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// The offset behind the last batch of a segment file.
+async fn end_of(path: PathBuf, bytes: u64) -> Result<i64, LogError> {
+    let file = File::open(&path, &OpenOptions::READ).await.map_err(LogError::io("open", &path))?;
+    let mut scan = SegmentScan::new(Rc::new(file), path, 0, bytes, REBUILD_READ_BYTES);
+    let mut end_offset = 0;
+    while let Some(header) = scan.header().await? {
+        end_offset = header.next_offset();
+        scan.skip(&header);
+    }
+    Ok(end_offset)
 }

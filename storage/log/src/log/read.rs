@@ -70,14 +70,21 @@ impl Log {
             if offset >= self.end_offset() {
                 return Ok(ReadBatches { bytes: Bytes::new(), next_offset: offset });
             }
+            let generation = self.inner.borrow().generation;
             let place = self.find(offset).await?;
-            match self.read_at(&place, offset, &request).await {
+            let read = self.read_at(&place, offset, &request).await;
+            if self.inner.borrow().generation != generation {
+                // A segment was replaced meanwhile; what was read may be neither old nor new.
+                continue;
+            }
+            match read {
                 Ok(Some(batches)) => return Ok(batches),
                 // Compaction removed what was left of this segment.
                 Ok(None) => offset = self.next_segment(place.base_offset, offset),
                 Err(error) if error.is_not_found() => {
                     // The segment was deleted meanwhile, or its files are lost.
                     self.check_range(request.offset)?;
+                    self.check()?;
                     if self.inner.borrow().has_segment(place.base_offset) {
                         return Err(error);
                     }

@@ -28,12 +28,14 @@ struct Candidate {
 }
 
 impl Log {
-    /// Deletes the segments that the settings and the log start offset no longer want.
+    /// Deletes the segments that the settings and the log start offset no longer want, as far as the
+    /// last checkpoint ([`Log::mark_checkpointed`]) knows them as closed; the others go next time.
     pub async fn retain(&self, now_ms: i64) -> Result<Retained, LogError> {
         if self.has_nothing_to_delete(now_ms) {
             let log_start_offset = self.log_start_offset();
             return Ok(Retained { log_start_offset, ..Retained::default() });
         }
+        let _maintenance = self.maintenance.acquire(1).await;
         self.largest_timestamps().await?;
         let _permit = self.lock().await?;
         self.prepare().await?;
@@ -44,7 +46,8 @@ impl Log {
             self.roll(now_ms).await?;
         }
         let mut retained = Retained::default();
-        for segment in doomed {
+        let checkpointed_base = self.inner.borrow().checkpointed_base;
+        for segment in doomed.iter().take_while(|doomed| doomed.base_offset < checkpointed_base) {
             self.delete_segment(segment).await?;
             retained.deleted_segments += 1;
             retained.deleted_bytes += segment.bytes;

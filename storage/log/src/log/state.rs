@@ -13,6 +13,8 @@ pub struct LogState {
     /// Bytes of all closed segments.
     pub closed_bytes: u64,
     pub active: ActiveState,
+    /// Records before this offset have been compacted.
+    pub cleaned_offset: i64,
     /// Newest leader epoch in the log, -1 if none.
     pub latest_epoch: i32,
 }
@@ -44,13 +46,14 @@ impl LogState {
             log_start_offset: start_offset,
             end_offset: start_offset,
             closed_bytes: 0,
+            cleaned_offset: start_offset,
             active: ActiveState::new(start_offset, now_ms),
             latest_epoch: -1,
         }
     }
 
     /// Size of [`LogState::encode`].
-    pub const ENCODED_BYTES: usize = 8 * 3 + 4 + 8 + 4 * 5 + 8 * 6;
+    pub const ENCODED_BYTES: usize = 8 * 4 + 4 + 8 + 4 * 5 + 8 * 6;
 
     /// The fields in order, little-endian.
     pub fn encode(&self) -> [u8; Self::ENCODED_BYTES] {
@@ -59,6 +62,7 @@ impl LogState {
         out.put(&self.log_start_offset.to_le_bytes());
         out.put(&self.end_offset.to_le_bytes());
         out.put(&self.closed_bytes.to_le_bytes());
+        out.put(&self.cleaned_offset.to_le_bytes());
         out.put(&self.latest_epoch.to_le_bytes());
         out.put(&active.base_offset.to_le_bytes());
         for field in [
@@ -91,6 +95,7 @@ impl LogState {
             log_start_offset: input.i64(),
             end_offset: input.i64(),
             closed_bytes: input.i64() as u64,
+            cleaned_offset: input.i64(),
             latest_epoch: input.u32() as i32,
             active: ActiveState {
                 base_offset: input.i64(),
@@ -165,6 +170,7 @@ mod tests {
         let mut state = LogState::new(5, 1000);
         state.end_offset = 77;
         state.closed_bytes = 1 << 40;
+        state.cleaned_offset = 50;
         state.latest_epoch = 3;
         state.active.log_bytes = 123;
         state.active.index_bytes = 16;

@@ -27,18 +27,39 @@ impl Log {
         &self,
         timestamp: i64,
     ) -> Result<Option<TimestampHit>, LogError> {
-        for (base, largest) in self.largest_timestamps().await? {
-            if largest.timestamp >= timestamp
-                && let Some(hit) = self.search_segment(base, timestamp).await?
-            {
-                return Ok(Some(hit));
+        self.unless_replaced(async || {
+            for (base, largest) in self.largest_timestamps().await? {
+                if largest.timestamp >= timestamp
+                    && let Some(hit) = self.search_segment(base, timestamp).await?
+                {
+                    return Ok(Some(hit));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
+        .await
     }
 
     /// The first record with the largest timestamp of the log; `None` if no record has one.
     pub async fn offset_of_max_timestamp(&self) -> Result<Option<TimestampHit>, LogError> {
+        self.unless_replaced(async || self.find_max_timestamp().await).await
+    }
+
+    /// Searches again if compaction replaced a segment meanwhile.
+    async fn unless_replaced<T>(
+        &self,
+        search: impl AsyncFn() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        loop {
+            let generation = self.inner.borrow().generation;
+            let found = search().await;
+            if self.inner.borrow().generation == generation {
+                return found;
+            }
+        }
+    }
+
+    async fn find_max_timestamp(&self) -> Result<Option<TimestampHit>, LogError> {
         let mut best: Option<(i64, TimestampOffset)> = None;
         for (base, largest) in self.largest_timestamps().await? {
             if largest.timestamp >= 0

@@ -1,0 +1,245 @@
+//! Compaction against a model, whole and interrupted at every step.
+
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use record::{BatchBuilder, BatchView, Codec, Decompressor, Records};
+use scratch::Scratch;
+use storage::log::{Log, LogConfig, LogState, LogStore, LogStoreOptions, ReadRequest};
+
+const NOW: i64 = 1_800_000_000_000;
+const MAP_BYTES: usize = 1 << 20;
+
+/// Key and value of a record.
+type Change = (u8, Option<u16>);
+
+fn open(dir: &Path, state: LogState) -> Rc<Log> {
+    let store = LogStore::new(LogStoreOptions {
+        delete_delay: Duration::ZERO,
+        ..LogStoreOptions::default()
+    });
+    let config = LogConfig {
+        segment_bytes: 600,
+        index_interval_bytes: 100,
+        delete: false,
+        compact: true,
+        delete_retention_ms: 1000,
+        ..LogConfig::default()
+    };
+    Log::open(&store, dir.to_path_buf(), [0; 16], Rc::new(config), state)
+}
+
+async fn append(log: &Log, changes: &[Change], codec: Codec) {
+    let mut builder =
+        BatchBuilder::new().base_offset(log.end_offset()).leader_epoch(0).codec(codec);
+    for (key, value) in changes {
+        let value = value.map(|value| value.to_string());
+        let value = value.as_ref().map(|value| value.as_bytes());
+        builder.push(NOW, Some(&[*key]), value, &[]).unwrap();
+    }
+    let bytes = Bytes::copy_from_slice(builder.finish().unwrap());
+    log.append(&[bytes], &[]).await.unwrap();
+}
+
+/// All records of the log: offset, key, value.
+async fn records(log: &Log) -> Vec<(i64, u8, Option<u16>)> {
+    let mut found = Vec::new();
+    let mut offset = log.log_start_offset();
+    let mut decompressor = Decompressor::default();
+    while offset < log.end_offset() {
+        let request =
+            ReadRequest { offset, bytes_max: 1000, min_one_batch: true, offset_end: i64::MAX };
+        let read = log.read(request).await.unwrap();
+        assert!(read.next_offset > offset);
+        offset = read.next_offset;
+        for batch in record::batches(&read.bytes) {
+            let batch: BatchView<'_> = batch.unwrap();
+            let header = record::validate(batch.bytes()).unwrap();
+            let codec = header.attributes.codec().unwrap();
+            if header.records_count == 0 {
+                continue;
+            }
+            let plain = decompressor.decompress(codec, batch.records_bytes()).unwrap();
+            let mut records = Records::new(&header, plain);
+            while let Some(record) = records.next() {
+                let record = record.unwrap();
+                let value =
+                    record.value.map(|value| std::str::from_utf8(value).unwrap().parse().unwrap());
+                found.push((records.offset_of(&record), record.key.unwrap()[0], value));
+            }
+        }
+    }
+    assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    found
+}
+
+/// What a reader of the whole log ends up with.
+fn latest(records: &[(i64, u8, Option<u16>)]) -> BTreeMap<u8, u16> {
+    let mut latest = BTreeMap::new();
+    for (_, key, value) in records {
+        match value {
+            Some(value) => latest.insert(*key, *value),
+            None => latest.remove(key),
+        };
+    }
+    latest
+}
+
+async fn checkpoint(log: &Log) -> LogState {
+    let state = log.sync().await.unwrap();
+    log.mark_checkpointed(&state);
+    state
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn the_latest_values_stay_and_old_ones_go(
+        rounds in prop::collection::vec(
+            prop::collection::vec(
+                prop::collection::vec((0..12u8, prop::option::weighted(0.8, any::<u16>())), 1..6),
+                1..30,
+            ),
+            1..4,
+        ),
+        map_bytes in prop_oneof![Just(MAP_BYTES), Just(200)],
+    ) {
+        runtime::block_on(async move {
+            let scratch = Scratch::new();
+            let dir = scratch.path().join("t-0");
+            let mut log = open(&dir, LogState::new(0, NOW));
+            let mut all = Vec::new();
+            let mut now_ms = NOW;
+            for round in rounds {
+                for (at, changes) in round.iter().enumerate() {
+                    let codec = Codec::ALL[at % Codec::ALL.len()];
+                    append(&log, changes, codec).await;
+                    all.extend(changes.iter().copied());
+                }
+                checkpoint(&log).await;
+                let expected: Vec<(i64, u8, Option<u16>)> = all
+                    .iter()
+                    .enumerate()
+                    .map(|(offset, (key, value))| (offset as i64, *key, *value))
+                    .collect();
+                let compacted = log.compact(now_ms, i64::MAX, map_bytes).await.unwrap();
+                assert!(compacted.bytes_after <= compacted.bytes_before + 61);
+                let found = records(&log).await;
+                assert_eq!(latest(&found), latest(&expected));
+                assert!(found.iter().all(|record| expected.contains(record)));
+                assert_eq!(log.end_offset(), all.len() as i64);
+                let state = checkpoint(&log).await;
+                log = open(&dir, state);
+                assert_eq!(records(&log).await, found);
+                now_ms += 2000;
+            }
+        });
+    }
+}
+
+/// Polls `compact` a number of times and then lets it go, as a crash would.
+async fn compact_until(log: &Log, polls: usize) -> bool {
+    let mut compact = Box::pin(log.compact(NOW, i64::MAX, MAP_BYTES));
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return std::task::Poll::Ready(false);
+        }
+        left -= 1;
+        compact.as_mut().poll(context).map(|done| {
+            done.unwrap();
+            true
+        })
+    })
+    .await
+}
+
+#[test]
+fn a_compaction_that_is_interrupted_anywhere_loses_nothing() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let mut finished = false;
+        let mut polls = 1;
+        while !finished {
+            let dir = scratch.path().join(format!("t-{polls}"));
+            let log = open(&dir, LogState::new(0, NOW));
+            for at in 0..60u16 {
+                append(&log, &[((at % 7) as u8, Some(at)), (100, Some(at))], Codec::None).await;
+            }
+            let state = checkpoint(&log).await;
+            let before = latest(&records(&log).await);
+            finished = compact_until(&log, polls).await;
+            // What was handed to the kernel runs to its end.
+            runtime::fs::sync_dir(&dir).await.unwrap();
+            drop(log);
+            let log = open(&dir, state);
+            assert_eq!(latest(&records(&log).await), before, "after {polls} polls");
+            append(&log, &[(1, Some(9999))], Codec::None).await;
+            checkpoint(&log).await;
+            log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
+            let mut after = before;
+            after.insert(1, 9999);
+            assert_eq!(latest(&records(&log).await), after, "after {polls} polls");
+            assert_eq!(log.end_offset(), 121);
+            polls += 1;
+        }
+        assert!(polls > 20, "only {polls} steps");
+    });
+}
+
+#[test]
+fn segments_that_became_small_are_merged_and_then_nothing_changes() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let dir = scratch.path().join("t-0");
+        let log = open(&dir, LogState::new(0, NOW));
+        for at in 0..200u16 {
+            append(&log, &[((at % 3) as u8, Some(at))], Codec::None).await;
+        }
+        checkpoint(&log).await;
+        let (dirty, total) = log.dirty_bytes().await.unwrap();
+        assert_eq!(dirty, total);
+        let first = log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
+        assert!(first.bytes_after < first.bytes_before / 4, "{first:?}");
+        assert_eq!(log.dirty_bytes().await.unwrap().0, 0);
+        let before = records(&log).await;
+        let second = log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
+        assert!(second.segments_after < second.segments_before / 2, "{second:?}");
+        // Merged segments lose the headers at their ends and may fit together again.
+        for _ in 0..5 {
+            let again = log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
+            assert_eq!(records(&log).await, before);
+            if again.segments_before == 0 {
+                return;
+            }
+        }
+        panic!("compaction never comes to rest");
+    });
+}
+
+#[test]
+fn nothing_at_or_behind_the_stable_offset_is_touched() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let log = open(&scratch.path().join("t-0"), LogState::new(0, NOW));
+        for at in 0..100u16 {
+            append(&log, &[(1, Some(at))], Codec::None).await;
+        }
+        checkpoint(&log).await;
+        log.compact(NOW, 50, MAP_BYTES).await.unwrap();
+        let found = records(&log).await;
+        assert!(found.iter().filter(|(offset, ..)| *offset >= 50).count() == 50);
+        assert!(found.iter().filter(|(offset, ..)| *offset < 50).count() < 20);
+    });
+}
