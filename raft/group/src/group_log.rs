@@ -83,6 +83,8 @@ pub(crate) struct GroupLog {
     start_index: u64,
     start_term: u64,
     entries: VecDeque<LogEntry>,
+    /// Payloads up to here are released.
+    released_to: u64,
     memory_bytes: usize,
 }
 
@@ -93,6 +95,7 @@ impl GroupLog {
             initial: RaftState::new(hard_state.to_raft(), start.membership.to_raft()),
             start_index: start.index.0,
             start_term: start.term.0,
+            released_to: 0,
             memory_bytes: entries.iter().map(LogEntry::memory_bytes).sum(),
             entries,
         }
@@ -122,7 +125,7 @@ impl GroupLog {
     pub fn append(&mut self, index: u64, entry: LogEntry) {
         let last = self.last_index_known();
         assert!(
-            index > self.start_index && index <= last + 1,
+            index > self.start_index.max(self.released_to) && index <= last + 1,
             "entry {index} does not follow {last} (log starts after {})",
             self.start_index
         );
@@ -134,20 +137,21 @@ impl GroupLog {
         self.entries.push_back(entry);
     }
 
-    /// Lets go of the payloads up to and including `index`; terms and positions stay. For groups
-    /// whose entries nobody will ask for again.
+    /// Lets go of the payloads up to and including `index`; terms and positions stay. For `raft`
+    /// the log then begins behind it: nobody can be sent those entries any more.
     pub fn release_payloads(&mut self, index: u64) {
-        let count = index.saturating_sub(self.start_index) as usize;
-        let to = count.min(self.entries.len());
-        // From the newest on: what lies before the first empty one was released earlier.
-        for entry in self.entries.range_mut(..to).rev() {
-            if entry.payload.is_empty() && entry.kind != EntryKind::Empty {
-                break;
-            }
-            let held = entry.memory_bytes();
+        let last = index.min(self.last_index_known());
+        for index in self.released_to.max(self.start_index) + 1..=last {
+            let entry = &mut self.entries[(index - self.start_index - 1) as usize];
+            self.memory_bytes -= entry.memory_bytes();
             entry.payload = Bytes::new();
-            self.memory_bytes -= held - entry.memory_bytes();
         }
+        self.released_to = self.released_to.max(last);
+    }
+
+    /// The entry at `index`, unless its payload was released.
+    pub fn whole_entry(&self, index: u64) -> Option<&LogEntry> {
+        self.entry(index).filter(|_| index > self.released_to)
     }
 
     /// Puts the same entry in another frame.
@@ -164,8 +168,10 @@ impl GroupLog {
         };
         let term = entry.term;
         let count = (index - self.start_index) as usize;
-        for dropped in self.entries.drain(..count) {
-            self.memory_bytes -= dropped.memory_bytes();
+        for (dropped, at) in self.entries.drain(..count).zip(self.start_index + 1..) {
+            if at > self.released_to {
+                self.memory_bytes -= dropped.memory_bytes();
+            }
         }
         self.start_index = index;
         self.start_term = term;
@@ -197,7 +203,7 @@ impl Storage for GroupLog {
         max_size: impl Into<Option<u64>>,
         _context: GetEntriesContext,
     ) -> raft::Result<Vec<eraftpb::Entry>> {
-        if low <= self.start_index {
+        if low <= self.start_index.max(self.released_to) {
             return Err(StorageError::Compacted.into());
         }
         if high > self.last_index_known() + 1 {
@@ -228,7 +234,7 @@ impl Storage for GroupLog {
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.start_index + 1)
+        Ok(self.start_index.max(self.released_to) + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
@@ -270,17 +276,23 @@ mod tests {
     }
 
     #[test]
-    fn released_payloads_are_counted_once_and_truncation_follows() {
+    fn released_payloads_leave_memory_once_and_are_sent_to_nobody() {
         let mut log = log();
-        let whole = log.memory_bytes();
         log.release_payloads(3);
-        let some = log.memory_bytes();
-        assert!(some <= whole);
         log.release_payloads(3);
-        assert_eq!(log.memory_bytes(), some);
-        assert!(log.entry(3).unwrap().payload.is_empty());
-        assert!(!log.entry(4).unwrap().payload.is_empty());
-        log.truncate_prefix(4);
+        log.release_payloads(2);
+        assert_eq!(log.memory_bytes(), 4096);
+        assert_eq!(log.first_index(), Ok(4));
+        assert_eq!(log.term(3), Ok(2), "terms and positions stay for the checkpoint");
+        assert_eq!(fetch(&log, 3, 5, 100), Err(StorageError::Compacted.into()));
+        assert_eq!(fetch(&log, 4, 5, 100), Ok(vec![4]));
+        assert!(log.whole_entry(3).is_none() && log.whole_entry(4).is_some());
+        log.truncate_prefix(2);
+        assert_eq!(log.memory_bytes(), 4096);
+        log.release_payloads(99);
+        log.append(5, entry(3, b"new"));
+        assert_eq!(log.memory_bytes(), 4096);
+        log.truncate_prefix(5);
         assert_eq!(log.memory_bytes(), 0);
     }
 

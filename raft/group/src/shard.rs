@@ -216,7 +216,7 @@ impl<W: FrameLog> RaftShard<W> {
         if let Some((group, _, _)) = state.group_mut(raft_group)
             && !group.has_peers()
         {
-            let index = index.0.min(group.delivered);
+            let index = index.0.min(group.delivered).min(group.raft.raft_log.applied);
             group.raft.raft_log.store.release_payloads(index);
         }
     }
@@ -225,7 +225,7 @@ impl<W: FrameLog> RaftShard<W> {
     pub fn entry(&self, raft_group: RaftGroupId, index: RaftIndex) -> Option<Bytes> {
         let state = self.state.borrow();
         let log = &state.group(raft_group)?.raft.raft_log.store;
-        log.entry(index.0).map(|entry| entry.payload.clone())
+        log.whole_entry(index.0).map(|entry| entry.payload.clone())
     }
 
     /// One group, now.

@@ -104,6 +104,9 @@ fn random_life(seed: u64) {
             }
             9 => {
                 let _ = node.shard.propose(group, EntryKind::Control, &[step as u8]);
+                if let Some(applied) = model.applied.get(&group) {
+                    node.shard.release_payloads(group, RaftIndex(applied.0 - applied.0 / 4));
+                }
             }
             10..=15 => node.run(),
             16..=20 => {

@@ -328,6 +328,30 @@ fn members_change_only_behind_a_durable_commit_index() {
 }
 
 #[test]
+fn released_payloads_are_never_sent_to_a_new_member() {
+    let mut cluster = Cluster::new(1, 1);
+    cluster.settle();
+    cluster.at(1).append("a");
+    cluster.settle();
+    let applied = cluster.at(1).shard.status(GROUP).unwrap().delivered;
+    cluster.at(1).shard.release_payloads(GROUP, applied);
+    assert!(cluster.at(1).shard.entry(GROUP, applied).is_none());
+    let second = Node::with(options(2, 1), MemoryWal::in_steps());
+    second.shard.create_group(GROUP, Membership::of_voters([ReplicaId(1)])).unwrap();
+    cluster.nodes.push(second);
+    cluster.cut.push(false);
+    let change = ConfChange { changes: vec![MemberChange::AddLearner(ReplicaId(2))] };
+    cluster.at(1).shard.propose_conf_change(GROUP, &change).unwrap();
+    cluster.at(1).append("b");
+    for _ in 0..10 {
+        cluster.tick();
+        cluster.settle();
+    }
+    assert_eq!(cluster.at(1).applied_text(), ["a", "b"]);
+    assert!(cluster.at(2).heard.borrow().applied.is_empty(), "it needs a snapshot first");
+}
+
+#[test]
 fn leadership_moves_on_request_without_losing_the_open_window() {
     let mut cluster = Cluster::new(3, 1);
     cluster.elect(1);
