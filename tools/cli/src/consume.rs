@@ -40,10 +40,7 @@ pub fn run(args: Args) -> Result<()> {
         }
         let mut records = reader.read()?;
         records.sort_by_key(|record| record.timestamp_ms);
-        for record in records
-            .iter()
-            .take(usize::try_from(left).unwrap_or(usize::MAX))
-        {
+        for record in records.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
             match args.connect.output {
                 Output::Json => writeln!(out, "{}", as_json(record))?,
                 Output::Table => writeln!(out, "{}", as_line(record))?,
@@ -56,20 +53,14 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn text(bytes: Option<&Vec<u8>>) -> String {
-    bytes.map_or_else(
-        || "-".to_owned(),
-        |bytes| String::from_utf8_lossy(bytes).into_owned(),
-    )
+    bytes.map_or_else(|| "-".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// Partition, offset, time, key, value, separated by tabs.
 fn as_line(record: &ReadRecord) -> String {
     let time = place::show(record.timestamp_ms);
     let (key, value) = (text(record.key.as_ref()), text(record.value.as_ref()));
-    format!(
-        "{}\t{}\t{time}\t{key}\t{value}",
-        record.partition, record.offset
-    )
+    format!("{}\t{}\t{time}\t{key}\t{value}", record.partition, record.offset)
 }
 
 /// Text where it is UTF-8, else a list of bytes; null is null.
@@ -84,10 +75,8 @@ fn bytes_as_json(bytes: Option<&Vec<u8>>) -> Value {
 }
 
 fn as_json(record: &ReadRecord) -> Value {
-    let headers = record
-        .headers
-        .iter()
-        .map(|(name, value)| json!([name, bytes_as_json(value.as_ref())]));
+    let headers =
+        record.headers.iter().map(|(name, value)| json!([name, bytes_as_json(value.as_ref())]));
     json!({
         "partition": record.partition,
         "offset": record.offset,

@@ -38,13 +38,9 @@ fn print_list(groups: &[Group], output: Output) -> Result<()> {
         });
         return json(&values.collect());
     }
-    let rows = groups.iter().map(|group| {
-        vec![
-            group.id.clone(),
-            group.state.clone(),
-            group.protocol_type.clone(),
-        ]
-    });
+    let rows = groups
+        .iter()
+        .map(|group| vec![group.id.clone(), group.state.clone(), group.protocol_type.clone()]);
     table(&["group", "state", "type"], rows)
 }
 
@@ -66,12 +62,7 @@ fn print_description(group: &GroupDescription, output: Output) -> Result<()> {
         println!();
         let rows = group.members.iter().map(|member| {
             let assigned = member.assigned.len().to_string();
-            vec![
-                member.id.clone(),
-                member.client_id.clone(),
-                member.host.clone(),
-                assigned,
-            ]
+            vec![member.id.clone(), member.client_id.clone(), member.host.clone(), assigned]
         });
         table(&["member", "client", "host", "partitions"], rows)?;
     }

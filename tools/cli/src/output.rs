@@ -43,9 +43,5 @@ pub fn done(output: crate::command::Output, sentence: &str, value: &Value) -> Re
 }
 
 pub fn list(numbers: &[i32]) -> String {
-    numbers
-        .iter()
-        .map(i32::to_string)
-        .collect::<Vec<_>>()
-        .join(",")
+    numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }

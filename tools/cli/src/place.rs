@@ -28,10 +28,7 @@ fn time(text: &str) -> Option<i64> {
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let mut clock = clock.splitn(3, ':');
-    let (hour, minute) = (
-        clock.next()?.parse::<i64>().ok()?,
-        clock.next()?.parse::<i64>().ok()?,
-    );
+    let (hour, minute) = (clock.next()?.parse::<i64>().ok()?, clock.next()?.parse::<i64>().ok()?);
     let second = clock.next().unwrap_or("0").parse::<f64>().ok()?;
     let sound = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..24).contains(&hour);
     if !sound || !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
@@ -63,11 +60,7 @@ pub fn show(ms: i64) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (second, ms) = (of_day / 1000, of_day % 1000);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -83,10 +76,7 @@ mod tests {
     fn places_are_read_as_a_person_writes_them() {
         assert_eq!(parse("beginning"), Ok(Start::Beginning));
         assert_eq!(parse("17"), Ok(Start::Offset(17)));
-        assert_eq!(
-            parse("2023-11-14T22:13:20Z"),
-            Ok(Start::Time(1_700_000_000_000))
-        );
+        assert_eq!(parse("2023-11-14T22:13:20Z"), Ok(Start::Time(1_700_000_000_000)));
         assert_eq!(parse("2024-02-29"), Ok(Start::Time(1_709_164_800_000)));
         for bad in ["soon", "-3", "2024-13-01", "2024-01-01T25:00:00Z", ""] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -65,11 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     let mut told = Instant::now();
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();
-    while input
-        .read_until(b'\n', &mut line)
-        .context("cannot read standard input")?
-        > 0
-    {
+    while input.read_until(b'\n', &mut line).context("cannot read standard input")? > 0 {
         if line.last() == Some(&b'\n') {
             line.pop();
         }
@@ -94,11 +90,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     match args.connect.output {
         Output::Table => eprintln!("{written} records written to {}", args.topic),
-        Output::Json => done(
-            Output::Json,
-            "",
-            &json!({"topic": args.topic, "written": written}),
-        )?,
+        Output::Json => done(Output::Json, "", &json!({"topic": args.topic, "written": written}))?,
     }
     Ok(())
 }
@@ -108,17 +100,12 @@ fn record(line: &[u8], args: &Args) -> Result<NewRecord> {
         None => (None, line),
         Some(separator) => {
             let (key, value) = split(line, separator.as_bytes()).with_context(|| {
-                format!(
-                    "a line has no `{separator}`: {}",
-                    String::from_utf8_lossy(line)
-                )
+                format!("a line has no `{separator}`: {}", String::from_utf8_lossy(line))
             })?;
             (Some(key.to_vec()), value)
         }
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
     Ok(NewRecord {
         key,
         value: Some(value.to_vec()),
@@ -132,9 +119,7 @@ fn record(line: &[u8], args: &Args) -> Result<NewRecord> {
 }
 
 fn split<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = line
-        .windows(separator.len().max(1))
-        .position(|window| window == separator)?;
+    let at = line.windows(separator.len().max(1)).position(|window| window == separator)?;
     Some((&line[..at], &line[at + separator.len()..]))
 }
 

@@ -56,25 +56,10 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
 
 pub fn run(command: Command) -> Result<()> {
     match command {
-        Command::Create {
-            topic,
-            partitions,
-            replication,
-            configs,
-            connect,
-        } => {
-            let new = NewTopic {
-                name: topic.clone(),
-                partitions,
-                replication,
-                configs,
-            };
+        Command::Create { topic, partitions, replication, configs, connect } => {
+            let new = NewTopic { name: topic.clone(), partitions, replication, configs };
             connect.client()?.create_topic(&new)?;
-            done(
-                connect.output,
-                &format!("created topic {topic}"),
-                &json!({"created": topic}),
-            )
+            done(connect.output, &format!("created topic {topic}"), &json!({"created": topic}))
         }
         Command::List { internal, connect } => {
             let mut topics = connect.client()?.topics()?;
@@ -86,11 +71,7 @@ pub fn run(command: Command) -> Result<()> {
         }
         Command::Delete { topic, connect } => {
             connect.client()?.delete_topic(&topic)?;
-            done(
-                connect.output,
-                &format!("deleted topic {topic}"),
-                &json!({"deleted": topic}),
-            )
+            done(connect.output, &format!("deleted topic {topic}"), &json!({"deleted": topic}))
         }
     }
 }
@@ -110,11 +91,7 @@ fn print_list(topics: &[Topic], output: Output) -> Result<()> {
         return json(&topics.iter().map(summary).collect());
     }
     let rows = topics.iter().map(|topic| {
-        vec![
-            topic.name.clone(),
-            topic.partitions.to_string(),
-            topic.replication.to_string(),
-        ]
+        vec![topic.name.clone(), topic.partitions.to_string(), topic.replication.to_string()]
     });
     table(&["topic", "partitions", "replication"], rows)
 }
@@ -137,10 +114,8 @@ fn print_description(description: &TopicDescription, output: Output) -> Result<(
                 })
             })
             .collect();
-        let configs = description
-            .configs
-            .iter()
-            .map(|config| (config.name.clone(), json!(config.value)));
+        let configs =
+            description.configs.iter().map(|config| (config.name.clone(), json!(config.value)));
         value["configs"] = Value::Object(configs.collect());
         return json(&value);
     }
@@ -149,15 +124,7 @@ fn print_description(description: &TopicDescription, output: Output) -> Result<(
     for config in &description.configs {
         println!("  {} = {}", config.name, config.value);
     }
-    let columns = [
-        "partition",
-        "leader",
-        "epoch",
-        "replicas",
-        "in sync",
-        "start",
-        "end",
-    ];
+    let columns = ["partition", "leader", "epoch", "replicas", "in sync", "start", "end"];
     let rows = description.partitions.iter().map(|partition| {
         vec![
             partition.index.to_string(),

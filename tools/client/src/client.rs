@@ -25,14 +25,8 @@ pub struct Client {
 impl Client {
     /// Connects to the first of the comma-separated addresses that answers.
     pub fn connect(bootstrap: &str) -> Result<Self, ClientError> {
-        let mut last = ClientError::Address {
-            address: bootstrap.to_owned(),
-        };
-        for address in bootstrap
-            .split(',')
-            .map(str::trim)
-            .filter(|address| !address.is_empty())
-        {
+        let mut last = ClientError::Address { address: bootstrap.to_owned() };
+        for address in bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
             match Connection::open(address) {
                 Ok(bootstrap) => {
                     return Ok(Self {
@@ -64,13 +58,9 @@ impl Client {
             return Ok(&mut self.bootstrap);
         }
         if !self.nodes.contains_key(&address) {
-            self.nodes
-                .insert(address.clone(), Connection::open(&address)?);
+            self.nodes.insert(address.clone(), Connection::open(&address)?);
         }
-        Ok(self
-            .nodes
-            .entry(address)
-            .or_insert_with(|| unreachable!("inserted above")))
+        Ok(self.nodes.entry(address).or_insert_with(|| unreachable!("inserted above")))
     }
 
     /// Metadata of all topics (`None`) or of one, which is not created by asking.
@@ -81,9 +71,8 @@ impl Client {
     ) -> Result<MetadataResponse, ClientError> {
         let topics =
             topic.map(|topic| vec![MetadataRequestTopic::default().with_name(Some(name(topic)))]);
-        let request = MetadataRequest::default()
-            .with_topics(topics)
-            .with_allow_auto_topic_creation(create);
+        let request =
+            MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(create);
         let answer = self.any().call(&request)?;
         let nodes = answer
             .brokers
@@ -102,34 +91,23 @@ impl Client {
         let found = retry(|| {
             let answer = self.metadata(Some(topic), create)?;
             let found = answer.topics.into_iter().next();
-            let found = found.ok_or_else(|| ClientError::NoTopic {
-                topic: topic.to_owned(),
-            })?;
-            if let Some(partition) = found
-                .partitions
-                .iter()
-                .find(|partition| partition.leader_id.0 < 0)
+            let found = found.ok_or_else(|| ClientError::NoTopic { topic: topic.to_owned() })?;
+            if let Some(partition) =
+                found.partitions.iter().find(|partition| partition.leader_id.0 < 0)
             {
                 let partition = partition.partition_index;
-                return Err(ClientError::NoLeader {
-                    topic: topic.to_owned(),
-                    partition,
-                });
+                return Err(ClientError::NoLeader { topic: topic.to_owned(), partition });
             }
             // Only a topic that is being created is worth waiting for.
             if found.error_code == ErrorCode::UnknownTopicOrPartition.code() && !create {
-                return Err(ClientError::NoTopic {
-                    topic: topic.to_owned(),
-                });
+                return Err(ClientError::NoTopic { topic: topic.to_owned() });
             }
             ClientError::check(|| format!("look up topic {topic}"), found.error_code, None)?;
             Ok(found)
         });
         match found {
             Err(error) if error.code() == Some(ErrorCode::UnknownTopicOrPartition) => {
-                Err(ClientError::NoTopic {
-                    topic: topic.to_owned(),
-                })
+                Err(ClientError::NoTopic { topic: topic.to_owned() })
             }
             other => other,
         }

@@ -30,9 +30,7 @@ impl Connection {
         let stream = connect(address)?;
         let timeouts = stream.set_read_timeout(Some(ANSWER_PATIENCE));
         let timeouts = timeouts.and_then(|()| stream.set_write_timeout(Some(ANSWER_PATIENCE)));
-        timeouts
-            .and_then(|()| stream.set_nodelay(true))
-            .map_err(|cause| broken(address, cause))?;
+        timeouts.and_then(|()| stream.set_nodelay(true)).map_err(|cause| broken(address, cause))?;
         let mut connection = Self {
             address: address.to_owned(),
             stream,
@@ -61,10 +59,8 @@ impl Connection {
             answer.error_code,
             None,
         )?;
-        let ranges = answer
-            .api_keys
-            .iter()
-            .map(|api| (api.api_key, (api.min_version, api.max_version)));
+        let ranges =
+            answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
         self.served = ranges.collect();
         Ok(())
     }
@@ -133,21 +129,13 @@ impl Connection {
         frame: &[Bytes],
     ) -> Result<Bytes, ClientError> {
         for segment in frame {
-            self.stream
-                .write_all(segment)
-                .map_err(|cause| broken(&self.address, cause))?;
+            self.stream.write_all(segment).map_err(|cause| broken(&self.address, cause))?;
         }
         let answer = self.read_frame()?;
-        let got = answer
-            .first_chunk()
-            .map_or(-1, |id| i32::from_be_bytes(*id));
+        let got = answer.first_chunk().map_or(-1, |id| i32::from_be_bytes(*id));
         if got != header.correlation_id {
             let (address, expected) = (self.address.clone(), header.correlation_id);
-            return Err(ClientError::AnswerOrder {
-                address,
-                expected,
-                got,
-            });
+            return Err(ClientError::AnswerOrder { address, expected, got });
         }
         Ok(answer)
     }
@@ -157,10 +145,7 @@ impl Connection {
         self.read_exact(&mut size)?;
         let bytes = i32::from_be_bytes(size);
         if !(4..=ANSWER_BYTES_MAX).contains(&bytes) {
-            return Err(ClientError::AnswerSize {
-                address: self.address.clone(),
-                bytes,
-            });
+            return Err(ClientError::AnswerSize { address: self.address.clone(), bytes });
         }
         let mut frame = BytesMut::zeroed(bytes as usize);
         self.read_exact(&mut frame)?;
@@ -168,29 +153,20 @@ impl Connection {
     }
 
     fn read_exact(&mut self, into: &mut [u8]) -> Result<(), ClientError> {
-        self.stream
-            .read_exact(into)
-            .map_err(|cause| match cause.kind() {
-                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => ClientError::Closed {
-                    address: self.address.clone(),
-                },
-                _ => broken(&self.address, cause),
-            })
+        self.stream.read_exact(into).map_err(|cause| match cause.kind() {
+            ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => {
+                ClientError::Closed { address: self.address.clone() }
+            }
+            _ => broken(&self.address, cause),
+        })
     }
 }
 
 fn connect(address: &str) -> Result<TcpStream, ClientError> {
-    let found = address
-        .to_socket_addrs()
-        .map_err(|cause| match cause.kind() {
-            ErrorKind::InvalidInput => ClientError::Address {
-                address: address.to_owned(),
-            },
-            _ => ClientError::Connect {
-                address: address.to_owned(),
-                cause,
-            },
-        })?;
+    let found = address.to_socket_addrs().map_err(|cause| match cause.kind() {
+        ErrorKind::InvalidInput => ClientError::Address { address: address.to_owned() },
+        _ => ClientError::Connect { address: address.to_owned(), cause },
+    })?;
     let mut last = std::io::Error::new(ErrorKind::NotFound, "the name has no address");
     for candidate in found {
         match TcpStream::connect_timeout(&candidate, CONNECT_PATIENCE) {
@@ -198,17 +174,11 @@ fn connect(address: &str) -> Result<TcpStream, ClientError> {
             Err(error) => last = error,
         }
     }
-    Err(ClientError::Connect {
-        address: address.to_owned(),
-        cause: last,
-    })
+    Err(ClientError::Connect { address: address.to_owned(), cause: last })
 }
 
 fn broken(address: &str, cause: std::io::Error) -> ClientError {
-    ClientError::Broken {
-        address: address.to_owned(),
-        cause,
-    }
+    ClientError::Broken { address: address.to_owned(), cause }
 }
 
 fn decode<T: ApiResponse>(frame: Bytes, version: i16) -> Result<T, ClientError> {
@@ -251,26 +221,13 @@ mod tests {
 
     #[test]
     fn an_address_without_a_port_is_told_as_such() {
-        assert!(matches!(
-            Connection::open("localhost"),
-            Err(ClientError::Address { .. })
-        ));
+        assert!(matches!(Connection::open("localhost"), Err(ClientError::Address { .. })));
     }
 
     #[test]
     fn a_port_where_nobody_listens_is_told_with_its_address() {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let told = Connection::open(&format!("127.0.0.1:{port}"))
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            told.contains(&port.to_string()) && told.contains("--bootstrap"),
-            "{told}"
-        );
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let told = Connection::open(&format!("127.0.0.1:{port}")).err().unwrap().to_string();
+        assert!(told.contains(&port.to_string()) && told.contains("--bootstrap"), "{told}");
     }
 }

@@ -10,17 +10,11 @@ pub enum ClientError {
     #[error(
         "cannot connect to {address} ({cause}); is the broker running? name it with --bootstrap host:port"
     )]
-    Connect {
-        address: String,
-        cause: std::io::Error,
-    },
+    Connect { address: String, cause: std::io::Error },
     #[error(
         "the connection to {address} broke ({cause}); try again, and look into the broker's log"
     )]
-    Broken {
-        address: String,
-        cause: std::io::Error,
-    },
+    Broken { address: String, cause: std::io::Error },
     #[error("{address} closed the connection; does it speak the Kafka protocol without TLS there?")]
     Closed { address: String },
     #[error(
@@ -28,39 +22,23 @@ pub enum ClientError {
     )]
     AnswerSize { address: String, bytes: i32 },
     #[error("{address} answered request {got} instead of {expected}")]
-    AnswerOrder {
-        address: String,
-        expected: i32,
-        got: i32,
-    },
+    AnswerOrder { address: String, expected: i32, got: i32 },
     #[error("{address} does not serve {api} in a version that this client knows")]
     NotServed { address: String, api: String },
     #[error("{what}: {reason} ({})", code.name())]
-    Refused {
-        what: String,
-        code: ErrorCode,
-        reason: String,
-    },
+    Refused { what: String, code: ErrorCode, reason: String },
     #[error("{what}: the broker answered with error {code}, which this client does not know")]
     UnknownCode { what: String, code: i16 },
     #[error("topic {topic} does not exist; create it with: millrace topic create {topic}")]
     NoTopic { topic: String },
     #[error("topic {topic} has no partition {partition}; it has {partitions}")]
-    NoPartition {
-        topic: String,
-        partition: i32,
-        partitions: usize,
-    },
+    NoPartition { topic: String, partition: i32, partitions: usize },
     #[error("group {group} does not exist; `millrace group list` shows those that do")]
     NoGroup { group: String },
     #[error("partition {partition} of topic {topic} has no leader now; try again")]
     NoLeader { topic: String, partition: i32 },
     #[error("partition {partition} of {topic} holds bytes that are no records: {cause}")]
-    Records {
-        topic: String,
-        partition: i32,
-        cause: BatchError,
-    },
+    Records { topic: String, partition: i32, cause: BatchError },
     #[error("the records cannot be written as a batch: {0}")]
     Build(#[from] BuildError),
     #[error("the answer cannot be read: {0}")]
@@ -82,11 +60,7 @@ impl ClientError {
             Some(code) => {
                 let own = message.map(str::trim).filter(|message| !message.is_empty());
                 let reason = own.map_or_else(|| explain(code).to_owned(), str::to_owned);
-                Err(Self::Refused {
-                    what: what(),
-                    code,
-                    reason,
-                })
+                Err(Self::Refused { what: what(), code, reason })
             }
         }
     }
@@ -128,15 +102,7 @@ mod tests {
             "create topic t: Topic 't' already exists. (TOPIC_ALREADY_EXISTS)"
         );
         let ours = ClientError::check(what, 36, Some("")).unwrap_err();
-        assert!(
-            ours.to_string()
-                .contains("there is a topic of that name already")
-        );
-        assert!(
-            ClientError::check(what, 9999, None)
-                .unwrap_err()
-                .to_string()
-                .contains("9999")
-        );
+        assert!(ours.to_string().contains("there is a topic of that name already"));
+        assert!(ClientError::check(what, 9999, None).unwrap_err().to_string().contains("9999"));
     }
 }

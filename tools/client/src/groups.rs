@@ -54,20 +54,15 @@ pub struct CommittedOffset {
 impl CommittedOffset {
     /// How many records are still to come.
     pub fn lag(&self) -> Option<i64> {
-        self.committed
-            .map(|committed| (self.end_offset - committed).max(0))
+        self.committed.map(|committed| (self.end_offset - committed).max(0))
     }
 }
 
 impl Client {
     /// All groups by name; each node tells of those that it coordinates.
     pub fn groups(&mut self) -> Result<Vec<Group>, ClientError> {
-        let nodes: Vec<i32> = self
-            .metadata(None, false)?
-            .brokers
-            .iter()
-            .map(|node| node.node_id.0)
-            .collect();
+        let nodes: Vec<i32> =
+            self.metadata(None, false)?.brokers.iter().map(|node| node.node_id.0).collect();
         let mut groups = Vec::new();
         for node in nodes {
             let answer = retry(|| {
@@ -90,18 +85,13 @@ impl Client {
         let request = DescribeGroupsRequest::default().with_groups(vec![id.clone()]);
         let answer = retry(|| {
             let answer = self.coordinator(group)?.call(&request)?;
-            let code = answer
-                .groups
-                .first()
-                .map_or(0, |described| described.error_code);
+            let code = answer.groups.first().map_or(0, |described| described.error_code);
             if code != ErrorCode::GroupIdNotFound.code() {
                 ClientError::check(|| format!("describe group {group}"), code, None)?;
             }
             Ok(answer)
         })?;
-        let missing = || ClientError::NoGroup {
-            group: group.to_owned(),
-        };
+        let missing = || ClientError::NoGroup { group: group.to_owned() };
         let described = answer.groups.into_iter().next().ok_or_else(missing)?;
         if described.error_code != ErrorCode::None.code() || described.group_state.as_str() == DEAD
         {
@@ -138,18 +128,11 @@ impl Client {
         let mut committed: BTreeMap<(String, i32), Option<i64>> = BTreeMap::new();
         let owners: BTreeMap<&(String, i32), &str> = members
             .iter()
-            .flat_map(|member| {
-                member
-                    .assigned
-                    .iter()
-                    .map(|owned| (owned, member.id.as_str()))
-            })
+            .flat_map(|member| member.assigned.iter().map(|owned| (owned, member.id.as_str())))
             .collect();
         committed.extend(owners.keys().map(|owned| ((*owned).clone(), None)));
         committed.extend(
-            self.committed(id)?
-                .into_iter()
-                .map(|(partition, offset)| (partition, Some(offset))),
+            self.committed(id)?.into_iter().map(|(partition, offset)| (partition, Some(offset))),
         );
         let topics: BTreeSet<String> = committed.keys().map(|(topic, _)| topic.clone()).collect();
         let mut ends = BTreeMap::new();
@@ -158,9 +141,7 @@ impl Client {
             if let Ok(found) = self.topic(&topic, false) {
                 let offsets = self.offsets(&found, LATEST)?;
                 ends.extend(
-                    offsets
-                        .into_iter()
-                        .map(|(partition, end)| ((topic.clone(), partition), end)),
+                    offsets.into_iter().map(|(partition, end)| ((topic.clone(), partition), end)),
                 );
             }
         }
@@ -180,14 +161,11 @@ impl Client {
         let version = connection.version_up_to(ApiKey::OffsetFetch, OFFSET_FETCH_BY_NAME_MAX)?;
         let request = match version >= OFFSET_FETCH_BATCHED {
             true => {
-                let group = OffsetFetchRequestGroup::default()
-                    .with_group_id(id.clone())
-                    .with_topics(None);
+                let group =
+                    OffsetFetchRequestGroup::default().with_group_id(id.clone()).with_topics(None);
                 OffsetFetchRequest::default().with_groups(vec![group])
             }
-            false => OffsetFetchRequest::default()
-                .with_group_id(id.clone())
-                .with_topics(None),
+            false => OffsetFetchRequest::default().with_group_id(id.clone()).with_topics(None),
         };
         let answer = connection.call_up_to(&request, version)?;
         let mut offsets = Vec::new();

@@ -62,11 +62,9 @@ impl Client {
         let mut next = match start {
             Start::Beginning => self.offsets(&found, EARLIEST)?,
             Start::End => self.offsets(&found, LATEST)?,
-            Start::Offset(offset) => found
-                .partitions
-                .iter()
-                .map(|has| (has.partition_index, offset))
-                .collect(),
+            Start::Offset(offset) => {
+                found.partitions.iter().map(|has| (has.partition_index, offset)).collect()
+            }
             Start::Time(time) => self.offsets_at(&found, time)?,
         };
         if let Some(partition) = partition {
@@ -114,10 +112,7 @@ impl Reader<'_> {
                     .with_fetch_offset(*offset)
                     .with_log_start_offset(-1)
                     .with_partition_max_bytes(PARTITION_BYTES);
-                by_leader
-                    .entry(partition.leader_id.0)
-                    .or_default()
-                    .push(asked);
+                by_leader.entry(partition.leader_id.0).or_default().push(asked);
             }
         }
         let mut records = Vec::new();
@@ -152,26 +147,14 @@ impl Reader<'_> {
             .with_session_id(0)
             .with_session_epoch(NO_SESSION)
             .with_topics(vec![
-                FetchTopic::default()
-                    .with_topic(name(&topic))
-                    .with_partitions(partitions),
+                FetchTopic::default().with_topic(name(&topic)).with_partitions(partitions),
             ]);
-        let answer = self
-            .client
-            .node(leader)?
-            .call_up_to(&request, BY_NAME_MAX)?;
+        let answer = self.client.node(leader)?.call_up_to(&request, BY_NAME_MAX)?;
         ClientError::check(|| format!("read {topic}"), answer.error_code, None)?;
-        for found in answer
-            .responses
-            .into_iter()
-            .flat_map(|topic| topic.partitions)
-        {
+        for found in answer.responses.into_iter().flat_map(|topic| topic.partitions) {
             let partition = found.partition_index;
-            let checked = ClientError::check(
-                || format!("read {topic}-{partition}"),
-                found.error_code,
-                None,
-            );
+            let checked =
+                ClientError::check(|| format!("read {topic}-{partition}"), found.error_code, None);
             match checked {
                 Err(error) if error.code().is_some_and(ErrorCode::is_retriable) => {
                     self.topic = self.client.topic(&topic, false)?;
@@ -234,10 +217,7 @@ fn read_batch(
             continue;
         }
         let headers = read.headers.into_iter().map(|header| {
-            (
-                String::from_utf8_lossy(header.key).into_owned(),
-                header.value.map(<[u8]>::to_vec),
-            )
+            (String::from_utf8_lossy(header.key).into_owned(), header.value.map(<[u8]>::to_vec))
         });
         records.push(ReadRecord {
             partition,

@@ -79,9 +79,8 @@ impl Client {
             .with_num_partitions(new.partitions.unwrap_or(-1))
             .with_replication_factor(new.replication.unwrap_or(-1))
             .with_configs(configs.collect());
-        let request = CreateTopicsRequest::default()
-            .with_topics(vec![topic])
-            .with_timeout_ms(TIMEOUT_MS);
+        let request =
+            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(TIMEOUT_MS);
         let answer = self.any().call(&request)?;
         answer.topics.iter().try_for_each(|created| {
             let what = || format!("create topic {}", new.name);
@@ -94,9 +93,9 @@ impl Client {
         let connection = self.any();
         // From version 6 topics are named one by one, so that an id can stand for a name.
         let request = match connection.version_up_to(ApiKey::DeleteTopics, i16::MAX)? >= 6 {
-            true => request.with_topics(vec![
-                DeleteTopicState::default().with_name(Some(name(topic))),
-            ]),
+            true => {
+                request.with_topics(vec![DeleteTopicState::default().with_name(Some(name(topic)))])
+            }
             false => request.with_topic_names(vec![name(topic)]),
         };
         let answer = connection.call(&request)?;
@@ -108,12 +107,8 @@ impl Client {
 
     /// All topics by name.
     pub fn topics(&mut self) -> Result<Vec<Topic>, ClientError> {
-        let mut topics: Vec<Topic> = self
-            .metadata(None, false)?
-            .topics
-            .iter()
-            .map(summary)
-            .collect();
+        let mut topics: Vec<Topic> =
+            self.metadata(None, false)?.topics.iter().map(summary).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
     }
@@ -131,10 +126,7 @@ impl Client {
                 leader_epoch: partition.leader_epoch,
                 replicas: ids(&partition.replica_nodes),
                 in_sync: ids(&partition.isr_nodes),
-                start_offset: starts
-                    .get(&partition.partition_index)
-                    .copied()
-                    .unwrap_or(-1),
+                start_offset: starts.get(&partition.partition_index).copied().unwrap_or(-1),
                 end_offset: ends.get(&partition.partition_index).copied().unwrap_or(-1),
             })
             .collect();
@@ -151,25 +143,17 @@ impl Client {
             .with_resource_type(TOPIC_RESOURCE)
             .with_resource_name(StrBytes::from_string(topic.to_owned()))
             .with_configuration_keys(None);
-        let answer = self
-            .any()
-            .call(&DescribeConfigsRequest::default().with_resources(vec![resource]))?;
+        let answer =
+            self.any().call(&DescribeConfigsRequest::default().with_resources(vec![resource]))?;
         let mut configs = Vec::new();
         for result in answer.results {
             let what = || format!("read the configuration of topic {topic}");
             ClientError::check(what, result.error_code, result.error_message.as_deref())?;
-            let own = result
-                .configs
-                .into_iter()
-                .filter(|config| config.config_source == SOURCE_TOPIC);
-            configs.extend(own.map(|config| {
-                TopicConfig {
-                    name: config.name.to_string(),
-                    value: config
-                        .value
-                        .map(|value| value.to_string())
-                        .unwrap_or_default(),
-                }
+            let own =
+                result.configs.into_iter().filter(|config| config.config_source == SOURCE_TOPIC);
+            configs.extend(own.map(|config| TopicConfig {
+                name: config.name.to_string(),
+                value: config.value.map(|value| value.to_string()).unwrap_or_default(),
             }));
         }
         configs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -189,10 +173,7 @@ impl Client {
                 .with_partition_index(partition.partition_index)
                 .with_current_leader_epoch(-1)
                 .with_timestamp(timestamp);
-            by_leader
-                .entry(partition.leader_id.0)
-                .or_default()
-                .push(asked);
+            by_leader.entry(partition.leader_id.0).or_default().push(asked);
         }
         let mut offsets = BTreeMap::new();
         for (leader, partitions) in by_leader {
@@ -204,12 +185,8 @@ impl Client {
                 .with_topics(vec![asked]);
             let answer = self.node(leader)?.call(&request)?;
             for found in answer.topics.iter().flat_map(|topic| &topic.partitions) {
-                let what = || {
-                    format!(
-                        "look up offsets of {}-{}",
-                        topic_name.0, found.partition_index
-                    )
-                };
+                let what =
+                    || format!("look up offsets of {}-{}", topic_name.0, found.partition_index);
                 ClientError::check(what, found.error_code, None)?;
                 offsets.insert(found.partition_index, found.offset);
             }
@@ -220,11 +197,7 @@ impl Client {
 
 fn summary(topic: &MetadataResponseTopic) -> Topic {
     Topic {
-        name: topic
-            .name
-            .as_ref()
-            .map(|name| name.to_string())
-            .unwrap_or_default(),
+        name: topic.name.as_ref().map(|name| name.to_string()).unwrap_or_default(),
         id: topic.topic_id,
         partitions: topic.partitions.len(),
         replication: topic

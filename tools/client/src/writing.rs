@@ -46,10 +46,7 @@ impl Client {
     ) -> Result<Writer<'_>, ClientError> {
         let found = self.topic(topic, true)?;
         if let Some(partition) = partition
-            && !found
-                .partitions
-                .iter()
-                .any(|has| has.partition_index == partition)
+            && !found.partitions.iter().any(|has| has.partition_index == partition)
         {
             let partitions = found.partitions.len();
             return Err(ClientError::NoPartition {
@@ -75,10 +72,8 @@ impl Writer<'_> {
     pub fn write(&mut self, record: &NewRecord) -> Result<(), ClientError> {
         let partition = self.partition_of(record.key.as_deref());
         let codec = self.codec;
-        let batch = self
-            .batches
-            .entry(partition)
-            .or_insert_with(|| BatchBuilder::new().codec(codec));
+        let batch =
+            self.batches.entry(partition).or_insert_with(|| BatchBuilder::new().codec(codec));
         let headers: Vec<(&[u8], Option<&[u8]>)> = record
             .headers
             .iter()
@@ -99,9 +94,7 @@ impl Writer<'_> {
     /// Sends what is left; returns how many records are acknowledged in all.
     pub fn flush(&mut self) -> Result<u64, ClientError> {
         let partitions: Vec<i32> = self.batches.keys().copied().collect();
-        partitions
-            .into_iter()
-            .try_for_each(|partition| self.send(partition))?;
+        partitions.into_iter().try_for_each(|partition| self.send(partition))?;
         Ok(self.written)
     }
 
@@ -127,16 +120,14 @@ impl Writer<'_> {
         let count = batch.len() as u64;
         let records = Bytes::copy_from_slice(batch.finish()?);
         let topic = self.topic.name.clone().unwrap_or_default();
-        retry(
-            || match self.send_once(&topic.0, partition, records.clone()) {
-                // The leader may be another one by now.
-                Err(error) if error.code().is_some_and(ErrorCode::is_retriable) => {
-                    self.topic = self.client.topic(&topic.0, false)?;
-                    Err(error)
-                }
-                result => result,
-            },
-        )?;
+        retry(|| match self.send_once(&topic.0, partition, records.clone()) {
+            // The leader may be another one by now.
+            Err(error) if error.code().is_some_and(ErrorCode::is_retriable) => {
+                self.topic = self.client.topic(&topic.0, false)?;
+                Err(error)
+            }
+            result => result,
+        })?;
         self.written += count;
         self.sticky += 1;
         Ok(())
@@ -148,16 +139,10 @@ impl Writer<'_> {
         partition: i32,
         records: Bytes,
     ) -> Result<(), ClientError> {
-        let leader = self
-            .topic
-            .partitions
-            .iter()
-            .find(|has| has.partition_index == partition);
+        let leader = self.topic.partitions.iter().find(|has| has.partition_index == partition);
         let leader = leader.map(|has| has.leader_id.0);
-        let leader = leader.ok_or_else(|| ClientError::NoLeader {
-            topic: topic.to_owned(),
-            partition,
-        })?;
+        let leader =
+            leader.ok_or_else(|| ClientError::NoLeader { topic: topic.to_owned(), partition })?;
         let connection = self.client.node(leader)?;
         let version = connection.version_up_to(ApiKey::Produce, BY_NAME_MAX)?;
         let header = connection.header(ApiKey::Produce, version);
@@ -171,16 +156,11 @@ impl Writer<'_> {
             protocol::produce::encode_produce_request(&header, None, ACKS_ALL, TIMEOUT_MS, &[part]);
         let answer = connection.exchange(&header, &frame)?;
         let (_, answer) = protocol::decode_response::<ProduceResponse>(answer, version)?;
-        let parts = answer
-            .responses
-            .iter()
-            .filter(|answered| answered.name == name(topic));
-        parts
-            .flat_map(|answered| &answered.partition_responses)
-            .try_for_each(|answered| {
-                let what = || format!("write to {topic}-{partition}");
-                ClientError::check(what, answered.error_code, answered.error_message.as_deref())
-            })
+        let parts = answer.responses.iter().filter(|answered| answered.name == name(topic));
+        parts.flat_map(|answered| &answered.partition_responses).try_for_each(|answered| {
+            let what = || format!("write to {topic}-{partition}");
+            ClientError::check(what, answered.error_code, answered.error_message.as_deref())
+        })
     }
 }
 
@@ -219,12 +199,7 @@ mod tests {
             (b"abc", 479_470_107),
         ];
         for (key, hash) in known {
-            assert_eq!(
-                murmur2(key) as i32,
-                hash,
-                "{}",
-                String::from_utf8_lossy(key)
-            );
+            assert_eq!(murmur2(key) as i32, hash, "{}", String::from_utf8_lossy(key));
         }
     }
 }

@@ -13,9 +13,7 @@ pub fn run(args: &[String]) -> Result<bool> {
         "benches",
     ]))?;
     let mut benches = step::cargo();
-    benches
-        .args(["run", "--quiet", "--release", "--package", "benches", "--"])
-        .args(args);
+    benches.args(["run", "--quiet", "--release", "--package", "benches", "--"]).args(args);
     benches.env("MILLRACE_BIN", step::target_dir().join("release/millrace"));
     step::succeeds(&mut benches)
 }

@@ -5,16 +5,13 @@ use anyhow::Result;
 
 pub fn run(args: &[String]) -> Result<bool> {
     // With a broker of the caller's choice there is nothing of ours to build.
-    let foreign = args
-        .iter()
-        .any(|arg| arg.starts_with("--bootstrap") || arg.starts_with("--help"));
+    let foreign =
+        args.iter().any(|arg| arg.starts_with("--bootstrap") || arg.starts_with("--help"));
     if !foreign {
         step::must(step::cargo().args(["build", "--release", "--package", "broker"]))?;
     }
     let mut compat = step::cargo();
-    compat
-        .args(["run", "--quiet", "--package", "compat", "--"])
-        .args(args);
+    compat.args(["run", "--quiet", "--package", "compat", "--"]).args(args);
     compat.env("MILLRACE_BIN", step::target_dir().join("release/millrace"));
     step::succeeds(&mut compat)
 }

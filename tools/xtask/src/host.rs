@@ -17,29 +17,14 @@ struct Need {
 }
 
 const NEEDS: [Need; 3] = [
-    Need {
-        programs: &["cc", "gcc", "clang"],
-        package: "gcc",
-        why: "zstd and liburing are C",
-    },
-    Need {
-        programs: &["make"],
-        package: "make",
-        why: "liburing is built with it",
-    },
-    Need {
-        programs: &["git"],
-        package: "git",
-        why: "the list of files comes from it",
-    },
+    Need { programs: &["cc", "gcc", "clang"], package: "gcc", why: "zstd and liburing are C" },
+    Need { programs: &["make"], package: "make", why: "liburing is built with it" },
+    Need { programs: &["git"], package: "git", why: "the list of files comes from it" },
 ];
 
 /// Package managers with the arguments that install without a question.
 const MANAGERS: [(&str, &[&str]); 5] = [
-    (
-        "apt-get",
-        &["install", "-y", "-q", "--no-install-recommends"],
-    ),
+    ("apt-get", &["install", "-y", "-q", "--no-install-recommends"]),
     ("dnf", &["install", "-y", "-q"]),
     ("apk", &["add", "--quiet"]),
     ("pacman", &["-S", "--noconfirm", "--needed"]),
@@ -69,17 +54,10 @@ pub fn on_path(program: &str) -> bool {
 }
 
 fn install(need: &Need) -> Result<()> {
-    let Need {
-        programs,
-        package,
-        why,
-    } = need;
+    let Need { programs, package, why } = need;
     let manager = MANAGERS.iter().find(|(manager, _)| on_path(manager));
     let Some((manager, args)) = manager else {
-        bail!(
-            "{} is missing ({why}); install it with your package manager",
-            programs[0]
-        );
+        bail!("{} is missing ({why}); install it with your package manager", programs[0]);
     };
     let line = format!("{manager} {} {package}", args.join(" "));
     if !is_root()? {
@@ -128,11 +106,6 @@ fn check_limits() -> Result<()> {
 /// A soft limit of this process, or nothing if it is unlimited.
 fn limit(flag: &str) -> Result<Option<u64>> {
     let mut shell = step::command("sh");
-    let text = step::output(
-        shell
-            .arg("-c")
-            .arg(format!("ulimit {flag}"))
-            .stdin(Stdio::null()),
-    )?;
+    let text = step::output(shell.arg("-c").arg(format!("ulimit {flag}")).stdin(Stdio::null()))?;
     Ok(text.trim().parse().ok())
 }

@@ -7,16 +7,7 @@ use std::process::Command;
 /// The generator prints the matrix; it is an example of `protocol`, so that it cannot disagree with the code.
 fn generator(arg: &str) -> Command {
     let mut cargo = step::cargo();
-    cargo.args([
-        "run",
-        "--quiet",
-        "--package",
-        "protocol",
-        "--example",
-        "matrix",
-        "--",
-        arg,
-    ]);
+    cargo.args(["run", "--quiet", "--package", "protocol", "--example", "matrix", "--", arg]);
     cargo
 }
 
@@ -25,11 +16,7 @@ pub fn check() -> Result<Vec<String>> {
     let current = step::succeeds(&mut generator("--check"))?;
     let finding =
         "net/PROTOCOL.md does not show what the node advertises; run cargo xtask tidy --write";
-    Ok(if current {
-        Vec::new()
-    } else {
-        vec![finding.to_owned()]
-    })
+    Ok(if current { Vec::new() } else { vec![finding.to_owned()] })
 }
 
 pub fn write() -> Result<()> {

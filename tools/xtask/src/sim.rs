@@ -34,9 +34,7 @@ pub fn cargo() -> Command {
 
 fn world(flags: &str, folder: &str) -> Command {
     let mut cargo = step::cargo();
-    cargo
-        .env("RUSTFLAGS", flags)
-        .env("CARGO_TARGET_DIR", step::target_dir().join(folder));
+    cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", step::target_dir().join(folder));
     cargo
 }
 
@@ -45,38 +43,23 @@ pub fn run(args: &Args) -> Result<bool> {
         true => ("--cfg simulation --cfg mutants", "mutants"),
         false => ("--cfg simulation", "simulation"),
     };
-    step::must(
-        world(flags, folder)
-            .args(["build", "--package", "simulator"])
-            .args(PROFILE),
-    )?;
+    step::must(world(flags, folder).args(["build", "--package", "simulator"]).args(PROFILE))?;
     let program = step::target_dir().join(folder).join("simulation/simulator");
     match args.minutes {
         None => step::succeeds(step::command(&program).args(&args.args)),
-        Some(minutes) => search(
-            &program,
-            Duration::from_secs_f64(minutes * 60.0),
-            &args.args,
-        ),
+        Some(minutes) => search(&program, Duration::from_secs_f64(minutes * 60.0), &args.args),
     }
 }
 
 /// Rounds of seeds that nobody has run before (they start at the clock) until the time is over or one fails.
 fn search(program: &std::path::Path, time: Duration, args: &[String]) -> Result<bool> {
     let end = Instant::now() + time;
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("clock before 1970")?;
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).context("clock before 1970")?;
     let mut first = clock.as_secs() * 1_000;
     let mut tally = Tally::default();
     while Instant::now() < end {
         let mut round = step::command(program);
-        round.args([
-            "--first",
-            &first.to_string(),
-            "--seeds",
-            &SEEDS_PER_ROUND.to_string(),
-        ]);
+        round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);
         if !tally.run(round.args(args))? {
             break;
         }

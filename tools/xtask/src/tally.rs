@@ -30,10 +30,7 @@ impl Tally {
             Some(rest) => rest.split_once(". ")?.1.split(';'),
             None => line.split(';'),
         };
-        let counts: Vec<&str> = counts
-            .flat_map(|part| part.split(','))
-            .map(str::trim)
-            .collect();
+        let counts: Vec<&str> = counts.flat_map(|part| part.split(',')).map(str::trim).collect();
         let [passed, failed, ..] = counts[..] else {
             return None;
         };
@@ -77,20 +74,8 @@ mod tests {
     fn lines_of_libtest_and_of_our_tools_are_counted() {
         let libtest =
             "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out";
-        assert_eq!(
-            Tally::of_line(libtest),
-            Some(Tally {
-                passed: 12,
-                failed: 3
-            })
-        );
-        assert_eq!(
-            Tally::of_line("7 passed, 0 failed"),
-            Some(Tally {
-                passed: 7,
-                failed: 0
-            })
-        );
+        assert_eq!(Tally::of_line(libtest), Some(Tally { passed: 12, failed: 3 }));
+        assert_eq!(Tally::of_line("7 passed, 0 failed"), Some(Tally { passed: 7, failed: 0 }));
     }
 
     #[test]

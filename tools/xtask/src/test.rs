@@ -24,10 +24,7 @@ pub fn run(args: &Args) -> Result<bool> {
     host::prepare()?;
     let mut tally = Tally::default();
     tally.run(&mut real(args))?;
-    let simulated: Vec<&str> = SIMULATED
-        .into_iter()
-        .filter(|name| wanted(args, name))
-        .collect();
+    let simulated: Vec<&str> = SIMULATED.into_iter().filter(|name| wanted(args, name)).collect();
     if !simulated.is_empty() {
         let mut test = sim::cargo();
         test.args(["test", "--no-fail-fast"]).args(sim::PROFILE);

@@ -56,16 +56,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ),
     (
         "benches",
-        &[
-            "runtime",
-            "protocol",
-            "server",
-            "record",
-            "storage",
-            "raft_group",
-            "broker",
-            "client",
-        ],
+        &["runtime", "protocol", "server", "record", "storage", "raft_group", "broker", "client"],
     ),
 ];
 
@@ -100,24 +91,17 @@ fn normal(package: &Package) -> impl Iterator<Item = &str> {
 
 pub fn crates_point_down(tree: &Tree) -> Result<Findings> {
     let members = members(&tree.metadata);
-    let ours: BTreeSet<&str> = members
-        .iter()
-        .map(|package| package.name.as_str())
-        .collect();
+    let ours: BTreeSet<&str> = members.iter().map(|package| package.name.as_str()).collect();
     let table: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
     let mut findings = Findings::new();
     for package in members {
         let name = package.name.as_str();
         let Some(allowed) = table.get(name) else {
-            findings.push(format!(
-                "crate {name} has no row in tools/xtask/src/tidy/arrows.rs"
-            ));
+            findings.push(format!("crate {name} has no row in tools/xtask/src/tidy/arrows.rs"));
             continue;
         };
         for used in normal(package).filter(|used| ours.contains(used) && !allowed.contains(used)) {
-            findings.push(format!(
-                "{name} -> {used} is not an arrow of the architecture"
-            ));
+            findings.push(format!("{name} -> {used} is not an arrow of the architecture"));
         }
     }
     Ok(findings)
@@ -125,19 +109,12 @@ pub fn crates_point_down(tree: &Tree) -> Result<Findings> {
 
 pub fn only_runtime_names_the_ring(tree: &Tree) -> Result<Findings> {
     let mut findings = Findings::new();
-    for package in members(&tree.metadata)
-        .iter()
-        .filter(|package| package.name.as_str() != RING_OWNER)
+    for package in
+        members(&tree.metadata).iter().filter(|package| package.name.as_str() != RING_OWNER)
     {
-        for used in package
-            .dependencies
-            .iter()
-            .filter(|used| RING.contains(&used.name.as_str()))
-        {
-            findings.push(format!(
-                "{} depends on {}; only {RING_OWNER} may",
-                package.name, used.name
-            ));
+        for used in package.dependencies.iter().filter(|used| RING.contains(&used.name.as_str())) {
+            findings
+                .push(format!("{} depends on {}; only {RING_OWNER} may", package.name, used.name));
         }
     }
     Ok(findings)
@@ -147,9 +124,8 @@ pub fn only_runtime_names_the_ring(tree: &Tree) -> Result<Findings> {
 pub fn no_tokio_in_a_shard(tree: &Tree) -> Result<Findings> {
     let metadata = &tree.metadata;
     let mut findings = Findings::new();
-    for package in members(metadata)
-        .iter()
-        .filter(|package| SHARD_CRATES.contains(&package.name.as_str()))
+    for package in
+        members(metadata).iter().filter(|package| SHARD_CRATES.contains(&package.name.as_str()))
     {
         for reached in reachable(metadata, &package.id)? {
             let reached = &metadata[&reached];
@@ -163,11 +139,7 @@ pub fn no_tokio_in_a_shard(tree: &Tree) -> Result<Findings> {
 
 /// Everything that is linked when `from` is, in the features that the workspace resolves.
 fn reachable(metadata: &Metadata, from: &PackageId) -> Result<BTreeSet<PackageId>> {
-    let nodes = &metadata
-        .resolve
-        .as_ref()
-        .context("cargo metadata without a resolution")?
-        .nodes;
+    let nodes = &metadata.resolve.as_ref().context("cargo metadata without a resolution")?.nodes;
     let nodes: BTreeMap<&PackageId, _> = nodes.iter().map(|node| (&node.id, node)).collect();
     let mut seen = BTreeSet::new();
     let mut open = vec![from];
@@ -176,11 +148,10 @@ fn reachable(metadata: &Metadata, from: &PackageId) -> Result<BTreeSet<PackageId
             continue;
         }
         let node = nodes.get(id).context("a package that is not resolved")?;
-        let linked = node.deps.iter().filter(|dep| {
-            dep.dep_kinds
-                .iter()
-                .any(|kind| kind.kind == DependencyKind::Normal)
-        });
+        let linked = node
+            .deps
+            .iter()
+            .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
         open.extend(linked.map(|dep| &dep.pkg));
     }
     Ok(seen)
@@ -190,10 +161,8 @@ fn reachable(metadata: &Metadata, from: &PackageId) -> Result<BTreeSet<PackageId
 pub fn dependencies_are_named_once(tree: &Tree) -> Result<Findings> {
     let mut findings = Findings::new();
     for package in members(&tree.metadata) {
-        let manifest = package
-            .manifest_path
-            .strip_prefix(step::root())
-            .unwrap_or(&package.manifest_path);
+        let manifest =
+            package.manifest_path.strip_prefix(step::root()).unwrap_or(&package.manifest_path);
         let text = tree.text(manifest.as_str())?;
         let mut inside = false;
         for (number, line) in text.lines().enumerate() {

@@ -21,9 +21,7 @@ pub fn paths_exist(tree: &Tree) -> Result<Findings> {
                 true => quoted_paths(line),
                 false => Vec::new(),
             };
-            let linked = links(line)
-                .into_iter()
-                .map(|path| step::root().join(folder).join(path));
+            let linked = links(line).into_iter().map(|path| step::root().join(folder).join(path));
             let named = named.into_iter().map(|path| step::root().join(path));
             for path in linked.chain(named).filter(|path| !path.exists()) {
                 findings.push(format!(
@@ -42,10 +40,7 @@ fn quoted_paths(line: &str) -> Vec<&str> {
     let quoted = line.split('`').skip(1).step_by(2);
     quoted
         .filter(|word| {
-            word.contains('/')
-                || [".md", ".rs", ".toml"]
-                    .iter()
-                    .any(|end| word.ends_with(end))
+            word.contains('/') || [".md", ".rs", ".toml"].iter().any(|end| word.ends_with(end))
         })
         .filter(|word| !word.contains(|c: char| c.is_whitespace() || "*<>{}=:$".contains(c)))
         .collect()
@@ -53,10 +48,7 @@ fn quoted_paths(line: &str) -> Vec<&str> {
 
 /// Targets of `[text](target)` that are files of the repository.
 fn links(line: &str) -> Vec<&str> {
-    let targets = line
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split(')').next());
+    let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let local = targets
         .filter(|target| !target.contains("://") && !target.starts_with('#') && !target.is_empty());
     local
@@ -79,9 +71,6 @@ mod tests {
             quoted_paths("| a task | `net/x.rs`, `cargo run`, `README.md` |"),
             ["net/x.rs", "README.md"]
         );
-        assert_eq!(
-            links("see [a](b/c.md#part), [web](https://x.y) and [here](#top)"),
-            ["b/c.md"]
-        );
+        assert_eq!(links("see [a](b/c.md#part), [web](https://x.y) and [here](#top)"), ["b/c.md"]);
     }
 }

@@ -5,9 +5,8 @@ use super::tree::Tree;
 use anyhow::Result;
 use std::collections::BTreeSet;
 
-const FOLDERS: [&str; 9] = [
-    ".cargo", ".ci", "benches", "broker", "deploy", "net", "raft", "storage", "tools",
-];
+const FOLDERS: [&str; 9] =
+    [".cargo", ".ci", "benches", "broker", "deploy", "net", "raft", "storage", "tools"];
 const FILES: [&str; 11] = [
     ".gitignore",
     "ARCHITECTURE.md",
@@ -21,9 +20,8 @@ const FILES: [&str; 11] = [
     "rust-toolchain.toml",
     "rustfmt.toml",
 ];
-const VAGUE: [&str; 8] = [
-    "utils", "util", "helpers", "helper", "common", "manager", "misc", "shared",
-];
+const VAGUE: [&str; 8] =
+    ["utils", "util", "helpers", "helper", "common", "manager", "misc", "shared"];
 
 pub fn top_level_is_fixed(tree: &Tree) -> Result<Findings> {
     let tops: BTreeSet<(&str, bool)> = tree
@@ -45,29 +43,20 @@ pub fn top_level_is_fixed(tree: &Tree) -> Result<Findings> {
 
 pub fn names_say_what_is_inside(tree: &Tree) -> Result<Findings> {
     let vague = tree.files.iter().filter(|path| {
-        let stems = path
-            .split('/')
-            .map(|part| part.split('.').next().unwrap_or(part));
+        let stems = path.split('/').map(|part| part.split('.').next().unwrap_or(part));
         path.ends_with(".rs") && stems.into_iter().any(|stem| VAGUE.contains(&stem))
     });
-    Ok(vague
-        .map(|path| format!("{path}: the name does not say what is inside"))
-        .collect())
+    Ok(vague.map(|path| format!("{path}: the name does not say what is inside")).collect())
 }
 
 pub fn files_open_with_what_they_are(tree: &Tree) -> Result<Findings> {
     let mut findings = Findings::new();
     for source in tree.sources() {
         let source = source?;
-        let opens = source
-            .text
-            .lines()
-            .find(|line| !line.trim().is_empty() && !line.starts_with("#!"));
+        let opens =
+            source.text.lines().find(|line| !line.trim().is_empty() && !line.starts_with("#!"));
         if !opens.is_some_and(|line| line.starts_with("//!")) {
-            findings.push(format!(
-                "{}: does not open with a `//!` comment",
-                source.path
-            ));
+            findings.push(format!("{}: does not open with a `//!` comment", source.path));
         }
     }
     Ok(findings)
@@ -87,11 +76,7 @@ pub fn roots_only_list(tree: &Tree) -> Result<Findings> {
                 .trim_start_matches("pub(crate) ")
                 .trim_start_matches("pub ")
                 .trim_start_matches("async ");
-            if item
-                .split([' ', '<', '!'])
-                .next()
-                .is_some_and(|word| ITEMS.contains(&word))
-            {
+            if item.split([' ', '<', '!']).next().is_some_and(|word| ITEMS.contains(&word)) {
                 findings.push(format!(
                     "{}:{}: `{}` belongs into a file of its own",
                     source.path,

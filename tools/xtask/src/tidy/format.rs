@@ -15,10 +15,7 @@ pub fn sources_are_formatted(_tree: &Tree) -> Result<Findings> {
     let root = step::root();
     let mut findings: Findings = files
         .lines()
-        .map(|file| {
-            file.strip_prefix(&format!("{}/", root.display()))
-                .unwrap_or(file)
-        })
+        .map(|file| file.strip_prefix(&format!("{}/", root.display())).unwrap_or(file))
         .map(|file| format!("{file}: run cargo fmt"))
         .collect();
     findings.sort();

@@ -27,10 +27,7 @@ pub fn nothing_is_left_for_later(tree: &Tree) -> Result<Findings> {
 
 pub fn unsafe_stays_in_its_place(tree: &Tree) -> Result<Findings> {
     find(tree, |source, line| {
-        if UNSAFE_HOMES
-            .iter()
-            .any(|home| source.path.starts_with(home))
-        {
+        if UNSAFE_HOMES.iter().any(|home| source.path.starts_with(home)) {
             return None;
         }
         let code = line.split("//").next().unwrap_or(line);

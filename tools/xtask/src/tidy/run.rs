@@ -22,37 +22,19 @@ type Check = (&'static str, fn(&Tree) -> Result<Findings>);
 
 const CHECKS: [Check; 15] = [
     ("crates point down", arrows::crates_point_down),
-    (
-        "only runtime names the ring",
-        arrows::only_runtime_names_the_ring,
-    ),
+    ("only runtime names the ring", arrows::only_runtime_names_the_ring),
     ("no tokio in a shard", arrows::no_tokio_in_a_shard),
-    (
-        "dependencies are named once",
-        arrows::dependencies_are_named_once,
-    ),
+    ("dependencies are named once", arrows::dependencies_are_named_once),
     ("top-level folders are fixed", files::top_level_is_fixed),
     ("no file is called utils", files::names_say_what_is_inside),
-    (
-        "files open with what they are",
-        files::files_open_with_what_they_are,
-    ),
+    ("files open with what they are", files::files_open_with_what_they_are),
     ("lib.rs and mod.rs only list", files::roots_only_list),
     ("files stay short", sizes::files_stay_short),
-    (
-        "nothing is left for later",
-        names::nothing_is_left_for_later,
-    ),
-    (
-        "unsafe stays in its place",
-        names::unsafe_stays_in_its_place,
-    ),
+    ("nothing is left for later", names::nothing_is_left_for_later),
+    ("unsafe stays in its place", names::unsafe_stays_in_its_place),
     ("one map to Kafka's codes", names::one_map_to_kafka_codes),
     ("documents name files that exist", documents::paths_exist),
-    (
-        "the API matrix is current",
-        documents::api_matrix_is_current,
-    ),
+    ("the API matrix is current", documents::api_matrix_is_current),
     ("sources are formatted", format::sources_are_formatted),
 ];
 
@@ -63,11 +45,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let tree = Tree::read()?;
     let mut tally = Tally::default();
     for (name, check) in CHECKS {
-        if args
-            .only
-            .as_ref()
-            .is_some_and(|only| !name.contains(only.as_str()))
-        {
+        if args.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
             continue;
         }
         let findings = check(&tree)?;
@@ -75,14 +53,7 @@ pub fn run(args: &Args) -> Result<bool> {
             true => tally.passed += 1,
             false => tally.failed += 1,
         }
-        println!(
-            "{} {name}",
-            if findings.is_empty() {
-                "ok    "
-            } else {
-                "FAILED"
-            }
-        );
+        println!("{} {name}", if findings.is_empty() { "ok    " } else { "FAILED" });
         for finding in &findings {
             println!("         {finding}");
         }

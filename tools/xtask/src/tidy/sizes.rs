@@ -30,39 +30,23 @@ pub fn files_stay_short(tree: &Tree) -> Result<Findings> {
                 ));
             }
             Some(_) if lines <= LINES_MAX => {
-                findings.push(format!(
-                    "{}: short again; take it out of {LIST}",
-                    source.path
-                ));
+                findings.push(format!("{}: short again; take it out of {LIST}", source.path));
             }
             _ => {}
         }
     }
-    findings.extend(
-        allowed
-            .into_keys()
-            .map(|path| format!("{LIST}: {path} does not exist")),
-    );
+    findings.extend(allowed.into_keys().map(|path| format!("{LIST}: {path} does not exist")));
     Ok(findings)
 }
 
 /// Lines `path length`; `#` begins a comment.
 fn parse(list: &str) -> Result<BTreeMap<&str, usize>> {
-    let lines = list
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let lines = list.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     lines
         .map(|line| {
-            let (path, limit) = line
-                .split_once(' ')
-                .with_context(|| format!("{LIST}: `{line}`"))?;
-            Ok((
-                path,
-                limit
-                    .trim()
-                    .parse()
-                    .with_context(|| format!("{LIST}: `{line}`"))?,
-            ))
+            let (path, limit) =
+                line.split_once(' ').with_context(|| format!("{LIST}: `{line}`"))?;
+            Ok((path, limit.trim().parse().with_context(|| format!("{LIST}: `{line}`"))?))
         })
         .collect()
 }
@@ -74,10 +58,7 @@ mod tests {
     #[test]
     fn a_list_has_paths_with_lengths_and_comments() {
         let list = parse("# why\nbroker/src/a.rs 612\n\n").unwrap();
-        assert_eq!(
-            list.into_iter().collect::<Vec<_>>(),
-            [("broker/src/a.rs", 612)]
-        );
+        assert_eq!(list.into_iter().collect::<Vec<_>>(), [("broker/src/a.rs", 612)]);
         assert!(parse("broker/src/a.rs").is_err());
     }
 }

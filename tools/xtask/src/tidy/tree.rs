@@ -24,10 +24,7 @@ impl Tree {
         files.retain(|path| step::root().join(path).is_file());
         files.sort();
         let metadata = MetadataCommand::new().current_dir(step::root()).exec();
-        Ok(Self {
-            files,
-            metadata: metadata.context("cargo metadata")?,
-        })
+        Ok(Self { files, metadata: metadata.context("cargo metadata")? })
     }
 
     pub fn text(&self, path: &str) -> Result<String> {
@@ -38,11 +35,6 @@ impl Tree {
     /// Every Rust file of the workspace, the programs of other makers' clients included.
     pub fn sources(&self) -> impl Iterator<Item = Result<Source<'_>>> {
         let paths = self.files.iter().filter(|path| path.ends_with(".rs"));
-        paths.map(|path| {
-            Ok(Source {
-                path,
-                text: self.text(path)?,
-            })
-        })
+        paths.map(|path| Ok(Source { path, text: self.text(path)? }))
     }
 }
