@@ -284,7 +284,11 @@ async fn settle(
         for result in join_all(shard.shards().map(|to| shard.on(to, Shard::settle_moved))).await {
             result?;
         }
-        for (stream, group) in left_over.into_iter().filter(|(s, _)| !gone.contains(s)) {
+        // Where a group is hosted, its new frames supersede an old copy in the same stream.
+        let elsewhere = |(stream, group): &(u16, RaftGroupId)| {
+            !gone.contains(stream) && hosting_shard(*group, shard.count).0 != *stream
+        };
+        for (stream, group) in left_over.into_iter().filter(elsewhere) {
             let forget = move |there: Rc<Shard>| async move { there.raft.forget_copy(group) };
             shard.on(ShardId(stream), forget).await?;
         }
