@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use super::disk_faults::DiskOperation;
 use super::file::Handle;
-use crate::fs::{AlignedBuf, OpenOptions, WriteBackend};
+use super::kernel::Kernel;
+use crate::fs::{ALIGNMENT, AlignedBuf, OpenOptions, WriteBackend};
 
 pub struct DirectFile {
     handle: Handle,
@@ -19,11 +20,7 @@ impl DirectFile {
         let handle = Handle::open(path, &OpenOptions::READ_WRITE_CREATE).await?;
         let found = handle.data().borrow().len() as u64;
         if found < size {
-            let zeros = Bytes::from(vec![0; (size - found) as usize]);
-            handle.operate(DiskOperation::Write, found).await?;
-            handle.store(found, &[zeros])?;
-            let snapshot = handle.data().borrow().snapshot();
-            handle.sync(snapshot).await?;
+            zero(&handle, found, size).await?;
             let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
             super::names::sync_dir(parent.unwrap_or(Path::new("/"))).await?;
         }
@@ -52,4 +49,21 @@ impl DirectFile {
     pub fn is_direct(&self) -> bool {
         true
     }
+}
+
+/// Zeroes the rest of a file; a crash on the way leaves any part of it.
+async fn zero(handle: &Handle, found: u64, size: u64) -> io::Result<()> {
+    if !handle.data().borrow().is_durable() {
+        let snapshot = handle.data().borrow().snapshot();
+        handle.sync(snapshot).await?;
+    }
+    handle.room_for(size - found)?;
+    let blocks = (size - found) / ALIGNMENT as u64;
+    let part = found + Kernel::current().below(blocks + 1) * ALIGNMENT as u64;
+    handle.data().borrow_mut().extend_durably(part.min(size) as usize);
+    handle.operate(DiskOperation::Write, found).await?;
+    handle.operate(DiskOperation::Sync, found).await?;
+    handle.data().borrow_mut().extend_durably(size as usize);
+    handle.synced();
+    Ok(())
 }

@@ -15,6 +15,9 @@ use super::file_data::FileData;
 use super::node::Crash;
 use super::rng::Rng;
 
+/// A capacity from which on nobody counts.
+pub(super) const UNLIMITED: u64 = 1 << 40;
+
 /// A file or a directory.
 pub(super) enum Inode {
     File(RefCell<FileData>),
@@ -162,7 +165,9 @@ impl Disk {
     }
 
     pub(super) fn room_for(&self, growth: u64) -> io::Result<()> {
-        if growth > 0 && self.used().saturating_add(growth) > self.faults.capacity {
+        // Adding up a large disk is not free: only where a limit was set.
+        let limited = self.faults.capacity < UNLIMITED;
+        if limited && growth > 0 && self.used().saturating_add(growth) > self.faults.capacity {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         Ok(())

@@ -53,7 +53,7 @@ impl Default for DiskFaults {
             tear_sector: 0.3,
             keep_unsynced_name: 0.5,
             ordered_metadata: false,
-            capacity: 1 << 40,
+            capacity: super::disk::UNLIMITED,
         }
     }
 }

@@ -29,8 +29,8 @@ pub(super) struct Handle {
 pub(super) fn disk() -> Rc<RefCell<Disk>> {
     let kernel = Kernel::current();
     let node = kernel.place().node;
-    let disk = Rc::clone(&kernel.nodes.borrow()[node].disk);
-    disk
+    let nodes = kernel.nodes.borrow();
+    Rc::clone(&nodes[node].disk)
 }
 
 /// The time and the luck of an operation: waits as long as it takes and fails if it must.
@@ -98,6 +98,16 @@ impl Handle {
 
     pub async fn operate(&self, operation: DiskOperation, detail: u64) -> io::Result<()> {
         operate(&self.disk, operation, &self.path, detail).await
+    }
+
+    /// Whether the disk has room for so many bytes more.
+    pub fn room_for(&self, growth: u64) -> io::Result<()> {
+        self.disk.borrow().room_for(growth)
+    }
+
+    /// On a disk with ordered metadata a finished sync covers the names, too.
+    pub fn synced(&self) {
+        self.disk.borrow_mut().file_synced();
     }
 
     /// Puts bytes where reads see them.

@@ -69,6 +69,15 @@ impl FileData {
         self.content.resize(len, 0);
     }
 
+    /// Extends with zeros that are on stable storage at once; the file must be durable so far.
+    pub fn extend_durably(&mut self, len: usize) {
+        assert!(self.is_durable(), "only for files that nobody writes yet");
+        if len > self.content.len() {
+            self.content.resize(len, 0);
+            self.durable_len = len;
+        }
+    }
+
     /// Keeps the stable bytes of the sectors that touch `start..end`.
     fn remember(&mut self, start: usize, end: usize) {
         for sector in (start / SECTOR)..end.div_ceil(SECTOR) {

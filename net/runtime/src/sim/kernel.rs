@@ -55,9 +55,11 @@ impl Wake for TaskWaker {
     }
 }
 
+type Call = Box<dyn FnOnce(&Rc<Kernel>)>;
+
 pub(super) enum Event {
     Wake(Waker),
-    Call(Box<dyn FnOnce(&Rc<Kernel>)>),
+    Call(Call),
 }
 
 /// Names an event: its time and a number.
