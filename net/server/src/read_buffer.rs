@@ -79,11 +79,13 @@ impl ReadPool {
         BytesMut::with_capacity(capacity)
     }
 
-    /// Takes back a buffer that once had `capacity`, whatever still refers to it.
-    fn retire(&self, buffer: BytesMut, capacity: usize) {
+    /// Takes back a buffer that once had `capacity`, whatever still refers to it. What it holds is
+    /// dropped: whoever takes it next must not find it there.
+    fn retire(&self, mut buffer: BytesMut, capacity: usize) {
         if !(POOLED_BYTES_MIN..=POOLED_BYTES_MAX).contains(&capacity) {
             return;
         }
+        buffer.clear();
         let mut retired = self.retired.borrow_mut();
         retired.bytes += capacity;
         retired.buffers.push_back((buffer, capacity));
@@ -226,6 +228,35 @@ mod tests {
             self.bytes = later;
             Poll::Ready(Ok(now.len()))
         }
+    }
+
+    #[test]
+    fn a_buffer_that_was_outgrown_comes_back_empty() {
+        let account = account();
+        let splitter = FrameSplitter::new(SPLITTER_MAX);
+        let (pool, mut buffer) = (ReadPool::default(), ReadBuffer::default());
+        let lengths = [130_000, 66_000, 64_186, 90_000, 70_000].repeat(20);
+        let bytes = lengths.iter().flat_map(|&l| frame(l, l as u8)).collect::<Vec<_>>();
+        let mut stream = Stream {
+            bytes: &bytes,
+            per_read: 70_000,
+        };
+        let mut seen = Vec::new();
+        loop {
+            // nothing refers to a frame any more when the next one grows into its memory
+            while let Some(frame) = buffer.split(&splitter).expect("good frames") {
+                account.release(frame.len() + LENGTH_BYTES);
+                assert!(frame.iter().all(|&b| b == frame.len() as u8));
+                seen.push(frame.len());
+            }
+            make_room(&mut buffer, &splitter, &pool, &account);
+            if fill(&mut buffer, &pool, &account, &mut stream) == 0 {
+                break;
+            }
+        }
+        buffer.clear(&pool, &account);
+        assert_eq!(seen, lengths);
+        assert_eq!(account.held(), 0);
     }
 
     fn make_room(
