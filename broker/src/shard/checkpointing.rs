@@ -118,6 +118,11 @@ impl Shard {
         let owners = raft.groups.iter().map(|group| owner(group, &snapshot)).collect();
         let checkpoint = Checkpoint { replay_from: raft.release_before, owners, logs };
         checkpoint.store(&checkpoint_path(&self.node.config.data_dir, self.id.0)).await?;
+        for partition in self.owned() {
+            if let Some(log) = checkpoint.logs.get(&log_name(partition.id)) {
+                partition.log.mark_checkpointed(&log.state);
+            }
+        }
         self.raft.checkpointed(&raft);
         self.wal.release_before(raft.release_before);
         self.metrics.checkpoints.add(1);
