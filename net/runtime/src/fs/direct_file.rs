@@ -12,11 +12,12 @@ use crate::world;
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Default)]
 pub enum WriteBackend {
     /// The shard's own io_uring ring (`writev` with `RWF_DSYNC`). No extra thread of ours; the
-    /// kernel's workers do the waiting.
-    #[default]
+    /// kernel's workers do the waiting, and compete with everything else for a CPU.
     IoUring,
-    /// A thread per shard that blocks in `pwritev2` with `RWF_DSYNC`. The better tail where cores
-    /// are oversubscribed.
+    /// A thread per shard that blocks in `pwritev2` with `RWF_DSYNC`. As fast on idle cores (4 KiB:
+    /// p50 130 us both) and much steadier on oversubscribed ones: with the node at real-time
+    /// priority beside a load of compilers p50 92 us and p99 0.23 ms against 1.1 ms and 16 ms.
+    #[default]
     CommitThread,
 }
 
