@@ -120,6 +120,8 @@ shard_metrics! {
         checkpoints "checkpoints",
         /// Segments removed by retention.
         segments_deleted "segments_deleted",
+        /// Bytes that compaction freed.
+        compacted_bytes "compacted_bytes",
         /// Connections accepted.
         connections_accepted "connections_accepted",
         /// Connections refused by a limit.

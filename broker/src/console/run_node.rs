@@ -29,7 +29,8 @@ pub fn dev(args: DevArgs) -> i32 {
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
          controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:0\n\
          offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\nmillrace.log.level=warn\n",
+         transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
+         share.coordinator.state.topic.min.isr=1\nmillrace.log.level=warn\n",
         port = args.port
     );
     text.push_str(&format!("log.dirs={}\n", escape(&dir)));

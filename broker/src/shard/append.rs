@@ -75,8 +75,8 @@ pub enum AppendError {
     /// Idempotence.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
-    /// Larger than an entry of the WAL can be.
-    #[error("a batch of {bytes} bytes does not fit into an entry")]
+    /// Larger than a segment of the topic (`segment.bytes`) or an entry of the WAL can be.
+    #[error("a batch of {bytes} bytes does not fit into a segment or an entry")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -161,6 +161,10 @@ impl Shard {
         }
         let config = partition.state.borrow().config.clone();
         let validated = self.validate(&part.records, &config, origin, now_ms)?;
+        let bytes = validated.bytes(&part.records).len();
+        if bytes as u64 > config.segment_bytes {
+            return Err(AppendError::TooLarge { bytes });
+        }
         self.place(&partition, &config, &part.records, &validated, now_ms, join)
     }
 

@@ -35,6 +35,7 @@ impl Shard {
         task::spawn(Class::Latency, commit).detach();
         self.run_destage();
         self.run_retention();
+        self.run_compaction();
     }
 
     /// Keeps groups found in a WAL until metadata says what is in them.

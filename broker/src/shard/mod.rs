@@ -7,6 +7,7 @@ mod admin;
 mod append;
 mod apply;
 mod checkpointing;
+mod compaction;
 mod destage;
 mod disk_monitor;
 mod hosting;

@@ -48,5 +48,11 @@ impl Shard {
         let expired = self.node.config.producer_id_expiration.as_millis();
         let before = now_ms.saturating_sub(i64::try_from(expired).unwrap_or(i64::MAX));
         partition.state.borrow_mut().producers.expire(before);
+        if !partition.queued.get()
+            && !partition.log.is_dirty()
+            && let Err(error) = partition.log.hibernate().await
+        {
+            tracing::debug!(partition = ?partition.id, %error, "an idle log keeps its files open");
+        }
     }
 }
