@@ -3,66 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use runtime::fs::{self, AlignedBuf, DirectFile, File, OpenOptions, WriteBackend};
-use runtime::net::{TcpListener, TcpStream};
+use runtime::net::TcpStream;
 use runtime::shards::{Context, ShardId};
-use runtime::sim::{
-    Crash, DiskFaults, DiskOperation, FaultRule, NetworkFaults, NodeHandle, World, WorldOptions,
-};
+use runtime::sim::{Crash, DiskFaults, DiskOperation, FaultRule, World, WorldOptions};
 use runtime::task::{Class, spawn};
-use runtime::time::{sleep, timeout, wall_clock_ms};
+use runtime::time::{sleep, wall_clock_ms};
 
-const PORT: u16 = 9092;
-
-async fn echo_shard(cx: Context<u64>) {
-    let listener = TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], PORT)), 128).unwrap();
-    let accepting = spawn(Class::Latency, async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            spawn(Class::Latency, echo(stream)).detach();
-        }
-    });
-    if cx.id == ShardId(0) {
-        runtime::signal::stop_requested().await.unwrap();
-        for shard in 1..cx.count {
-            cx.mailbox.send(ShardId(shard as u16), 0);
-        }
-    } else {
-        cx.mailbox.recv().await;
-    }
-    drop(accepting);
-}
-
-async fn echo(stream: TcpStream) {
-    let mut buf = BytesMut::new();
-    while let Ok(n) = stream.read(&mut buf).await {
-        if n == 0 || stream.write_all(&mut vec![buf.split().freeze()]).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn address(node: &NodeHandle) -> SocketAddr {
-    SocketAddr::new(node.ip(), PORT)
-}
-
-/// Sends bytes and reads as many back.
-async fn ping(stream: &TcpStream, len: usize) -> std::io::Result<()> {
-    stream.write_all(&mut vec![Bytes::from(vec![5; len])]).await?;
-    let mut buf = BytesMut::new();
-    while buf.len() < len {
-        if stream.read(&mut buf).await? == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-    }
-    assert!(buf.iter().all(|&b| b == 5) && buf.len() == len);
-    Ok(())
-}
+#[path = "support/echo.rs"]
+mod echo;
+use echo::{address, echo_shard, ping};
 
 /// A busy run: files, sockets, mailboxes, a crash and a restart.
 fn busy_run(seed: u64) -> (u64, u64, u64) {
@@ -400,107 +354,6 @@ fn a_fail_stop_ends_the_node_and_not_the_run() {
     });
     let inside = node.clone();
     world.run(async move { inside.ended().await });
-}
-
-#[test]
-fn a_killed_node_closes_its_connections_and_then_refuses() {
-    let world = World::with_seed(12);
-    let node = world.add_node("a", DiskFaults::default());
-    node.start(2, echo_shard);
-    world.run(async move {
-        sleep(Duration::from_millis(1)).await;
-        let stream = TcpStream::connect(address(&node)).await.unwrap();
-        ping(&stream, 100).await.unwrap();
-        node.kill();
-        let mut buf = BytesMut::new();
-        assert_eq!(stream.read(&mut buf).await.unwrap_or(0), 0);
-        let refused = TcpStream::connect(address(&node)).await.err().unwrap();
-        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
-    });
-}
-
-#[test]
-fn a_node_without_power_is_silent_and_resets_when_it_is_back() {
-    let world = World::with_seed(13);
-    let node = world.add_node("a", DiskFaults::default());
-    node.start(1, echo_shard);
-    world.run(async move {
-        sleep(Duration::from_millis(1)).await;
-        let stream = TcpStream::connect(address(&node)).await.unwrap();
-        ping(&stream, 100).await.unwrap();
-        node.power_cut();
-        node.ended().await;
-        let silence = timeout(Duration::from_secs(10), ping(&stream, 10)).await;
-        assert!(silence.is_err(), "neither bytes nor an error");
-        node.start(1, echo_shard);
-        let mut buf = BytesMut::new();
-        let reset = stream.read(&mut buf).await.unwrap_err();
-        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
-        sleep(Duration::from_millis(1)).await;
-        ping(&TcpStream::connect(address(&node)).await.unwrap(), 100).await.unwrap();
-    });
-}
-
-#[test]
-fn a_cut_stalls_and_mending_it_lets_everything_through() {
-    let world = World::with_seed(14);
-    let node = world.add_node("a", DiskFaults::default());
-    node.start(1, echo_shard);
-    let w = world.clone();
-    world.run(async move {
-        sleep(Duration::from_millis(1)).await;
-        let stream = TcpStream::connect(address(&node)).await.unwrap();
-        for one_way in [true, false] {
-            if one_way {
-                w.cut_one_way(&node, w.driver());
-            } else {
-                w.cut(&node, w.driver());
-            }
-            let mut pinging = Box::pin(long_ping(&stream, 50_000));
-            assert!(timeout(Duration::from_secs(5), &mut pinging).await.is_err());
-            w.mend(&node, w.driver());
-            pinging.await.unwrap();
-        }
-        w.cut(&node, w.driver());
-        let dead = ping(&stream, 10).await.unwrap_err();
-        assert_eq!(dead.kind(), ErrorKind::TimedOut);
-        let unreachable = TcpStream::connect(address(&node)).await.err().unwrap();
-        assert_eq!(unreachable.kind(), ErrorKind::TimedOut);
-    });
-}
-
-#[test]
-fn a_bad_network_slows_or_breaks_connections_but_never_garbles_them() {
-    let (mut whole, mut broken) = (0, 0);
-    for seed in 0..30 {
-        let world = World::with_seed(seed);
-        world.set_network(NetworkFaults { loss: 0.05, reset: 0.0003, ..NetworkFaults::default() });
-        let node = world.add_node("a", DiskFaults::default());
-        node.start(1, echo_shard);
-        let ok = world.run(async move {
-            sleep(Duration::from_millis(1)).await;
-            let Ok(stream) = TcpStream::connect(address(&node)).await else { return false };
-            for len in [1, 100, 40_000, 3_000_000] {
-                if long_ping(&stream, len).await.is_err() {
-                    return false;
-                }
-            }
-            true
-        });
-        if ok { whole += 1 } else { broken += 1 }
-    }
-    assert!(whole > 0 && broken > 0, "{whole} whole, {broken} broken");
-}
-
-/// Writes in parts, for a single write larger than all windows would wait for its own echo.
-async fn long_ping(stream: &TcpStream, len: usize) -> std::io::Result<()> {
-    let mut left = len;
-    while left > 0 {
-        let part = left.min(8_000);
-        ping(stream, part).await?;
-        left -= part;
-    }
-    Ok(())
 }
 
 #[test]
