@@ -54,6 +54,9 @@ fn without_ipv6(listeners: &[Listener]) -> Vec<Listener> {
 
 fn options(config: &NodeConfig) -> Options {
     let limits = &config.limits;
+    // Kafka's default of 50 loses connections in a storm that `connection_rate_max` spreads over seconds
+    let is_set = config.values.set_value("socket.listen.backlog.size").is_some();
+    let backlog = if is_set { limits.backlog } else { Options::default().backlog };
     Options {
         frame_bytes_max: limits.frame_bytes_max,
         request_bytes_max: limits.request_memory_bytes,
@@ -61,6 +64,7 @@ fn options(config: &NodeConfig) -> Options {
         partial_frame_timeout: limits.frame_timeout,
         idle_timeout: limits.idle_timeout,
         accepts_per_second: limits.connection_rate_max,
+        backlog,
         ..Options::default()
     }
 }

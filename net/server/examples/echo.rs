@@ -44,21 +44,13 @@ impl Service for Echo {
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let number = |i: usize, default: usize| {
-        arguments
-            .get(i)
-            .map_or(default, |text| text.parse().expect("a number"))
+        arguments.get(i).map_or(default, |text| text.parse().expect("a number"))
     };
     match arguments.first().map(String::as_str) {
         Some("serve") => serve(number(1, 19092)),
         Some("load") => {
             let seconds = Duration::from_secs(number(5, 5) as u64);
-            load(
-                &arguments[1],
-                number(2, 1),
-                number(3, 1),
-                number(4, 100),
-                seconds,
-            );
+            load(&arguments[1], number(2, 1), number(3, 1), number(4, 100), seconds);
         }
         Some("idle") => idle(&arguments[1], number(2, 10_000)),
         _ => eprintln!("echo serve|load|idle, see the head of this file"),
@@ -68,15 +60,9 @@ fn main() {
 fn serve(port: usize) {
     runtime::block_on(async move {
         let address = format!("127.0.0.1:{port}").parse().expect("an address");
-        let listeners = [Listener {
-            name: "PLAINTEXT".into(),
-            address,
-        }];
+        let listeners = [Listener { name: "PLAINTEXT".into(), address }];
         let limits = ConnectionLimits::new(100_000, 100_000, []);
-        let options = Options {
-            accepts_per_second: 100_000,
-            ..Options::default()
-        };
+        let options = Options { accepts_per_second: 100_000, ..Options::default() };
         let server = Server::bind(options, limits, &listeners).expect("a free port");
         let _running = server.start(Rc::new(Echo));
         println!("listening on {address}");
@@ -119,12 +105,8 @@ fn load(address: &str, connections: usize, depth: usize, body_bytes: usize, dura
 }
 
 fn idle(address: &str, count: usize) {
-    let streams: Vec<TcpStream> = (0..count)
-        .map(|_| TcpStream::connect(address).expect("the server listens"))
-        .collect();
-    println!(
-        "{} connections are open; press Enter to close them",
-        streams.len()
-    );
+    let streams: Vec<TcpStream> =
+        (0..count).map(|_| TcpStream::connect(address).expect("the server listens")).collect();
+    println!("{} connections are open; press Enter to close them", streams.len());
     let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -22,11 +22,7 @@ const NANOS: u64 = 1_000_000_000;
 impl AcceptRate {
     /// Starts full. `per_second` of 0 is read as 1: a rate never closes a listener for good.
     pub fn new(per_second: u32, now: Instant) -> AcceptRate {
-        AcceptRate {
-            per_second: per_second.max(1),
-            credit: NANOS,
-            updated: now,
-        }
+        AcceptRate { per_second: per_second.max(1), credit: NANOS, updated: now }
     }
 
     /// Takes one connection's credit, or says how long to wait until there is one.

@@ -92,9 +92,7 @@ mod tests {
             assert!((1..=WRITE_BYTES_MAX).contains(&bytes));
             assert!(batch.len() <= WRITE_SEGMENTS_MAX);
             assert_eq!(bytes, batch.iter().map(Bytes::len).sum::<usize>());
-            batch
-                .drain(..)
-                .for_each(|part| written.extend_from_slice(&part));
+            batch.drain(..).for_each(|part| written.extend_from_slice(&part));
         }
         assert_eq!(written, [large, small.concat()].concat());
     }
@@ -104,10 +102,7 @@ mod tests {
         let mut answers = Answers::default();
         answers.push(Outcome::Frame(Bytes::from_static(b"before")));
         answers.push(Outcome::Close("acks=0".into()));
-        assert_eq!(
-            answers.push(Outcome::Frame(Bytes::from_static(b"after"))),
-            0
-        );
+        assert_eq!(answers.push(Outcome::Frame(Bytes::from_static(b"after"))), 0);
         let mut batch = Vec::new();
         answers.take_batch(&mut batch);
         assert_eq!(batch, [Bytes::from_static(b"before")]);

@@ -83,10 +83,7 @@ impl ByteBudget {
             self.stop_waiting(id);
             return Poll::Ready(());
         }
-        let waiter = Waiter {
-            waker: cx.waker().clone(),
-            want,
-        };
+        let waiter = Waiter { waker: cx.waker().clone(), want };
         self.waiting.borrow_mut().insert(id, waiter);
         Poll::Pending
     }
@@ -140,11 +137,7 @@ pub struct Account {
 
 impl Account {
     pub fn new(budget: &Rc<ByteBudget>, id: ConnectionId) -> Account {
-        Account {
-            budget: Rc::clone(budget),
-            id,
-            held: Cell::new(0),
-        }
+        Account { budget: Rc::clone(budget), id, held: Cell::new(0) }
     }
 
     /// Adds bytes that are in memory already. Never refuses: `poll_admit` came before.
@@ -214,9 +207,7 @@ mod tests {
 
     fn admits(account: &Account, want: Want, woken: &Arc<Woken>) -> bool {
         let waker = Waker::from(Arc::clone(woken));
-        account
-            .poll_admit(want, &Context::from_waker(&waker))
-            .is_ready()
+        account.poll_admit(want, &Context::from_waker(&waker)).is_ready()
     }
 
     #[test]
@@ -239,10 +230,7 @@ mod tests {
         let [first, second, third] = accounts(100);
         assert!(admits(&first, Want::Growth(75), &Arc::default()));
         first.charge(75);
-        assert!(
-            admits(&second, Want::Growth(1), &Arc::default()),
-            "overdraws"
-        );
+        assert!(admits(&second, Want::Growth(1), &Arc::default()), "overdraws");
         assert!(!admits(&third, Want::Growth(1), &Arc::default()));
         assert!(admits(&third, Want::Fresh, &Arc::default()));
     }
@@ -254,10 +242,7 @@ mod tests {
         holder.charge(100);
         assert!(admits(&first, Want::Growth(50), &Arc::default()));
         first.charge(50);
-        assert!(
-            admits(&first, Want::Growth(50), &Arc::default()),
-            "as often as its frame needs"
-        );
+        assert!(admits(&first, Want::Growth(50), &Arc::default()), "as often as its frame needs");
         assert!(!admits(&second, Want::Growth(50), &woken));
         first.end_overdraft();
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);

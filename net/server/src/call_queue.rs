@@ -71,12 +71,7 @@ enum State<F> {
 
 impl<F: Future<Output = Reply>> CallQueue<F> {
     pub fn new(slots: Rc<CallSlots<F>>) -> CallQueue<F> {
-        CallQueue {
-            calls: VecDeque::new(),
-            slots,
-            running: 0,
-            pipelining: Pipelining::Barrier,
-        }
+        CallQueue { calls: VecDeque::new(), slots, running: 0, pipelining: Pipelining::Barrier }
     }
 
     /// Calls that have not answered.
@@ -104,18 +99,11 @@ impl<F: Future<Output = Reply>> CallQueue<F> {
         request_bytes: usize,
         cx: &mut Context<'_>,
     ) -> usize {
-        assert!(
-            self.may_start(pipelining),
-            "{} calls in progress",
-            self.calls.len()
-        );
+        assert!(self.may_start(pipelining), "{} calls in progress", self.calls.len());
         self.pipelining = pipelining;
         let mut slot = self.slots.take();
         slot.set(Some(call));
-        let mut call = Call {
-            state: State::Running(slot),
-            request_bytes,
-        };
+        let mut call = Call { state: State::Running(slot), request_bytes };
         self.running += 1;
         let released = Self::poll_call(&mut call, &self.slots, &mut self.running, cx);
         self.calls.push_back(call);
@@ -124,28 +112,17 @@ impl<F: Future<Output = Reply>> CallQueue<F> {
 
     /// Polls what runs. Returns the request bytes to release, those of the calls that answered.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> usize {
-        let CallQueue {
-            calls,
-            slots,
-            running,
-            ..
-        } = self;
+        let CallQueue { calls, slots, running, .. } = self;
         if *running == 0 {
             return 0;
         }
-        calls
-            .iter_mut()
-            .map(|call| Self::poll_call(call, slots, running, cx))
-            .sum()
+        calls.iter_mut().map(|call| Self::poll_call(call, slots, running, cx)).sum()
     }
 
     /// The next answer in request order, if it is there.
     pub fn pop(&mut self) -> Option<Reply> {
         match self.calls.pop_front()? {
-            Call {
-                state: State::Answered(reply),
-                ..
-            } => Some(reply),
+            Call { state: State::Answered(reply), .. } => Some(reply),
             running => {
                 self.calls.push_front(running);
                 None
@@ -162,10 +139,7 @@ impl<F: Future<Output = Reply>> CallQueue<F> {
         let State::Running(slot) = &mut call.state else {
             return 0;
         };
-        let future = slot
-            .as_mut()
-            .as_pin_mut()
-            .expect("a running call has its future");
+        let future = slot.as_mut().as_pin_mut().expect("a running call has its future");
         let Poll::Ready(reply) = future.poll(cx) else {
             return 0;
         };
@@ -208,10 +182,7 @@ mod tests {
         let mut queue = CallQueue::new(CallSlots::new());
         let done: [Rc<Cell<bool>>; 3] = Default::default();
         for (name, done) in ["a", "b", "c"].into_iter().zip(&done) {
-            assert_eq!(
-                queue.start(call(name, done), Pipelining::Overlap, 10, cx),
-                0
-            );
+            assert_eq!(queue.start(call(name, done), Pipelining::Overlap, 10, cx), 0);
         }
         done[1].set(true);
         assert_eq!(queue.poll(cx), 10);

@@ -150,12 +150,7 @@ where
                 Err(reason) => break reason,
             }
         };
-        let Connection {
-            shard,
-            vitals,
-            info,
-            ..
-        } = &self.connection;
+        let Connection { shard, vitals, info, .. } = &self.connection;
         buffer.clear(&shard.pool, &self.account);
         vitals.begun_frame.set(None);
         info.set_gone(); // long polls need not go on
@@ -183,13 +178,7 @@ where
     }
 
     async fn start_request(&self, frame: Bytes, received: Instant) -> Result<(), CloseReason> {
-        let Connection {
-            shard,
-            service,
-            start,
-            info,
-            ..
-        } = &self.connection;
+        let Connection { shard, service, start, info, .. } = &self.connection;
         let request_bytes = frame.len() + LENGTH_BYTES;
         let pipelining = match frame.first_chunk() {
             Some(api_key) => service.pipelining(i16::from_be_bytes(*api_key)),
@@ -202,19 +191,12 @@ where
         };
         let header = RequestHeader::parse(&mut body)?;
         self.may_start(pipelining).await;
-        let request = Request {
-            header,
-            body,
-            received,
-        };
+        let request = Request { header, body, received };
         let mut call = Some(start(Rc::clone(service), Rc::clone(info), request));
         shard.counters.requests.add(1);
         poll_fn(|cx| {
             let call = call.take().expect("polled once");
-            let answered = self
-                .calls
-                .borrow_mut()
-                .start(call, pipelining, request_bytes, cx);
+            let answered = self.calls.borrow_mut().start(call, pipelining, request_bytes, cx);
             self.account.release(answered);
             Poll::Ready(())
         })
@@ -249,12 +231,7 @@ where
 
     /// Reads once when there is something and room for it. 0 at the end of the stream.
     async fn receive(&self, buffer: &mut ReadBuffer) -> Result<usize, CloseReason> {
-        let Connection {
-            shard,
-            vitals,
-            transport,
-            ..
-        } = &self.connection;
+        let Connection { shard, vitals, transport, .. } = &self.connection;
         match buffer.want(&shard.splitter)? {
             None => self.set_begun_frame(buffer),
             Some(want @ Want::Fresh) => self.may_take(want).await,
@@ -286,20 +263,14 @@ where
             if admitted.is_pending() {
                 vitals.begun_frame.set(None);
             }
-            if shard.is_stopping() {
-                Poll::Ready(())
-            } else {
-                admitted
-            }
+            if shard.is_stopping() { Poll::Ready(()) } else { admitted }
         })
         .await;
     }
 
     fn set_begun_frame(&self, buffer: &ReadBuffer) {
         let begun_frame = &self.connection.vitals.begun_frame;
-        let since = begun_frame
-            .get()
-            .map_or_else(Instant::now, |(since, _)| since);
+        let since = begun_frame.get().map_or_else(Instant::now, |(since, _)| since);
         begun_frame.set(Some((since, buffer.begun_bytes())));
     }
 
@@ -341,10 +312,7 @@ where
     fn mute(&self, duration: Duration) {
         if !duration.is_zero() {
             let until = Instant::now() + duration;
-            let later = self
-                .muted_until
-                .get()
-                .map_or(until, |other| other.max(until));
+            let later = self.muted_until.get().map_or(until, |other| other.max(until));
             self.muted_until.set(Some(later));
             self.connection.shard.counters.mutes.add(1);
         }
@@ -353,10 +321,7 @@ where
     fn count_calls(&self, running: usize) {
         let Connection { shard, vitals, .. } = &self.connection;
         shard.counters.calls_in_flight.add(running);
-        shard
-            .counters
-            .calls_in_flight
-            .subtract(vitals.calls.replace(running));
+        shard.counters.calls_in_flight.subtract(vitals.calls.replace(running));
     }
 
     fn count_sent(&self, bytes: usize) {
@@ -367,12 +332,7 @@ where
 
     /// The writing half. Ends the connection.
     async fn write_answers(&self) -> CloseReason {
-        let Connection {
-            shard,
-            vitals,
-            transport,
-            ..
-        } = &self.connection;
+        let Connection { shard, vitals, transport, .. } = &self.connection;
         let mut batch = Vec::new();
         loop {
             if let Err(reason) = poll_fn(|_| self.poll_answers()).await {
@@ -409,12 +369,7 @@ where
     }
 
     fn close(&self, reason: &CloseReason) {
-        let Connection {
-            shard,
-            info,
-            transport,
-            ..
-        } = &self.connection;
+        let Connection { shard, info, transport, .. } = &self.connection;
         transport.shut_down();
         info.set_gone();
         shard.counters.count_closed(reason);
@@ -446,18 +401,7 @@ where
     }
 
     fn leave(self) {
-        let Line {
-            connection:
-                Connection {
-                    shard,
-                    service,
-                    info,
-                    place,
-                    ..
-                },
-            account,
-            ..
-        } = self;
+        let Line { connection: Connection { shard, service, info, place, .. }, account, .. } = self;
         drop((account, place));
         service.closed(&info);
         shard.leave(info.id);

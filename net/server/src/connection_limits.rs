@@ -52,10 +52,7 @@ impl ConnectionLimits {
         Arc::new(ConnectionLimits {
             per_node_max,
             per_address_max,
-            overrides: overrides
-                .into_iter()
-                .map(|(ip, max)| (ip.to_canonical(), max))
-                .collect(),
+            overrides: overrides.into_iter().map(|(ip, max)| (ip.to_canonical(), max)).collect(),
             open: Mutex::default(),
         })
     }
@@ -68,26 +65,17 @@ impl ConnectionLimits {
     /// Counts a connection from `address`; it counts until the place is dropped.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
         let address = address.to_canonical();
-        let limit = self
-            .overrides
-            .get(&address)
-            .copied()
-            .unwrap_or(self.per_address_max);
+        let limit = self.overrides.get(&address).copied().unwrap_or(self.per_address_max);
         let mut open = self.lock();
         if open.total >= self.per_node_max {
-            return Err(Refusal::Node {
-                limit: self.per_node_max,
-            });
+            return Err(Refusal::Node { limit: self.per_node_max });
         }
         if open.by_address.get(&address).copied().unwrap_or(0) >= limit {
             return Err(Refusal::Address { address, limit });
         }
         open.total += 1;
         *open.by_address.entry(address).or_insert(0) += 1;
-        Ok(Place {
-            limits: Arc::clone(self),
-            address,
-        })
+        Ok(Place { limits: Arc::clone(self), address })
     }
 
     /// How many connections the node has.
@@ -134,14 +122,9 @@ mod tests {
         let limits = ConnectionLimits::new(10, 2, []);
         let first = limits.admit(ip(1)).expect("first");
         let _second = limits.admit(ip(1)).expect("second");
-        let refusal = Refusal::Address {
-            address: ip(1),
-            limit: 2,
-        };
+        let refusal = Refusal::Address { address: ip(1), limit: 2 };
         assert_eq!(limits.admit(ip(1)).expect_err("third"), refusal);
-        limits
-            .admit(ip(2))
-            .expect("another address has its own count");
+        limits.admit(ip(2)).expect("another address has its own count");
         drop(first);
         limits.admit(ip(1)).expect("a place is free again");
     }
@@ -150,10 +133,7 @@ mod tests {
     fn a_node_at_its_limit_refuses_every_address() {
         let limits = ConnectionLimits::new(2, 2, []);
         let _places = [limits.admit(ip(1)), limits.admit(ip(2))].map(|p| p.expect("place"));
-        assert_eq!(
-            limits.admit(ip(3)).expect_err("full"),
-            Refusal::Node { limit: 2 }
-        );
+        assert_eq!(limits.admit(ip(3)).expect_err("full"), Refusal::Node { limit: 2 });
         assert_eq!(limits.open(), 2);
     }
 
@@ -169,11 +149,7 @@ mod tests {
     fn an_ipv4_address_counts_as_one_also_when_it_is_mapped_into_ipv6() {
         let limits = ConnectionLimits::new(10, 1, []);
         let _place = limits.admit(ip(1)).expect("first");
-        assert!(
-            limits
-                .admit("::ffff:10.0.0.1".parse().expect("address"))
-                .is_err()
-        );
+        assert!(limits.admit("::ffff:10.0.0.1".parse().expect("address")).is_err());
     }
 
     #[test]

@@ -56,10 +56,7 @@ impl Counters {
 
     /// All kinds of reasons with their names and counts, for metrics.
     pub fn closed_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        CloseReason::NAMES
-            .iter()
-            .zip(&self.closed)
-            .map(|(name, count)| (*name, count.get()))
+        CloseReason::NAMES.iter().zip(&self.closed).map(|(name, count)| (*name, count.get()))
     }
 
     pub(crate) fn count_closed(&self, reason: &CloseReason) {

@@ -25,10 +25,7 @@ pub enum FrameError {
         "frame length {length} is above socket.request.max.bytes = {frame_bytes_max}; \
          raise it if this is a Kafka client with such large requests"
     )]
-    TooLarge {
-        length: usize,
-        frame_bytes_max: usize,
-    },
+    TooLarge { length: usize, frame_bytes_max: usize },
     #[error("this is an HTTP request; the port speaks the Kafka protocol, not HTTP")]
     Http,
     #[error(
@@ -76,16 +73,12 @@ impl FrameSplitter {
     }
 
     fn refusal(&self, field: [u8; LENGTH_BYTES], length: usize) -> FrameError {
-        const VERBS: [&[u8; LENGTH_BYTES]; 7] = [
-            b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"PRI ",
-        ];
+        const VERBS: [&[u8; LENGTH_BYTES]; 7] =
+            [b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"PRI "];
         match field {
             verb if VERBS.contains(&&verb) => FrameError::Http,
             [0x16, 0x03, 0..=4, _] => FrameError::Tls,
-            _ => FrameError::TooLarge {
-                length,
-                frame_bytes_max: self.frame_bytes_max,
-            },
+            _ => FrameError::TooLarge { length, frame_bytes_max: self.frame_bytes_max },
         }
     }
 }
@@ -94,9 +87,7 @@ impl FrameSplitter {
 mod tests {
     use super::*;
 
-    const SPLITTER: FrameSplitter = FrameSplitter {
-        frame_bytes_max: 1000,
-    };
+    const SPLITTER: FrameSplitter = FrameSplitter { frame_bytes_max: 1000 };
 
     fn split(bytes: &[u8]) -> Result<Option<BytesMut>, FrameError> {
         SPLITTER.split(&mut BytesMut::from(bytes))
@@ -114,31 +105,21 @@ mod tests {
                     frames.push(frame.to_vec());
                 }
             }
-            assert_eq!(
-                frames,
-                [b"abc".to_vec(), b"".to_vec(), b"d".to_vec()],
-                "cut at {cut}"
-            );
+            assert_eq!(frames, [b"abc".to_vec(), b"".to_vec(), b"d".to_vec()], "cut at {cut}");
             assert!(buffer.is_empty());
         }
     }
 
     #[test]
     fn a_negative_length_is_refused() {
-        assert_eq!(
-            split(&[0xff, 0xff, 0xff, 0xfe]),
-            Err(FrameError::Negative { length: -2 })
-        );
+        assert_eq!(split(&[0xff, 0xff, 0xff, 0xfe]), Err(FrameError::Negative { length: -2 }));
     }
 
     #[test]
     fn a_frame_of_the_maximum_passes_and_one_byte_more_is_refused_before_it_arrives() {
         assert_eq!(split(&1000i32.to_be_bytes()), Ok(None));
         assert_eq!(SPLITTER.wanted(&1000i32.to_be_bytes()), Ok(1004));
-        let refusal = FrameError::TooLarge {
-            length: 1001,
-            frame_bytes_max: 1000,
-        };
+        let refusal = FrameError::TooLarge { length: 1001, frame_bytes_max: 1000 };
         assert_eq!(split(&1001i32.to_be_bytes()), Err(refusal));
     }
 
@@ -151,10 +132,7 @@ mod tests {
 
     #[test]
     fn a_tls_client_is_told_from_its_hello() {
-        assert_eq!(
-            split(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]),
-            Err(FrameError::Tls)
-        );
+        assert_eq!(split(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]), Err(FrameError::Tls));
     }
 
     #[test]

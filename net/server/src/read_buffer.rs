@@ -150,10 +150,7 @@ impl ReadBuffer {
         let mut buffer = pool.take(present + growth);
         buffer.extend_from_slice(&self.data);
         mem::swap(&mut self.data, &mut buffer);
-        pool.retire(
-            buffer,
-            mem::replace(&mut self.own_capacity, present + growth),
-        );
+        pool.retire(buffer, mem::replace(&mut self.own_capacity, present + growth));
         account.charge(growth);
         account.release(mem::replace(&mut self.slack, growth));
     }
@@ -221,9 +218,7 @@ mod tests {
         fn read(&mut self, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
             let room = buffer.capacity() - buffer.len();
             assert!(room > 0, "there is always room to read");
-            let (now, later) = self
-                .bytes
-                .split_at(room.min(self.per_read).min(self.bytes.len()));
+            let (now, later) = self.bytes.split_at(room.min(self.per_read).min(self.bytes.len()));
             buffer.extend_from_slice(now);
             self.bytes = later;
             Poll::Ready(Ok(now.len()))
@@ -237,10 +232,7 @@ mod tests {
         let (pool, mut buffer) = (ReadPool::default(), ReadBuffer::default());
         let lengths = [130_000, 66_000, 64_186, 90_000, 70_000].repeat(20);
         let bytes = lengths.iter().flat_map(|&l| frame(l, l as u8)).collect::<Vec<_>>();
-        let mut stream = Stream {
-            bytes: &bytes,
-            per_read: 70_000,
-        };
+        let mut stream = Stream { bytes: &bytes, per_read: 70_000 };
         let mut seen = Vec::new();
         loop {
             // nothing refers to a frame any more when the next one grows into its memory
@@ -302,10 +294,7 @@ mod tests {
             make_room(&mut buffer, &splitter, &pool, account);
             let (held, present) = (account.held(), buffer.begun_bytes());
             let allowed = (present * GROWTH + GROWTH_FLOOR).max(buffer.longest_frame);
-            assert!(
-                held <= allowed.max(before),
-                "{held} bytes held for {present} present"
-            );
+            assert!(held <= allowed.max(before), "{held} bytes held for {present} present");
             if fill(&mut buffer, &pool, account, &mut stream) == 0 {
                 buffer.clear(&pool, account);
                 return frames;
@@ -315,36 +304,16 @@ mod tests {
 
     #[test]
     fn frames_of_all_sizes_survive_reads_of_all_sizes_and_leave_nothing_charged() {
-        let lengths = [
-            0,
-            1,
-            3,
-            100,
-            511,
-            4096,
-            65_532,
-            65_536,
-            200_000,
-            1 << 20,
-            5,
-            3 << 20,
-            7,
-        ];
-        let bytes: Vec<u8> = lengths
-            .iter()
-            .enumerate()
-            .flat_map(|(i, &l)| frame(l, i as u8))
-            .collect();
+        let lengths = [0, 1, 3, 100, 511, 4096, 65_532, 65_536, 200_000, 1 << 20, 5, 3 << 20, 7];
+        let bytes: Vec<u8> =
+            lengths.iter().enumerate().flat_map(|(i, &l)| frame(l, i as u8)).collect();
         for per_read in [997, 4096, 70_001, 1 << 20, usize::MAX] {
             let account = account();
             let frames = frames(&bytes, per_read, &account);
             assert_eq!(frames.len(), lengths.len());
             for (i, frame) in frames.iter().enumerate() {
                 assert_eq!(frame.len(), lengths[i]);
-                assert!(
-                    frame.iter().all(|&b| b == i as u8),
-                    "frame {i}, reads of {per_read}"
-                );
+                assert!(frame.iter().all(|&b| b == i as u8), "frame {i}, reads of {per_read}");
             }
             assert_eq!(account.held(), 0, "reads of {per_read}");
         }
@@ -363,24 +332,15 @@ mod tests {
         let splitter = FrameSplitter::new(SPLITTER_MAX);
         let mut buffer = ReadBuffer::default();
         let bytes = frame(300_000, 1);
-        let mut stream = Stream {
-            bytes: &bytes,
-            per_read: 100_000,
-        };
+        let mut stream = Stream { bytes: &bytes, per_read: 100_000 };
         while !stream.bytes.is_empty() {
             make_room(&mut buffer, &splitter, &pool, &account);
             fill(&mut buffer, &pool, &account, &mut stream);
         }
-        let frame = buffer
-            .split(&splitter)
-            .expect("good frames")
-            .expect("whole");
+        let frame = buffer.split(&splitter).expect("good frames").expect("whole");
         account.release(frame.len() + LENGTH_BYTES);
         make_room(&mut buffer, &splitter, &pool, &account);
-        assert_eq!(
-            (buffer.own_capacity, buffer.data.capacity(), account.held()),
-            (0, 0, 0)
-        );
+        assert_eq!((buffer.own_capacity, buffer.data.capacity(), account.held()), (0, 0, 0));
     }
 
     #[test]

@@ -56,11 +56,7 @@ impl Server {
             })
         });
         let sockets = sockets.collect::<Result<_, _>>()?;
-        Ok(Server {
-            shard: ShardState::new(options),
-            limits,
-            sockets,
-        })
+        Ok(Server { shard: ShardState::new(options), limits, sockets })
     }
 
     /// What was bound, in the order of the listeners, with real ports.

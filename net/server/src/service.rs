@@ -99,18 +99,12 @@ impl Reply {
     /// After this answer no further request of the connection is started for `duration` (KIP-219:
     /// a throttled client gets its answer first and is held back after).
     pub fn then_mute(self, duration: Duration) -> Reply {
-        Reply {
-            mute: duration,
-            ..self
-        }
+        Reply { mute: duration, ..self }
     }
 }
 
 impl From<Outcome> for Reply {
     fn from(outcome: Outcome) -> Reply {
-        Reply {
-            outcome,
-            mute: Duration::ZERO,
-        }
+        Reply { outcome, mute: Duration::ZERO }
     }
 }

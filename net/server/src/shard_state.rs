@@ -73,9 +73,7 @@ impl ShardState {
 
     pub fn leave(&self, id: ConnectionId) {
         let mut connections = self.connections.borrow_mut();
-        connections
-            .remove(&id)
-            .expect("a listed connection leaves once");
+        connections.remove(&id).expect("a listed connection leaves once");
         self.counters.connections.subtract(1);
         if connections.is_empty() {
             self.changed.notify_waiters();
@@ -100,10 +98,7 @@ impl ShardState {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.changed.notify_waiters();
-        self.connections
-            .borrow()
-            .values()
-            .for_each(|vitals| vitals.wake());
+        self.connections.borrow().values().for_each(|vitals| vitals.wake());
     }
 
     /// Ends all connections now.
@@ -122,10 +117,8 @@ impl ShardState {
     /// Condemns every connection that is past a deadline.
     pub fn sweep(&self) {
         let now = Instant::now();
-        let pressure = Pressure {
-            requests: self.budget.is_exhausted(),
-            answers: self.is_pressed(),
-        };
+        let pressure =
+            Pressure { requests: self.budget.is_exhausted(), answers: self.is_pressed() };
         for vitals in self.connections.borrow().values() {
             if let Some(reason) = vitals.overdue(now, &self.deadlines, pressure) {
                 vitals.condemn(reason);

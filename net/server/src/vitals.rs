@@ -88,9 +88,7 @@ impl Vitals {
             let since_begun = now.saturating_duration_since(begun);
             let stalls = pressure.requests && waited >= deadlines.partial_frame / STALL_DIVISOR;
             if stalls || since_begun >= deadlines.partial_frame + earned {
-                return Some(CloseReason::PartialFrame {
-                    waited: since_begun,
-                });
+                return Some(CloseReason::PartialFrame { waited: since_begun });
             }
         }
         if self.unsent.get() > 0 {
@@ -120,10 +118,7 @@ pub struct Deadlines {
 
 impl Deadlines {
     pub fn new(options: &Options) -> Deadlines {
-        Deadlines {
-            partial_frame: options.partial_frame_timeout,
-            idle: options.idle_timeout,
-        }
+        Deadlines { partial_frame: options.partial_frame_timeout, idle: options.idle_timeout }
     }
 
     /// Time between two sweeps: small against the shortest deadline, and never busy.
@@ -137,10 +132,8 @@ impl Deadlines {
 mod tests {
     use super::*;
 
-    const DEADLINES: Deadlines = Deadlines {
-        partial_frame: Duration::from_secs(30),
-        idle: Duration::from_secs(600),
-    };
+    const DEADLINES: Deadlines =
+        Deadlines { partial_frame: Duration::from_secs(30), idle: Duration::from_secs(600) };
 
     fn vitals() -> Vitals {
         Vitals::new(Instant::from_nanos(0))
@@ -155,99 +148,50 @@ mod tests {
         let vitals = vitals();
         vitals.begun_frame.set(Some((at(10), 100)));
         vitals.active.set(at(39));
-        assert!(
-            vitals
-                .overdue(at(39), &DEADLINES, Pressure::default())
-                .is_none()
-        );
+        assert!(vitals.overdue(at(39), &DEADLINES, Pressure::default()).is_none());
         let reason = vitals.overdue(at(40), &DEADLINES, Pressure::default());
-        assert!(
-            matches!(reason, Some(CloseReason::PartialFrame { .. })),
-            "{reason:?}"
-        );
+        assert!(matches!(reason, Some(CloseReason::PartialFrame { .. })), "{reason:?}");
     }
 
     #[test]
     fn a_large_frame_that_keeps_coming_earns_its_time() {
         let vitals = vitals();
-        vitals
-            .begun_frame
-            .set(Some((at(0), 20 * FRAME_BYTES_PER_SECOND_MIN)));
+        vitals.begun_frame.set(Some((at(0), 20 * FRAME_BYTES_PER_SECOND_MIN)));
         vitals.active.set(at(49));
-        assert!(
-            vitals
-                .overdue(at(49), &DEADLINES, Pressure::default())
-                .is_none()
-        );
-        assert!(
-            vitals
-                .overdue(at(50), &DEADLINES, Pressure::default())
-                .is_some()
-        );
+        assert!(vitals.overdue(at(49), &DEADLINES, Pressure::default()).is_none());
+        assert!(vitals.overdue(at(50), &DEADLINES, Pressure::default()).is_some());
     }
 
     #[test]
     fn a_begun_frame_that_stalls_ends_sooner_when_others_wait_for_memory() {
         let vitals = vitals();
-        let pressure = Pressure {
-            requests: true,
-            answers: false,
-        };
+        let pressure = Pressure { requests: true, answers: false };
         vitals.begun_frame.set(Some((at(0), 1 << 30)));
         vitals.active.set(at(100));
         assert!(vitals.overdue(at(103), &DEADLINES, pressure).is_none());
-        assert!(
-            vitals
-                .overdue(at(104), &DEADLINES, Pressure::default())
-                .is_none()
-        );
+        assert!(vitals.overdue(at(104), &DEADLINES, Pressure::default()).is_none());
         assert!(vitals.overdue(at(104), &DEADLINES, pressure).is_some());
     }
 
     #[test]
     fn an_idle_connection_ends_and_one_with_a_long_poll_does_not() {
         let vitals = vitals();
-        assert!(
-            vitals
-                .overdue(at(599), &DEADLINES, Pressure::default())
-                .is_none()
-        );
+        assert!(vitals.overdue(at(599), &DEADLINES, Pressure::default()).is_none());
         let reason = vitals.overdue(at(600), &DEADLINES, Pressure::default());
-        assert!(
-            matches!(reason, Some(CloseReason::Idle { .. })),
-            "{reason:?}"
-        );
+        assert!(matches!(reason, Some(CloseReason::Idle { .. })), "{reason:?}");
         vitals.calls.set(1);
-        assert!(
-            vitals
-                .overdue(at(6000), &DEADLINES, Pressure::default())
-                .is_none()
-        );
+        assert!(vitals.overdue(at(6000), &DEADLINES, Pressure::default()).is_none());
     }
 
     #[test]
     fn a_client_that_takes_no_answers_ends_sooner_when_memory_is_short() {
         let vitals = vitals();
         vitals.unsent.set(1);
-        let pressure = Pressure {
-            answers: true,
-            requests: false,
-        };
-        assert!(
-            vitals
-                .overdue(at(30), &DEADLINES, Pressure::default())
-                .is_none()
-        );
+        let pressure = Pressure { answers: true, requests: false };
+        assert!(vitals.overdue(at(30), &DEADLINES, Pressure::default()).is_none());
         let reason = vitals.overdue(at(30), &DEADLINES, pressure);
-        assert!(
-            matches!(reason, Some(CloseReason::SlowReader { .. })),
-            "{reason:?}"
-        );
-        assert!(
-            vitals
-                .overdue(at(600), &DEADLINES, Pressure::default())
-                .is_some()
-        );
+        assert!(matches!(reason, Some(CloseReason::SlowReader { .. })), "{reason:?}");
+        assert!(vitals.overdue(at(600), &DEADLINES, Pressure::default()).is_some());
     }
 
     #[test]

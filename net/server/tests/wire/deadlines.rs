@@ -13,10 +13,7 @@ const WAITED: Duration = Duration::ZERO;
 #[test]
 fn half_a_frame_is_closed_after_its_deadline_and_an_idle_connection_is_not() {
     block_on(async {
-        let site = Site::with(Options {
-            partial_frame_timeout: SHORT,
-            ..Options::default()
-        });
+        let site = Site::with(Options { partial_frame_timeout: SHORT, ..Options::default() });
         let mut idle = site.client().await;
         let mut slow = site.client().await;
         slow.send_raw(&[0, 0, 0, 100, 0]).await;
@@ -32,10 +29,7 @@ fn half_a_frame_is_closed_after_its_deadline_and_an_idle_connection_is_not() {
 #[test]
 fn one_byte_of_a_length_is_half_a_frame() {
     block_on(async {
-        let site = Site::with(Options {
-            partial_frame_timeout: SHORT,
-            ..Options::default()
-        });
+        let site = Site::with(Options { partial_frame_timeout: SHORT, ..Options::default() });
         let mut slow = site.client().await;
         slow.send_raw(&[0]).await;
         assert_eq!(slow.receive().await, None);
@@ -45,10 +39,7 @@ fn one_byte_of_a_length_is_half_a_frame() {
 #[test]
 fn a_connection_without_traffic_is_closed_and_one_that_waits_for_its_answer_is_not() {
     block_on(async {
-        let site = Site::with(Options {
-            idle_timeout: SHORT,
-            ..Options::default()
-        });
+        let site = Site::with(Options { idle_timeout: SHORT, ..Options::default() });
         let mut polling = site.client().await;
         site.service.close_gate(1);
         polling.send(Api::Echo, 1, b"").await;
@@ -64,20 +55,12 @@ fn a_connection_without_traffic_is_closed_and_one_that_waits_for_its_answer_is_n
 #[test]
 fn a_client_that_takes_none_of_its_answers_is_closed() {
     block_on(async {
-        let site = Site::with(Options {
-            idle_timeout: SHORT,
-            ..Options::default()
-        });
+        let site = Site::with(Options { idle_timeout: SHORT, ..Options::default() });
         let client = site.client().await;
-        client
-            .send(Api::Large, 1, &(64u32 << 20).to_be_bytes())
-            .await;
+        client.send(Api::Large, 1, &(64u32 << 20).to_be_bytes()).await;
         let reason = CloseReason::SlowReader { waited: WAITED };
         until("it is closed", || site.counters.closed(&reason) == 1).await;
-        until("its answers are dropped", || {
-            site.counters.unsent_bytes.get() == 0
-        })
-        .await;
+        until("its answers are dropped", || site.counters.unsent_bytes.get() == 0).await;
         drop(client);
     });
 }

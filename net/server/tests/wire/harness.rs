@@ -41,9 +41,7 @@ pub struct Gated {
 impl Gated {
     /// The call of this correlation id waits until `open`.
     pub fn close_gate(&self, correlation_id: i32) {
-        self.closed_gates
-            .borrow_mut()
-            .insert(correlation_id, Rc::default());
+        self.closed_gates.borrow_mut().insert(correlation_id, Rc::default());
     }
 
     pub fn open(&self, correlation_id: i32) {
@@ -62,11 +60,7 @@ impl Gated {
 
 impl Service for Gated {
     fn pipelining(&self, api_key: i16) -> Pipelining {
-        if api_key == Api::Overlap as i16 {
-            Pipelining::Overlap
-        } else {
-            Pipelining::Barrier
-        }
+        if api_key == Api::Overlap as i16 { Pipelining::Overlap } else { Pipelining::Barrier }
     }
 
     async fn call(self: Rc<Self>, connection: Rc<ConnectionInfo>, request: Request) -> Reply {
@@ -125,20 +119,12 @@ impl Site {
 
     pub fn open_with(options: Options, limits: Arc<ConnectionLimits>) -> Site {
         let address = "127.0.0.1:0".parse().expect("an address");
-        let listeners = [Listener {
-            name: "PLAINTEXT".into(),
-            address,
-        }];
+        let listeners = [Listener { name: "PLAINTEXT".into(), address }];
         let server = Server::bind(options, limits, &listeners).expect("a free port");
         let address = server.listeners()[0].address;
         let service = Rc::<Gated>::default();
         let server = server.start(Rc::clone(&service));
-        Site {
-            service,
-            counters: server.counters(),
-            server,
-            address,
-        }
+        Site { service, counters: server.counters(), server, address }
     }
 
     pub async fn client(&self) -> Client {
@@ -153,13 +139,8 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address)
-            .await
-            .expect("the server listens");
-        Client {
-            stream,
-            buffer: BytesMut::new(),
-        }
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        Client { stream, buffer: BytesMut::new() }
     }
 
     pub async fn send(&self, api: Api, id: i32, body: &[u8]) {
@@ -168,19 +149,13 @@ impl Client {
 
     pub async fn send_raw(&self, bytes: &[u8]) {
         let mut segments = vec![Bytes::copy_from_slice(bytes)];
-        self.stream
-            .write_all(&mut segments)
-            .await
-            .expect("the server reads");
+        self.stream.write_all(&mut segments).await.expect("the server reads");
     }
 
     /// The next answer's correlation id and body; `None` when the server closed.
     pub async fn receive(&mut self) -> Option<(i32, Bytes)> {
         loop {
-            if let Some(length) = self
-                .buffer
-                .first_chunk()
-                .map(|b| u32::from_be_bytes(*b) as usize)
+            if let Some(length) = self.buffer.first_chunk().map(|b| u32::from_be_bytes(*b) as usize)
                 && self.buffer.len() >= 4 + length
             {
                 self.buffer.advance(4);

@@ -17,11 +17,7 @@ fn an_address_gets_max_connections_per_ip_and_a_place_back_when_one_closes() {
             client.send(Api::Echo, 1, b"").await;
             client.expect(&[1]).await;
         }
-        assert_eq!(
-            site.client().await.receive().await,
-            None,
-            "the third is closed"
-        );
+        assert_eq!(site.client().await.receive().await, None, "the third is closed");
         assert_eq!(site.counters.refused_by_address_limit.get(), 1);
         clients.pop();
         until("the place is free", || site.counters.connections.get() == 1).await;
@@ -49,10 +45,7 @@ fn a_node_gets_max_connections() {
 #[test]
 fn connections_above_the_rate_wait_and_are_served() {
     block_on(async {
-        let site = Site::with(Options {
-            accepts_per_second: 50,
-            ..Options::default()
-        });
+        let site = Site::with(Options { accepts_per_second: 50, ..Options::default() });
         for id in 0..55 {
             let mut client = site.client().await;
             client.send(Api::Echo, id, b"").await;
@@ -67,18 +60,13 @@ fn connections_above_the_rate_wait_and_are_served() {
 fn a_client_that_reads_no_answers_is_not_served_further_until_it_does() {
     const ANSWER: u64 = 1 << 20;
     block_on(async {
-        let options = Options {
-            unsent_bytes_max: 4 << 20,
-            ..Options::default()
-        };
+        let options = Options { unsent_bytes_max: 4 << 20, ..Options::default() };
         let bound = options.unsent_bytes_max as u64 + ANSWER + 8;
         let site = Site::with(options);
         let mut client = site.client().await;
         let ids: Vec<i32> = (0..64).collect();
         for id in &ids {
-            client
-                .send(Api::Large, *id, &(ANSWER as u32).to_be_bytes())
-                .await;
+            client.send(Api::Large, *id, &(ANSWER as u32).to_be_bytes()).await;
         }
         until("it is full", || site.counters.unsent_bytes.get() >= 4 << 20).await;
         assert!(site.service.started().len() < 64);
@@ -91,19 +79,12 @@ fn a_client_that_reads_no_answers_is_not_served_further_until_it_does() {
 #[test]
 fn slow_readers_of_a_shard_share_a_bound_and_others_are_served() {
     block_on(async {
-        let options = Options {
-            unsent_bytes_shard_max: 4 << 20,
-            ..Options::default()
-        };
+        let options = Options { unsent_bytes_shard_max: 4 << 20, ..Options::default() };
         let site = Site::with(options);
         let slow = [site.client().await, site.client().await];
         for client in &slow {
-            client
-                .send(Api::Large, 1, &(16u32 << 20).to_be_bytes())
-                .await;
-            client
-                .send(Api::Large, 2, &(16u32 << 20).to_be_bytes())
-                .await;
+            client.send(Api::Large, 1, &(16u32 << 20).to_be_bytes()).await;
+            client.send(Api::Large, 2, &(16u32 << 20).to_be_bytes()).await;
         }
         until("both wait", || site.service.started() == [1, 1]).await;
         let mut healthy = site.client().await;
@@ -121,10 +102,7 @@ fn slow_readers_of_a_shard_share_a_bound_and_others_are_served() {
 #[test]
 fn requests_above_the_byte_budget_wait_and_all_complete() {
     block_on(async {
-        let options = Options {
-            request_bytes_max: 64 << 10,
-            ..Options::default()
-        };
+        let options = Options { request_bytes_max: 64 << 10, ..Options::default() };
         let site = Site::with(options);
         let body = vec![1; 200 << 10];
         let halves: Vec<(Client, Vec<u8>)> = {
@@ -137,10 +115,7 @@ fn requests_above_the_byte_budget_wait_and_all_complete() {
             }
             halves
         };
-        until("the budget is used up", || {
-            site.server.request_bytes() >= 64 << 10
-        })
-        .await;
+        until("the budget is used up", || site.server.request_bytes() >= 64 << 10).await;
         for (client, rest) in &halves {
             client.send_raw(rest).await;
         }
@@ -165,10 +140,7 @@ fn stuck_frames_that_fill_the_budget_stop_neither_whole_requests_nor_for_long_la
         for client in &stuck {
             client.send_raw(&bytes[..20 << 10]).await;
         }
-        until("both are stuck", || {
-            site.counters.bytes_in.get() == 40 << 10
-        })
-        .await;
+        until("both are stuck", || site.counters.bytes_in.get() == 40 << 10).await;
         let mut large = site.client().await;
         large.send_raw(&bytes).await;
         let mut small = site.client().await;

@@ -19,10 +19,7 @@ fn answers_keep_the_order_of_requests_although_later_calls_finish_first() {
         until("all are started", || site.service.started() == [1, 2, 3]).await;
         for id in [3, 2, 1] {
             site.service.open(id);
-            until("the call finished", || {
-                site.service.finished().contains(&id)
-            })
-            .await;
+            until("the call finished", || site.service.finished().contains(&id)).await;
         }
         client.expect(&[1, 2, 3]).await;
         assert_eq!(site.service.finished(), [3, 2, 1]);
@@ -41,11 +38,7 @@ fn a_long_poll_is_not_overtaken_by_what_follows_it() {
         let mut other = site.client().await;
         other.send(Api::Echo, 10, b"").await;
         other.expect(&[10]).await;
-        assert_eq!(
-            site.service.started(),
-            [1, 10],
-            "nothing starts behind a barrier"
-        );
+        assert_eq!(site.service.started(), [1, 10], "nothing starts behind a barrier");
         site.service.open(1);
         client.expect(&[1, 2, 3]).await;
     });
@@ -80,10 +73,7 @@ fn no_more_than_the_maximum_of_requests_are_in_progress() {
         for id in &ids {
             client.send(Api::Overlap, *id, b"").await;
         }
-        until("the pipeline is full", || {
-            site.service.started().len() == PIPELINE_MAX
-        })
-        .await;
+        until("the pipeline is full", || site.service.started().len() == PIPELINE_MAX).await;
         let mut other = site.client().await;
         other.send(Api::Echo, 100, b"").await;
         other.expect(&[100]).await;
@@ -98,12 +88,7 @@ fn a_request_without_an_answer_leaves_no_gap() {
     block_on(async {
         let site = Site::open();
         let mut client = site.client().await;
-        for (api, id) in [
-            (Api::Silent, 1),
-            (Api::Echo, 2),
-            (Api::Silent, 3),
-            (Api::Overlap, 4),
-        ] {
+        for (api, id) in [(Api::Silent, 1), (Api::Echo, 2), (Api::Silent, 3), (Api::Overlap, 4)] {
             client.send(api, id, b"").await;
         }
         client.expect(&[2, 4]).await;
@@ -126,11 +111,7 @@ fn requests_survive_being_cut_anywhere_and_being_sent_together() {
         for round in 0..2 {
             for id in 1..=50 {
                 let (received, body) = client.receive().await.expect("an answer");
-                assert_eq!(
-                    (received, body),
-                    (id, vec![id as u8; id as usize].into()),
-                    "{round}"
-                );
+                assert_eq!((received, body), (id, vec![id as u8; id as usize].into()), "{round}");
             }
         }
     });
@@ -147,9 +128,7 @@ fn large_requests_and_answers_pass_whole() {
             let (_, answer) = client.receive().await.expect("an answer");
             assert!(answer == body, "{bytes} bytes");
         }
-        client
-            .send(Api::Large, 9, &(5u32 << 20).to_be_bytes())
-            .await;
+        client.send(Api::Large, 9, &(5u32 << 20).to_be_bytes()).await;
         let (_, body) = client.receive().await.expect("an answer");
         assert_eq!(body.len(), 5 << 20);
         assert_eq!(site.server.request_bytes(), 0);

@@ -12,39 +12,25 @@ async fn is_closed_with(site: &Site, bytes: &[u8], error: FrameError) {
     let before = site.counters.closed(&error.into());
     client.send_raw(bytes).await;
     assert_eq!(client.receive().await, None);
-    until("it is counted", || {
-        site.counters.closed(&error.into()) == before + 1
-    })
-    .await;
+    until("it is counted", || site.counters.closed(&error.into()) == before + 1).await;
 }
 
 #[test]
 fn a_negative_frame_length_closes_the_connection() {
     block_on(async {
         let site = Site::open();
-        is_closed_with(
-            &site,
-            &(-1i32).to_be_bytes(),
-            FrameError::Negative { length: -1 },
-        )
-        .await;
+        is_closed_with(&site, &(-1i32).to_be_bytes(), FrameError::Negative { length: -1 }).await;
     });
 }
 
 #[test]
 fn a_frame_above_socket_request_max_bytes_closes_the_connection_and_one_of_it_passes() {
     block_on(async {
-        let site = Site::with(Options {
-            frame_bytes_max: 1000,
-            ..Options::default()
-        });
+        let site = Site::with(Options { frame_bytes_max: 1000, ..Options::default() });
         let mut client = site.client().await;
         client.send(Api::Echo, 1, &[0; 990]).await;
         client.expect(&[1]).await;
-        let error = FrameError::TooLarge {
-            length: 1001,
-            frame_bytes_max: 1000,
-        };
+        let error = FrameError::TooLarge { length: 1001, frame_bytes_max: 1000 };
         is_closed_with(&site, &request(Api::Echo, 2, &[0; 991]), error).await;
         assert_eq!(site.service.started(), [1, 1]);
     });
@@ -62,12 +48,7 @@ fn an_http_request_closes_the_connection() {
 fn a_tls_handshake_closes_the_connection() {
     block_on(async {
         let site = Site::open();
-        is_closed_with(
-            &site,
-            &[0x16, 0x03, 0x01, 0x00, 0xf4, 0x01, 0, 0],
-            FrameError::Tls,
-        )
-        .await;
+        is_closed_with(&site, &[0x16, 0x03, 0x01, 0x00, 0xf4, 0x01, 0, 0], FrameError::Tls).await;
     });
 }
 

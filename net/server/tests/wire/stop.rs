@@ -15,12 +15,7 @@ const LONG: Duration = Duration::from_secs(3600);
 #[test]
 fn a_stop_answers_what_was_received_whole_and_closes() {
     block_on(async {
-        let Site {
-            service,
-            server,
-            counters,
-            address,
-        } = Site::open();
+        let Site { service, server, counters, address } = Site::open();
         let connect = async || Client::connect(address).await;
         let (mut busy, mut idle, mut half) = (connect().await, connect().await, connect().await);
         service.close_gate(1);
@@ -43,12 +38,7 @@ fn a_stop_answers_what_was_received_whole_and_closes() {
 #[test]
 fn a_stop_ends_long_polls() {
     block_on(async {
-        let Site {
-            service,
-            server,
-            address,
-            ..
-        } = Site::open();
+        let Site { service, server, address, .. } = Site::open();
         let mut client = Client::connect(address).await;
         client.send(Api::UntilGone, 1, b"").await;
         until("it waits", || service.started() == [1]).await;
@@ -60,12 +50,7 @@ fn a_stop_ends_long_polls() {
 #[test]
 fn a_stop_without_patience_drops_calls_that_do_not_end() {
     block_on(async {
-        let Site {
-            service,
-            server,
-            address,
-            ..
-        } = Site::open();
+        let Site { service, server, address, .. } = Site::open();
         let mut client = Client::connect(address).await;
         service.close_gate(1);
         client.send(Api::Echo, 1, b"").await;
