@@ -43,12 +43,7 @@ pub(crate) struct StaticMemberStored {
 /// How to take back what was changed in memory.
 #[derive(Debug)]
 pub(crate) enum Undo {
-    Offset {
-        group: Arc<str>,
-        topic: Arc<str>,
-        partition: i32,
-        previous: Option<CommittedOffset>,
-    },
+    Offset { group: Arc<str>, topic: Arc<str>, partition: i32, previous: Option<CommittedOffset> },
     GroupRemoved(Box<Group>),
 }
 
@@ -82,12 +77,7 @@ impl Appends {
     ) -> Ticket {
         self.issued += 1;
         let ticket = Ticket(self.issued);
-        self.pending.push_back(PendingAppend {
-            ticket,
-            completion,
-            undo,
-            held: Vec::new(),
-        });
+        self.pending.push_back(PendingAppend { ticket, completion, undo, held: Vec::new() });
         effects.appends.push(Append { ticket, records });
         ticket
     }

@@ -20,22 +20,14 @@ impl GroupCoordinator {
         self.with_group(&request.group_id, |group, cx| {
             // a commit is a sign of life
             let classic = &mut group.classic;
-            if matches!(
-                classic.state,
-                GroupState::Stable | GroupState::PreparingRebalance
-            ) {
+            if matches!(classic.state, GroupState::Stable | GroupState::PreparingRebalance) {
                 classic.refresh_session(&request.member_id, cx);
             }
         });
         let now_ms = self.clock.wall_ms;
-        let expire_timestamp_ms = request
-            .retention_time_ms
-            .map(|retention_ms| now_ms.saturating_add(retention_ms));
-        let partitions: usize = request
-            .topics
-            .iter()
-            .map(|topic| topic.partitions.len())
-            .sum();
+        let expire_timestamp_ms =
+            request.retention_time_ms.map(|retention_ms| now_ms.saturating_add(retention_ms));
+        let partitions: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
         let mut writer = RecordWriter::with_capacity(partitions, partitions * 192);
         let mut undo = Vec::with_capacity(partitions);
         let mut results = Vec::with_capacity(request.topics.len());
@@ -65,15 +57,11 @@ impl GroupCoordinator {
                     previous,
                 });
             }
-            results.push(TopicResult {
-                name: topic.name.clone(),
-                partitions: outcomes,
-            });
+            results.push(TopicResult { name: topic.name.clone(), partitions: outcomes });
         }
         if !writer.records.is_empty() {
             let effects = &mut self.effects;
-            self.appends
-                .push(writer.records, Completion::Nothing, undo, effects);
+            self.appends.push(writer.records, Completion::Nothing, undo, effects);
         }
         self.respond_committed(token, Response::OffsetCommit(results));
     }
@@ -125,11 +113,7 @@ impl Group {
 
 fn all_failed(request: OffsetCommitRequest, error: GroupError) -> Vec<TopicResult> {
     let failed = |topic: crate::OffsetCommitTopic| TopicResult {
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|p| (p.partition, Some(error)))
-            .collect(),
+        partitions: topic.partitions.iter().map(|p| (p.partition, Some(error))).collect(),
         name: topic.name,
     };
     request.topics.into_iter().map(failed).collect()

@@ -57,10 +57,7 @@ impl GroupCoordinator {
 
     /// Handles one event. Panics if loading has not been finished.
     pub fn handle(&mut self, event: Event, clock: Clock) -> Effects {
-        assert!(
-            self.loaded,
-            "an event came before the coordinator was loaded"
-        );
+        assert!(self.loaded, "an event came before the coordinator was loaded");
         self.clock = clock;
         match event {
             Event::Request(token, request) => self.handle_request(token, request),
@@ -134,11 +131,8 @@ impl GroupCoordinator {
         for (id, group) in &self.groups {
             assert_eq!(*id, group.classic.id);
             group.classic.assert_invariants();
-            offsets += group
-                .offsets
-                .topics()
-                .map(|(_, partitions)| partitions.len())
-                .sum::<usize>();
+            offsets +=
+                group.offsets.topics().map(|(_, partitions)| partitions.len()).sum::<usize>();
         }
         assert_eq!(offsets, self.offsets_count, "counted offsets");
         let stats = self.stats();
@@ -190,9 +184,7 @@ impl GroupCoordinator {
                 Completion::Nothing => {}
                 Completion::Assignment { group, assignments } => {
                     self.with_group(&group, |group, cx| {
-                        group
-                            .classic
-                            .assignment_stored(append.ticket, &assignments, cx);
+                        group.classic.assignment_stored(append.ticket, &assignments, cx);
                     });
                 }
                 Completion::StaticMember(stored) => {
@@ -219,9 +211,7 @@ impl GroupCoordinator {
                 Completion::Nothing => {}
                 Completion::Assignment { group, .. } => {
                     self.with_group(&group, |group, cx| {
-                        group
-                            .classic
-                            .assignment_not_stored(append.ticket, error, cx);
+                        group.classic.assignment_not_stored(append.ticket, error, cx);
                     });
                 }
                 Completion::StaticMember(stored) => {
@@ -238,12 +228,7 @@ impl GroupCoordinator {
 
     fn undo(&mut self, undo: Undo) {
         match undo {
-            Undo::Offset {
-                group,
-                topic,
-                partition,
-                previous,
-            } => match previous {
+            Undo::Offset { group, topic, partition, previous } => match previous {
                 Some(offset) => {
                     self.put_offset(&group, &topic, partition, offset);
                 }
@@ -253,9 +238,7 @@ impl GroupCoordinator {
             },
             Undo::GroupRemoved(removed) => {
                 // somebody may have made the group again meanwhile: then that one stays
-                self.groups
-                    .entry(removed.classic.id.clone())
-                    .or_insert(*removed);
+                self.groups.entry(removed.classic.id.clone()).or_insert(*removed);
             }
         }
     }
@@ -288,7 +271,6 @@ impl GroupCoordinator {
     }
 
     pub(crate) fn append(&mut self, records: Vec<Record>, undo: Vec<Undo>) {
-        self.appends
-            .push(records, Completion::Nothing, undo, &mut self.effects);
+        self.appends.push(records, Completion::Nothing, undo, &mut self.effects);
     }
 }

@@ -32,10 +32,7 @@ pub(crate) struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        Session {
-            at: NEVER,
-            queued: NEVER,
-        }
+        Session { at: NEVER, queued: NEVER }
     }
 }
 
@@ -83,13 +80,7 @@ impl Deadlines {
         }
         self.unqueue(group, member, session);
         session.queued = at;
-        self.arm(
-            at,
-            Alarm::Session {
-                group: group.clone(),
-                member: member.clone(),
-            },
-        );
+        self.arm(at, Alarm::Session { group: group.clone(), member: member.clone() });
     }
 
     pub(crate) fn disarm_session(
@@ -123,10 +114,7 @@ impl Deadlines {
 
     fn unqueue(&mut self, group: &Arc<str>, member: &Arc<str>, session: &mut Session) {
         if session.queued != NEVER {
-            let alarm = Alarm::Session {
-                group: group.clone(),
-                member: member.clone(),
-            };
+            let alarm = Alarm::Session { group: group.clone(), member: member.clone() };
             self.disarm(session.queued, alarm);
             session.queued = NEVER;
         }

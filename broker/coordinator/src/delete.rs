@@ -78,19 +78,14 @@ impl GroupCoordinator {
             }
         };
         if refusal.is_some() {
-            let failed = OffsetDeleteResponse {
-                error: refusal,
-                topics: Vec::new(),
-            };
+            let failed = OffsetDeleteResponse { error: refusal, topics: Vec::new() };
             return self.respond(token, Response::OffsetDelete(failed));
         }
         let mut tombstones = Tombstones::default();
         let mut topics = Vec::with_capacity(request.topics.len());
         for (name, partitions) in request.topics {
-            let is_subscribed = self
-                .groups
-                .get(id)
-                .is_some_and(|group| group.classic.is_subscribed_to(&name));
+            let is_subscribed =
+                self.groups.get(id).is_some_and(|group| group.classic.is_subscribed_to(&name));
             let error = is_subscribed.then_some(GroupError::GroupSubscribedToTopic);
             if !is_subscribed {
                 for partition in &partitions {
@@ -99,17 +94,11 @@ impl GroupCoordinator {
                     }
                 }
             }
-            let partitions = partitions
-                .into_iter()
-                .map(|partition| (partition, error))
-                .collect();
+            let partitions = partitions.into_iter().map(|partition| (partition, error)).collect();
             topics.push(TopicResult { name, partitions });
         }
         self.append_tombstones(tombstones);
-        let response = OffsetDeleteResponse {
-            error: None,
-            topics,
-        };
+        let response = OffsetDeleteResponse { error: None, topics };
         self.respond_committed(token, Response::OffsetDelete(response));
     }
 
@@ -117,10 +106,7 @@ impl GroupCoordinator {
         let mut tombstones = Tombstones::default();
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
             for topic in topics {
-                let committed = self
-                    .groups
-                    .get(&id)
-                    .and_then(|group| group.offsets.topic(topic));
+                let committed = self.groups.get(&id).and_then(|group| group.offsets.topic(topic));
                 let Some(committed) = committed else { continue };
                 for partition in committed.keys().copied().collect::<Vec<_>>() {
                     if let Some(undo) = self.take_offset(&id, topic, partition) {

@@ -13,10 +13,7 @@ impl GroupCoordinator {
         let is_asked_for = |classic: &ClassicGroup| {
             let name = classic.state.name();
             request.states.is_empty()
-                || request
-                    .states
-                    .iter()
-                    .any(|asked| asked.trim().eq_ignore_ascii_case(name))
+                || request.states.iter().any(|asked| asked.trim().eq_ignore_ascii_case(name))
         };
         let groups = self
             .groups
@@ -29,10 +26,7 @@ impl GroupCoordinator {
                 state: classic.state,
             })
             .collect();
-        let response = ListGroupsResponse {
-            error: None,
-            groups,
-        };
+        let response = ListGroupsResponse { error: None, groups };
         self.respond_committed(token, Response::ListGroups(response));
     }
 
@@ -67,8 +61,5 @@ fn describe(classic: &ClassicGroup) -> DescribedGroup {
 }
 
 fn protocol_type(classic: &ClassicGroup) -> Arc<str> {
-    classic
-        .protocol_type
-        .clone()
-        .unwrap_or_else(|| Arc::from(""))
+    classic.protocol_type.clone().unwrap_or_else(|| Arc::from(""))
 }

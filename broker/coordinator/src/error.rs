@@ -45,17 +45,9 @@ pub enum GroupError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
     #[error("{what} ends after {present} bytes, {needed} more are needed")]
-    Truncated {
-        what: &'static str,
-        needed: usize,
-        present: usize,
-    },
+    Truncated { what: &'static str, needed: usize, present: usize },
     #[error("{what} has version {version}, the highest known is {highest}")]
-    UnknownVersion {
-        what: &'static str,
-        version: i16,
-        highest: i16,
-    },
+    UnknownVersion { what: &'static str, version: i16, highest: i16 },
     #[error("{what} holds length {length}")]
     BadLength { what: &'static str, length: i64 },
     #[error("{what} is not UTF-8")]

@@ -13,16 +13,10 @@ impl GroupCoordinator {
     pub(crate) fn fetch_offsets(&mut self, token: RequestToken, request: OffsetFetchRequest) {
         let group = self.groups.get(&request.group_id);
         let topics = match request.topics {
-            Some(topics) => topics
-                .into_iter()
-                .map(|topic| fetch_topic(group, topic))
-                .collect(),
+            Some(topics) => topics.into_iter().map(|topic| fetch_topic(group, topic)).collect(),
             None => group.map(fetch_all).unwrap_or_default(),
         };
-        let response = OffsetFetchResponse {
-            error: None,
-            topics,
-        };
+        let response = OffsetFetchResponse { error: None, topics };
         self.respond_committed(token, Response::OffsetFetch(response));
     }
 }
@@ -31,19 +25,10 @@ fn fetch_topic(group: Option<&Group>, topic: OffsetFetchTopic) -> FetchedTopic {
     let committed = group.and_then(|group| group.offsets.topic(&topic.name));
     let fetch = |partition: i32| {
         let offset = committed.and_then(|offsets| offsets.get(&partition));
-        (
-            partition,
-            offset
-                .filter(|offset| offset.is_of_topic(&topic.topic_id))
-                .cloned(),
-        )
+        (partition, offset.filter(|offset| offset.is_of_topic(&topic.topic_id)).cloned())
     };
     FetchedTopic {
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|partition| fetch(*partition))
-            .collect(),
+        partitions: topic.partitions.iter().map(|partition| fetch(*partition)).collect(),
         name: topic.name,
     }
 }

@@ -156,10 +156,7 @@ impl ClassicGroup {
 
     /// The longest of the members' rebalance timeouts.
     pub(crate) fn rebalance_timeout_ms(&self) -> i32 {
-        self.members
-            .values()
-            .map(|member| member.rebalance_timeout_ms)
-            .fold(0, i32::max)
+        self.members.values().map(|member| member.rebalance_timeout_ms).fold(0, i32::max)
     }
 
     pub(crate) fn transition_to(&mut self, state: GroupState, clock: Clock) {
@@ -170,11 +167,7 @@ impl ClassicGroup {
             Stable => self.state == CompletingRebalance,
             Dead | Unknown => false,
         };
-        assert!(
-            valid,
-            "group {} cannot go from {} to {state}",
-            self.id, self.state
-        );
+        assert!(valid, "group {} cannot go from {} to {state}", self.id, self.state);
         self.previous_state = self.state;
         self.state = state;
         self.state_timestamp_ms = Some(clock.wall_ms);
@@ -207,8 +200,7 @@ impl ClassicGroup {
             self.protocol_type = Some(protocol_type.clone());
         }
         if let Some(instance_id) = &member.instance_id {
-            self.static_members
-                .insert(instance_id.clone(), member.id.clone());
+            self.static_members.insert(instance_id.clone(), member.id.clone());
         }
         if self.leader.is_none() {
             self.leader = Some(member.id.clone());
@@ -216,11 +208,7 @@ impl ClassicGroup {
         self.count_votes(&member.protocols);
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
         let replaced = self.members.insert(member.id.clone(), member);
-        assert!(
-            replaced.is_none(),
-            "a member joined group {} twice",
-            self.id
-        );
+        assert!(replaced.is_none(), "a member joined group {} twice", self.id);
     }
 
     /// Takes a member out, and the leadership from it. Its parked requests must be answered before.
@@ -291,10 +279,7 @@ impl ClassicGroup {
         effects: &mut Effects,
         response: impl FnOnce() -> JoinGroupResponse,
     ) {
-        let parked = self
-            .members
-            .get_mut(member_id)
-            .and_then(|m| m.awaiting_join.take());
+        let parked = self.members.get_mut(member_id).and_then(|m| m.awaiting_join.take());
         if let Some(token) = parked {
             self.awaiting_join -= 1;
             effects.respond(token, Response::JoinGroup(response()));
@@ -308,10 +293,7 @@ impl ClassicGroup {
         effects: &mut Effects,
         response: SyncGroupResponse,
     ) -> bool {
-        let parked = self
-            .members
-            .get_mut(member_id)
-            .and_then(|m| m.awaiting_sync.take());
+        let parked = self.members.get_mut(member_id).and_then(|m| m.awaiting_sync.take());
         if let Some(token) = parked {
             effects.respond(token, Response::SyncGroup(response));
         }
@@ -338,18 +320,14 @@ impl ClassicGroup {
 
     fn joined_members(&self) -> Vec<crate::JoinedMember> {
         let protocol_name = self.protocol_name.as_deref();
-        self.members
-            .values()
-            .map(|member| member.to_joined(protocol_name))
-            .collect()
+        self.members.values().map(|member| member.to_joined(protocol_name)).collect()
     }
 
     /// Starts (or starts anew) the session of a member.
     pub(crate) fn arm_session(&mut self, member_id: &str, timeout_ms: i32, cx: &mut Context<'_>) {
         let at = cx.clock.after(timeout_ms);
         if let Some(member) = self.members.get_mut(member_id) {
-            cx.deadlines
-                .arm_session(&self.id, &member.id, &mut member.session, at);
+            cx.deadlines.arm_session(&self.id, &member.id, &mut member.session, at);
         }
     }
 
@@ -401,18 +379,10 @@ impl ClassicGroup {
     /// The invariants at the top of this file.
     pub(crate) fn assert_invariants(&self) {
         let id = &self.id;
-        let parked = self
-            .members
-            .values()
-            .filter(|m| m.awaiting_join.is_some())
-            .count();
+        let parked = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
         assert_eq!(parked, self.awaiting_join, "parked joins of {id}");
         let mut votes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-        for name in self
-            .members
-            .values()
-            .flat_map(|m| distinct_names(&m.protocols))
-        {
+        for name in self.members.values().flat_map(|m| distinct_names(&m.protocols)) {
             *votes.entry(name.clone()).or_default() += 1;
         }
         assert_eq!(votes, self.votes, "votes of {id}");
@@ -422,35 +392,17 @@ impl ClassicGroup {
             .filter_map(|m| Some((m.instance_id.clone()?, m.id.clone())))
             .collect();
         assert_eq!(holders, self.static_members, "static members of {id}");
-        assert_eq!(
-            self.members.is_empty(),
-            self.leader.is_none(),
-            "leader of {id}"
-        );
+        assert_eq!(self.members.is_empty(), self.leader.is_none(), "leader of {id}");
         if let Some(leader) = &self.leader {
-            assert!(
-                self.members.contains_key(leader),
-                "leader {leader} of {id} is a member"
-            );
+            assert!(self.members.contains_key(leader), "leader {leader} of {id} is a member");
         }
-        assert!(
-            self.pending_joins
-                .keys()
-                .all(|id| !self.members.contains_key(id))
-        );
-        assert!(
-            self.pending_syncs
-                .iter()
-                .all(|id| self.members.contains_key(id))
-        );
+        assert!(self.pending_joins.keys().all(|id| !self.members.contains_key(id)));
+        assert!(self.pending_syncs.iter().all(|id| self.members.contains_key(id)));
         assert!(self.members.iter().all(|(id, member)| *id == member.id));
         match self.state {
             GroupState::Empty => assert!(self.members.is_empty(), "members of empty {id}"),
             GroupState::Stable | GroupState::CompletingRebalance => {
-                assert!(
-                    self.protocol_name.is_some() && self.leader.is_some(),
-                    "state of {id}"
-                );
+                assert!(self.protocol_name.is_some() && self.leader.is_some(), "state of {id}");
             }
             GroupState::PreparingRebalance => {
                 assert!(self.join_alarm.is_some(), "{id} prepares without an end");

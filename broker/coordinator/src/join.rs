@@ -119,8 +119,7 @@ impl ClassicGroup {
             None if request.requires_known_member_id => {
                 let mut session = Session::default();
                 let at = cx.clock.after(request.session_timeout_ms);
-                cx.deadlines
-                    .arm_session(&self.id, &new_member_id, &mut session, at);
+                cx.deadlines.arm_session(&self.id, &new_member_id, &mut session, at);
                 self.pending_joins.insert(new_member_id.clone(), session);
                 cx.refuse_join(token, new_member_id, GroupError::MemberIdRequired);
             }
@@ -152,12 +151,10 @@ impl ClassicGroup {
         match self.state {
             // it did not get the answer to its first join, or has nothing new to say
             GroupState::CompletingRebalance if is_unchanged => {
-                cx.effects
-                    .respond(token, Response::JoinGroup(self.joined(&member_id)));
+                cx.effects.respond(token, Response::JoinGroup(self.joined(&member_id)));
             }
             GroupState::Stable if is_unchanged && !self.is_leader(&member_id) => {
-                cx.effects
-                    .respond(token, Response::JoinGroup(self.joined(&member_id)));
+                cx.effects.respond(token, Response::JoinGroup(self.joined(&member_id)));
             }
             // a leader may know of changes that its metadata do not show, such as new partitions
             GroupState::PreparingRebalance

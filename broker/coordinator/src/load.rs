@@ -15,11 +15,7 @@ impl GroupCoordinator {
     pub fn replay(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool, RecordError> {
         assert!(!self.loaded, "a record was replayed after loading");
         match RecordKey::read(key)? {
-            RecordKey::Offset {
-                group,
-                topic,
-                partition,
-            } => match value {
+            RecordKey::Offset { group, topic, partition } => match value {
                 Some(value) => {
                     let offset = OffsetValue::read(value)?;
                     self.put_offset(group, topic, partition, offset);
@@ -43,14 +39,9 @@ impl GroupCoordinator {
         self.loaded = true;
         self.clock = clock;
         let interval_ms = self.settings.offsets_retention_check_interval_ms.max(1);
-        self.deadlines.arm(
-            clock.monotonic_ms.saturating_add(interval_ms),
-            Alarm::Retention,
-        );
-        let with_members = self
-            .groups
-            .iter()
-            .filter(|(_, group)| !group.classic.members.is_empty());
+        self.deadlines.arm(clock.monotonic_ms.saturating_add(interval_ms), Alarm::Retention);
+        let with_members =
+            self.groups.iter().filter(|(_, group)| !group.classic.members.is_empty());
         for id in with_members.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.with_group(&id, |group, cx| {
                 let classic = &mut group.classic;
@@ -73,10 +64,7 @@ impl GroupCoordinator {
         classic.generation = value.generation;
         classic.protocol_name = value.protocol_name;
         classic.leader = value.leader;
-        let protocol_name = classic
-            .protocol_name
-            .clone()
-            .unwrap_or_else(|| Arc::from(""));
+        let protocol_name = classic.protocol_name.clone().unwrap_or_else(|| Arc::from(""));
         for member in &value.members {
             let member = Member::from_value(member, &protocol_name);
             if !classic.members.contains_key(&member.id) {
@@ -88,19 +76,14 @@ impl GroupCoordinator {
         }
         if !classic.members.is_empty() {
             classic.state = GroupState::Stable;
-            let leader_is_member = classic
-                .leader
-                .as_ref()
-                .is_some_and(|leader| classic.members.contains_key(leader));
+            let leader_is_member =
+                classic.leader.as_ref().is_some_and(|leader| classic.members.contains_key(leader));
             if !leader_is_member {
                 classic.leader = classic.members.keys().next().cloned();
             }
         }
         classic.subscribed_topics = classic.read_subscribed_topics();
-        let group = self
-            .groups
-            .entry(id.clone())
-            .or_insert_with(|| Group::new(id, None));
+        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id, None));
         group.classic = fresh.classic;
     }
 

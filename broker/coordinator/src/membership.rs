@@ -11,9 +11,7 @@ impl GroupCoordinator {
         let outcome = match request.group_id.is_empty() {
             true => Err(GroupError::InvalidGroupId),
             false => self
-                .with_group(&request.group_id, |group, cx| {
-                    group.classic.heartbeat(request, cx)
-                })
+                .with_group(&request.group_id, |group, cx| group.classic.heartbeat(request, cx))
                 .unwrap_or(Err(GroupError::UnknownMemberId)),
         };
         self.respond(token, Response::Heartbeat(outcome.err()));
@@ -23,10 +21,7 @@ impl GroupCoordinator {
         let id = request.group_id;
         if id.is_empty() {
             let error = Some(GroupError::InvalidGroupId);
-            let failed = LeaveGroupResponse {
-                error,
-                members: Vec::new(),
-            };
+            let failed = LeaveGroupResponse { error, members: Vec::new() };
             return self.respond(token, Response::LeaveGroup(failed));
         }
         let members = match self.groups.contains_key(&id) {
@@ -36,10 +31,7 @@ impl GroupCoordinator {
         let unknown = |member: &MemberIdentity| left(member, Some(GroupError::UnknownMemberId));
         let members =
             members.unwrap_or_else(|| request.members.iter().map(unknown).collect::<Vec<_>>());
-        let response = LeaveGroupResponse {
-            error: None,
-            members,
-        };
+        let response = LeaveGroupResponse { error: None, members };
         self.respond_committed(token, Response::LeaveGroup(response));
     }
 }
@@ -71,10 +63,8 @@ impl ClassicGroup {
     }
 
     fn leave(&mut self, members: &[MemberIdentity], cx: &mut Context<'_>) -> Vec<LeftMember> {
-        let outcomes: Vec<LeftMember> = members
-            .iter()
-            .map(|member| left(member, self.leave_one(member, cx).err()))
-            .collect();
+        let outcomes: Vec<LeftMember> =
+            members.iter().map(|member| left(member, self.leave_one(member, cx).err())).collect();
         if outcomes.iter().any(|outcome| outcome.error.is_none()) {
             match self.state {
                 GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
@@ -93,9 +83,7 @@ impl ClassicGroup {
         let instance_id = member.instance_id.as_deref();
         if member.member_id.is_empty() {
             // an administrator removes a static member
-            let holder = instance_id
-                .and_then(|id| self.static_members.get(id))
-                .cloned();
+            let holder = instance_id.and_then(|id| self.static_members.get(id)).cloned();
             self.evict(&holder.ok_or(GroupError::UnknownMemberId)?, cx);
         } else if !self.remove_pending_join(&member.member_id, cx.deadlines) {
             self.validate_member(&member.member_id, instance_id)?;
@@ -118,10 +106,7 @@ impl ClassicGroup {
     pub(crate) fn session_may_be_over(&mut self, member_id: &str, cx: &mut Context<'_>) {
         let now = cx.clock.monotonic_ms;
         if let Some((id, mut session)) = self.pending_joins.remove_entry(member_id) {
-            if !cx
-                .deadlines
-                .session_is_over(&self.id, &id, &mut session, now)
-            {
+            if !cx.deadlines.session_is_over(&self.id, &id, &mut session, now) {
                 self.pending_joins.insert(id, session);
             } else if self.state == GroupState::PreparingRebalance && self.has_all_members_joined()
             {
@@ -132,9 +117,7 @@ impl ClassicGroup {
         let Some(member) = self.members.get_mut(member_id) else {
             return;
         };
-        let is_over = cx
-            .deadlines
-            .session_is_over(&self.id, &member.id, &mut member.session, now);
+        let is_over = cx.deadlines.session_is_over(&self.id, &member.id, &mut member.session, now);
         if !is_over || member.is_excused_from_heartbeat() {
             return;
         }

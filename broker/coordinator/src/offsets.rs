@@ -56,11 +56,7 @@ impl Offsets {
     ) -> Option<CommittedOffset> {
         match self.topics.get_mut(topic) {
             Some(partitions) => partitions.insert(partition, offset),
-            None => self
-                .topics
-                .entry(Arc::from(topic))
-                .or_default()
-                .insert(partition, offset),
+            None => self.topics.entry(Arc::from(topic)).or_default().insert(partition, offset),
         }
     }
 

@@ -4,9 +4,9 @@
 /// units, and an `abs` that maps `i32::MIN` to 0. `partitions` must be above 0.
 pub fn partition_of(group_id: &str, partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has {partitions} partitions");
-    let hash = group_id.encode_utf16().fold(0i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
+    let hash = group_id
+        .encode_utf16()
+        .fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     hash.checked_abs().unwrap_or(0) % partitions
 }
 

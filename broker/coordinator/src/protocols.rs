@@ -30,9 +30,7 @@ impl ClassicGroup {
         }
         let everybody = self.members.len();
         self.protocol_type.as_deref() == Some(protocol_type)
-            && protocols
-                .iter()
-                .any(|p| self.votes.get(&p.name).copied().unwrap_or(0) == everybody)
+            && protocols.iter().any(|p| self.votes.get(&p.name).copied().unwrap_or(0) == everybody)
     }
 
     /// The protocol that most members prefer among those that all support; on a tie the leader's
@@ -52,12 +50,7 @@ impl ClassicGroup {
             .into_iter()
             .flat_map(|leader| distinct_names(&leader.protocols))
             .find(|name| ballots.get(name) == Some(&most))
-            .or_else(|| {
-                ballots
-                    .iter()
-                    .find(|(_, votes)| **votes == most)
-                    .map(|(name, _)| *name)
-            })
+            .or_else(|| ballots.iter().find(|(_, votes)| **votes == most).map(|(name, _)| *name))
             .cloned()
     }
 

@@ -37,14 +37,7 @@ impl ClassicGroup {
         if is_initial {
             let delay_ms = cx.settings.initial_rebalance_delay_ms;
             let remaining_ms = self.rebalance_timeout_ms().saturating_sub(delay_ms).max(0);
-            self.set_join_alarm(
-                delay_ms,
-                JoinAlarm::Initial {
-                    delay_ms,
-                    remaining_ms,
-                },
-                cx,
-            );
+            self.set_join_alarm(delay_ms, JoinAlarm::Initial { delay_ms, remaining_ms }, cx);
         } else if self.has_all_members_joined() {
             self.complete_join(cx);
         } else {
@@ -65,20 +58,13 @@ impl ClassicGroup {
     /// The alarm of the join phase rang.
     pub(crate) fn join_time_is_over(&mut self, cx: &mut Context<'_>) {
         match self.join_alarm.take() {
-            Some((
-                _,
-                JoinAlarm::Initial {
-                    delay_ms,
-                    remaining_ms,
-                },
-            )) if self.new_member_added && remaining_ms != 0 => {
+            Some((_, JoinAlarm::Initial { delay_ms, remaining_ms }))
+                if self.new_member_added && remaining_ms != 0 =>
+            {
                 self.new_member_added = false;
                 let next_ms = cx.settings.initial_rebalance_delay_ms.min(remaining_ms);
                 let remaining_ms = (remaining_ms - delay_ms).max(0);
-                let alarm = JoinAlarm::Initial {
-                    delay_ms: next_ms,
-                    remaining_ms,
-                };
+                let alarm = JoinAlarm::Initial { delay_ms: next_ms, remaining_ms };
                 self.set_join_alarm(next_ms, alarm, cx);
             }
             _ => self.complete_join(cx),
@@ -91,12 +77,8 @@ impl ClassicGroup {
         let missing = |member: &crate::member::Member| {
             member.awaiting_join.is_none() && member.instance_id.is_none()
         };
-        let left_out: Vec<Arc<str>> = self
-            .members
-            .values()
-            .filter(|m| missing(m))
-            .map(|m| m.id.clone())
-            .collect();
+        let left_out: Vec<Arc<str>> =
+            self.members.values().filter(|m| missing(m)).map(|m| m.id.clone()).collect();
         for id in left_out {
             self.evict(&id, cx);
         }
@@ -115,11 +97,8 @@ impl ClassicGroup {
 
     /// Keeps a leader that joined, else elects one that did. False if nobody joined.
     fn elect_leader_who_joined(&mut self) -> bool {
-        let has_joined = |id: &Arc<str>| {
-            self.members
-                .get(id)
-                .is_some_and(|m| m.awaiting_join.is_some())
-        };
+        let has_joined =
+            |id: &Arc<str>| self.members.get(id).is_some_and(|m| m.awaiting_join.is_some());
         if self.leader.as_ref().is_some_and(has_joined) {
             return true;
         }
@@ -165,8 +144,7 @@ impl ClassicGroup {
     fn append_emptied(&mut self, cx: &mut Context<'_>) {
         let value = self.to_value(|_| Bytes::new());
         let records = self.group_record(&value);
-        cx.appends
-            .push(records, Completion::Nothing, Vec::new(), cx.effects);
+        cx.appends.push(records, Completion::Nothing, Vec::new(), cx.effects);
     }
 
     /// The record of a group that has just been made, whatever has happened in it since.
@@ -180,7 +158,6 @@ impl ClassicGroup {
             members: Vec::new(),
         };
         let records = self.group_record(&value);
-        cx.appends
-            .push(records, Completion::Nothing, Vec::new(), cx.effects);
+        cx.appends.push(records, Completion::Nothing, Vec::new(), cx.effects);
     }
 }

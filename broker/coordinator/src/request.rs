@@ -33,10 +33,7 @@ impl JoinGroupRequest {
         is_too_long(&self.client_id)
             || is_too_long(&self.protocol_type)
             || self.instance_id.as_deref().is_some_and(is_too_long)
-            || self
-                .protocols
-                .iter()
-                .any(|protocol| is_too_long(&protocol.name))
+            || self.protocols.iter().any(|protocol| is_too_long(&protocol.name))
     }
 }
 

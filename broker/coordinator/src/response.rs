@@ -144,10 +144,7 @@ impl JoinGroupResponse {
 
 impl SyncGroupResponse {
     pub fn failed(error: GroupError) -> Self {
-        SyncGroupResponse {
-            error: Some(error),
-            ..Self::default()
-        }
+        SyncGroupResponse { error: Some(error), ..Self::default() }
     }
 }
 
@@ -174,10 +171,9 @@ impl Response {
             }
             Response::SyncGroup(_) => Response::SyncGroup(SyncGroupResponse::failed(error)),
             Response::Heartbeat(_) => Response::Heartbeat(Some(error)),
-            Response::LeaveGroup(_) => Response::LeaveGroup(LeaveGroupResponse {
-                error: Some(error),
-                members: Vec::new(),
-            }),
+            Response::LeaveGroup(_) => {
+                Response::LeaveGroup(LeaveGroupResponse { error: Some(error), members: Vec::new() })
+            }
             Response::OffsetCommit(mut topics) => {
                 for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                     partition.1 = Some(error);
@@ -192,10 +188,9 @@ impl Response {
                 error: Some(error),
                 topics: Vec::new(),
             }),
-            Response::ListGroups(_) => Response::ListGroups(ListGroupsResponse {
-                error: Some(error),
-                groups: Vec::new(),
-            }),
+            Response::ListGroups(_) => {
+                Response::ListGroups(ListGroupsResponse { error: Some(error), groups: Vec::new() })
+            }
             Response::DescribeGroups(groups) => Response::DescribeGroups(
                 groups
                     .into_iter()

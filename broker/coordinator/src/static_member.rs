@@ -78,8 +78,7 @@ impl ClassicGroup {
         let Some(mut member) = self.members.remove(old_member_id) else {
             return;
         };
-        cx.deadlines
-            .disarm_session(&self.id, &member.id, &mut member.session);
+        cx.deadlines.disarm_session(&self.id, &member.id, &mut member.session);
         member.id = new_member_id.clone();
         // like a member that is made anew: it has an id, so its session counts
         member.is_new = false;
@@ -90,8 +89,7 @@ impl ClassicGroup {
         if self.is_leader(old_member_id) {
             self.leader = Some(new_member_id.clone());
         }
-        self.static_members
-            .insert(instance_id.clone(), new_member_id.clone());
+        self.static_members.insert(instance_id.clone(), new_member_id.clone());
         self.refresh_session(new_member_id, cx);
     }
 
@@ -136,12 +134,7 @@ impl ClassicGroup {
             None,
             cx.effects,
         );
-        let StaticMemberStored {
-            instance_id,
-            old_member_id,
-            new_member_id,
-            ..
-        } = stored;
+        let StaticMemberStored { instance_id, old_member_id, new_member_id, .. } = stored;
         self.rename_static_member(instance_id, new_member_id, old_member_id, cx);
     }
 }

@@ -41,10 +41,7 @@ mod tests {
         read_topics(&metadata, &mut topics).unwrap();
         assert_eq!(topics.iter().map(|t| &**t).collect::<Vec<_>>(), ["t1"]);
         for cut in 0..metadata.len() {
-            assert!(
-                read_topics(&metadata[..cut], &mut BTreeSet::new()).is_err(),
-                "cut at {cut}"
-            );
+            assert!(read_topics(&metadata[..cut], &mut BTreeSet::new()).is_err(), "cut at {cut}");
         }
     }
 }

@@ -79,11 +79,8 @@ impl ClassicGroup {
 
     fn store_assignment(&mut self, given: Vec<(Arc<str>, Bytes)>, cx: &mut Context<'_>) {
         // who is not named gets nothing; who is not a member is left out
-        let mut assignments: BTreeMap<Arc<str>, Bytes> = self
-            .members
-            .keys()
-            .map(|id| (id.clone(), Bytes::new()))
-            .collect();
+        let mut assignments: BTreeMap<Arc<str>, Bytes> =
+            self.members.keys().map(|id| (id.clone(), Bytes::new())).collect();
         for (member_id, assignment) in given {
             if let Some(slot) = assignments.get_mut(&member_id) {
                 *slot = Bytes::copy_from_slice(&assignment);
@@ -91,10 +88,7 @@ impl ClassicGroup {
         }
         let value = self.to_value(|m| assignments.get(&m.id).cloned().unwrap_or_default());
         let records = self.group_record(&value);
-        let completion = Completion::Assignment {
-            group: self.id.clone(),
-            assignments,
-        };
+        let completion = Completion::Assignment { group: self.id.clone(), assignments };
         self.storing_assignment =
             Some(cx.appends.push(records, completion, Vec::new(), cx.effects));
     }
@@ -157,10 +151,7 @@ impl ClassicGroup {
     pub(crate) fn sync_time_is_over(&mut self, cx: &mut Context<'_>) {
         self.sync_alarm = None;
         let late = std::mem::take(&mut self.pending_syncs);
-        let is_syncing = matches!(
-            self.state,
-            GroupState::CompletingRebalance | GroupState::Stable
-        );
+        let is_syncing = matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable);
         if late.is_empty() || !is_syncing {
             return;
         }

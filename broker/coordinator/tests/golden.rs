@@ -40,10 +40,7 @@ const GROUP_EMPTIED: &str =
 
 fn committed(group: &str, topic: &str, commit: OffsetValue, now_ms: i64) -> Record {
     let mut coordinator = GroupCoordinator::new(Arc::default());
-    let clock = Clock {
-        monotonic_ms: 0,
-        wall_ms: now_ms,
-    };
+    let clock = Clock { monotonic_ms: 0, wall_ms: now_ms };
     coordinator.finish_load(clock);
     let request = Request::OffsetCommit(OffsetCommitRequest {
         group_id: group.into(),
@@ -69,11 +66,7 @@ fn committed(group: &str, topic: &str, commit: OffsetValue, now_ms: i64) -> Reco
 
 #[test]
 fn offset_commits_are_written_as_kafka_writes_them() {
-    for bytes in [
-        OFFSET_WITH_TOPIC_ID,
-        OFFSET_WITHOUT_METADATA,
-        OFFSET_WITH_RETENTION,
-    ] {
+    for bytes in [OFFSET_WITH_TOPIC_ID, OFFSET_WITHOUT_METADATA, OFFSET_WITH_RETENTION] {
         let value = OffsetValue::read(&hex(bytes)).unwrap();
         let now_ms = value.commit_timestamp_ms;
         let record = committed("golden", "t1", value, now_ms);
@@ -87,42 +80,20 @@ fn offset_commits_are_read_with_every_field() {
     let value = OffsetValue::read(&hex(OFFSET_WITH_TOPIC_ID)).unwrap();
     assert_eq!((value.offset, value.leader_epoch), (7, 0));
     assert_eq!(value.metadata.as_deref(), Some("meta"));
-    assert_eq!(
-        value.topic_id.to_vec(),
-        hex("c87970c29e7741b694fbcbdc104f32c9")
-    );
+    assert_eq!(value.topic_id.to_vec(), hex("c87970c29e7741b694fbcbdc104f32c9"));
     let value = OffsetValue::read(&hex(OFFSET_WITH_RETENTION)).unwrap();
-    assert_eq!(
-        value.expire_timestamp_ms,
-        Some(value.commit_timestamp_ms + 100_000)
-    );
+    assert_eq!(value.expire_timestamp_ms, Some(value.commit_timestamp_ms + 100_000));
 }
 
 #[test]
 fn older_versions_of_offset_values_are_read() {
     let cases = [
         ("0000 0000000000000009 00016d 0000000000000064", -1, None),
-        (
-            "0001 0000000000000009 00016d 0000000000000064 ffffffffffffffff",
-            -1,
-            None,
-        ),
-        (
-            "0001 0000000000000009 00016d 0000000000000064 00000000000000c8",
-            -1,
-            Some(200),
-        ),
+        ("0001 0000000000000009 00016d 0000000000000064 ffffffffffffffff", -1, None),
+        ("0001 0000000000000009 00016d 0000000000000064 00000000000000c8", -1, Some(200)),
         ("0002 0000000000000009 00016d 0000000000000064", -1, None),
-        (
-            "0003 0000000000000009 00000004 00016d 0000000000000064",
-            4,
-            None,
-        ),
-        (
-            "0004 0000000000000009 00000004 026d 0000000000000064 00",
-            4,
-            None,
-        ),
+        ("0003 0000000000000009 00000004 00016d 0000000000000064", 4, None),
+        ("0004 0000000000000009 00000004 026d 0000000000000064 00", 4, None),
     ];
     for (bytes, leader_epoch, expire_timestamp_ms) in cases {
         let expected = CommittedOffset {
@@ -133,11 +104,7 @@ fn older_versions_of_offset_values_are_read() {
             expire_timestamp_ms,
             topic_id: [0; 16],
         };
-        assert_eq!(
-            OffsetValue::read(&hex(bytes)).as_ref(),
-            Ok(&expected),
-            "{bytes}"
-        );
+        assert_eq!(OffsetValue::read(&hex(bytes)).as_ref(), Ok(&expected), "{bytes}");
     }
     assert!(OffsetValue::read(&hex("0005 00")).is_err());
 }
@@ -159,15 +126,8 @@ fn older_versions_of_group_values_are_read() {
     ];
     for (bytes, rebalance_timeout_ms) in cases {
         let value = GroupValue::read(&hex(&bytes)).unwrap();
-        assert_eq!(
-            (value.generation, value.protocol_name.as_deref()),
-            (5, Some("r")),
-            "{bytes}"
-        );
-        assert_eq!(
-            value.members[0].rebalance_timeout_ms, rebalance_timeout_ms,
-            "{bytes}"
-        );
+        assert_eq!((value.generation, value.protocol_name.as_deref()), (5, Some("r")), "{bytes}");
+        assert_eq!(value.members[0].rebalance_timeout_ms, rebalance_timeout_ms, "{bytes}");
         assert_eq!(value.members[0].session_timeout_ms, 1000, "{bytes}");
     }
 }
@@ -179,10 +139,8 @@ fn a_group_is_stored_as_kafka_stores_it_and_loads_from_kafkas_bytes() {
         let theirs = &value.members[0];
         assert_eq!(theirs.instance_id.as_deref(), instance_id);
         // the same member joins and syncs here, at the same moment
-        let mut world = World::new(Settings {
-            initial_rebalance_delay_ms: 0,
-            ..Settings::default()
-        });
+        let mut world =
+            World::new(Settings { initial_rebalance_delay_ms: 0, ..Settings::default() });
         world.now_ms = value.state_timestamp_ms - world::EPOCH_MS;
         let mut join = world::join("golden", &theirs.client_id, "", "".into());
         let prefix = instance_id.unwrap_or(&theirs.client_id);
@@ -191,10 +149,8 @@ fn a_group_is_stored_as_kafka_stores_it_and_loads_from_kafkas_bytes() {
         join.requires_known_member_id = false;
         join.session_timeout_ms = theirs.session_timeout_ms;
         join.rebalance_timeout_ms = theirs.rebalance_timeout_ms;
-        join.protocols = vec![Protocol {
-            name: "range".into(),
-            metadata: theirs.subscription.clone(),
-        }];
+        join.protocols =
+            vec![Protocol { name: "range".into(), metadata: theirs.subscription.clone() }];
         world.request(Request::JoinGroup(join));
         world.wait(0);
         world.request(Request::SyncGroup(SyncGroupRequest {
@@ -211,21 +167,11 @@ fn a_group_is_stored_as_kafka_stores_it_and_loads_from_kafkas_bytes() {
         assert_eq!(stored.value.as_deref(), Some(&*hex(bytes)));
 
         let mut loaded = GroupCoordinator::new(Arc::default());
-        loaded
-            .replay(&hex(GROUP_KEY), Some(&hex(GROUP_NEW)))
-            .unwrap();
+        loaded.replay(&hex(GROUP_KEY), Some(&hex(GROUP_NEW))).unwrap();
         loaded.replay(&hex(GROUP_KEY), Some(&hex(bytes))).unwrap();
-        assert_eq!(
-            (loaded.stats().groups_stable, loaded.stats().members),
-            (1, 1)
-        );
-        loaded
-            .replay(&hex(GROUP_KEY), Some(&hex(GROUP_EMPTIED)))
-            .unwrap();
-        assert_eq!(
-            (loaded.stats().groups_empty, loaded.stats().members),
-            (1, 0)
-        );
+        assert_eq!((loaded.stats().groups_stable, loaded.stats().members), (1, 1));
+        loaded.replay(&hex(GROUP_KEY), Some(&hex(GROUP_EMPTIED))).unwrap();
+        assert_eq!((loaded.stats().groups_empty, loaded.stats().members), (1, 0));
         loaded.replay(&hex(GROUP_KEY), None).unwrap();
         assert_eq!(loaded.stats(), Stats::default());
     }
@@ -233,27 +179,16 @@ fn a_group_is_stored_as_kafka_stores_it_and_loads_from_kafkas_bytes() {
 
 #[test]
 fn cut_or_foreign_records_are_errors_or_skipped_and_never_panic() {
-    let values = [
-        OFFSET_WITH_TOPIC_ID,
-        OFFSET_WITH_RETENTION,
-        GROUP_STABLE,
-        GROUP_STATIC,
-    ];
+    let values = [OFFSET_WITH_TOPIC_ID, OFFSET_WITH_RETENTION, GROUP_STABLE, GROUP_STATIC];
     for bytes in values {
         let bytes = hex(bytes);
         for cut in 0..bytes.len() {
             let _ = OffsetValue::read(&bytes[..cut]);
-            assert!(
-                GroupValue::read(&bytes[..cut]).is_err() || bytes[1] == 4,
-                "cut at {cut}"
-            );
+            assert!(GroupValue::read(&bytes[..cut]).is_err() || bytes[1] == 4, "cut at {cut}");
         }
     }
     for cut in 0..hex(OFFSET_KEY).len() {
-        assert!(
-            RecordKey::read(&hex(OFFSET_KEY)[..cut]).is_err(),
-            "cut at {cut}"
-        );
+        assert!(RecordKey::read(&hex(OFFSET_KEY)[..cut]).is_err(), "cut at {cut}");
     }
     let mut coordinator = GroupCoordinator::new(Arc::default());
     assert_eq!(coordinator.replay(&hex("0003 0001 67"), None), Ok(false));

@@ -24,39 +24,16 @@ const FIRST_STATIC: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Join {
-        client: usize,
-        protocols: usize,
-        early_version: bool,
-        forgets: bool,
-    },
-    Sync {
-        client: usize,
-    },
-    Heartbeat {
-        client: usize,
-    },
-    Leave {
-        client: usize,
-    },
-    Commit {
-        client: usize,
-        offset: i64,
-    },
-    CommitOutside {
-        group: usize,
-        offset: i64,
-    },
-    DeleteGroup {
-        group: usize,
-    },
-    DeleteOffsets {
-        group: usize,
-    },
+    Join { client: usize, protocols: usize, early_version: bool, forgets: bool },
+    Sync { client: usize },
+    Heartbeat { client: usize },
+    Leave { client: usize },
+    Commit { client: usize, offset: i64 },
+    CommitOutside { group: usize, offset: i64 },
+    DeleteGroup { group: usize },
+    DeleteOffsets { group: usize },
     DeleteTopic,
-    Wait {
-        ms: i64,
-    },
+    Wait { ms: i64 },
     Hold,
     Release,
     Fail,
@@ -118,11 +95,7 @@ fn instance_of(client: usize) -> Option<Arc<str>> {
 
 /// Static members change their ids; what stays is the instance.
 fn identity(member_id: &str) -> &str {
-    if member_id.starts_with("i-") {
-        "i"
-    } else {
-        member_id
-    }
+    if member_id.starts_with("i-") { "i" } else { member_id }
 }
 
 impl Play {
@@ -152,12 +125,7 @@ impl Play {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Join {
-                client,
-                protocols,
-                early_version,
-                forgets,
-            } => {
+            Step::Join { client, protocols, early_version, forgets } => {
                 if forgets {
                     self.clients[client].member_id.clear();
                 }
@@ -178,12 +146,8 @@ impl Play {
             }
             Step::Sync { client } => {
                 let it = self.clients[client].clone();
-                let assign = |id: &Arc<str>| {
-                    (
-                        id.clone(),
-                        Bytes::from(format!("{id} in {}", it.generation)),
-                    )
-                };
+                let assign =
+                    |id: &Arc<str>| (id.clone(), Bytes::from(format!("{id} in {}", it.generation)));
                 let request = SyncGroupRequest {
                     group_id: group_of(client).into(),
                     generation: it.generation,
@@ -205,10 +169,7 @@ impl Play {
                     member_id: member_id.as_str().into(),
                     instance_id: instance_of(client),
                 }];
-                let request = LeaveGroupRequest {
-                    group_id: group_of(client).into(),
-                    members,
-                };
+                let request = LeaveGroupRequest { group_id: group_of(client).into(), members };
                 self.ask(None, &member_id, Request::LeaveGroup(request));
             }
             Step::Commit { client, offset } => {
@@ -254,30 +215,20 @@ impl Play {
         };
         self.world.answers.extend(unloaded.responses);
         self.judge();
-        assert!(
-            self.asked.is_empty(),
-            "unanswered after unloading: {:?}",
-            self.asked
-        );
+        assert!(self.asked.is_empty(), "unanswered after unloading: {:?}", self.asked);
         self.world.restart();
         self.failed = false;
         // generations that only memory knew may come again
         let logged = logged_groups(&self.world.log);
         self.leaders.retain(|(group, generation), _| {
-            logged
-                .get(group)
-                .is_some_and(|value| *generation <= value.generation)
+            logged.get(group).is_some_and(|value| *generation <= value.generation)
         });
     }
 
     /// Looks at every answer since the last time.
     fn judge(&mut self) {
         // a group that is deleted begins again at generation 1, committed or not
-        let in_flight = self
-            .world
-            .in_flight
-            .iter()
-            .flat_map(|append| &append.records);
+        let in_flight = self.world.in_flight.iter().flat_map(|append| &append.records);
         for record in self.world.log[self.seen_of_log..].iter().chain(in_flight) {
             if let (Ok(RecordKey::Group { group }), None) =
                 (RecordKey::read(&record.key), &record.value)
@@ -292,9 +243,7 @@ impl Play {
                 (Response::JoinGroup(joined), Some(client)) => self.judge_join(client, joined),
                 (Response::SyncGroup(synced), Some(client)) if synced.error.is_none() => {
                     let logged = logged_groups(&self.world.log);
-                    let group = logged
-                        .get(group_of(client))
-                        .expect("a stable group is logged");
+                    let group = logged.get(group_of(client)).expect("a stable group is logged");
                     let member = group.members.iter().find(|m| *m.member_id == *member_id);
                     let logged = member.map(|m| &m.assignment);
                     assert_eq!(logged, Some(&synced.assignment), "assigned to {member_id}");
@@ -338,10 +287,7 @@ impl Play {
         }
         // a group above its limit would rebalance at load
         let settings = (*self.world.settings).clone();
-        let settings = Settings {
-            group_size_max: usize::MAX,
-            ..settings
-        };
+        let settings = Settings { group_size_max: usize::MAX, ..settings };
         let mut replayed = World::new(settings);
         replayed.now_ms = self.world.now_ms;
         replayed.coordinator = self.world.replayed();
@@ -350,11 +296,7 @@ impl Play {
         replayed.coordinator.assert_invariants();
         for group in GROUPS {
             let ours = world::offsets_of(&mut self.world, group);
-            assert_eq!(
-                ours,
-                world::offsets_of(&mut replayed, group),
-                "offsets of {group}"
-            );
+            assert_eq!(ours, world::offsets_of(&mut replayed, group), "offsets of {group}");
             let ours = describe(&mut self.world, group);
             if self.failed || !matches!(ours.state, GroupState::Stable | GroupState::Empty) {
                 continue;
@@ -371,11 +313,7 @@ impl Play {
                 && !self.failed
             {
                 let theirs = replayed.ask(heartbeat(client, &it));
-                assert_eq!(
-                    self.world.ask(heartbeat(client, &it)),
-                    theirs,
-                    "beat of {client}"
-                );
+                assert_eq!(self.world.ask(heartbeat(client, &it)), theirs, "beat of {client}");
             }
         }
     }
@@ -439,12 +377,7 @@ fn a_group_that_is_left_alone_settles() {
     let mut play = Play::new();
     for client in [0, 1, 3] {
         for _ in 0..2 {
-            play.take(Step::Join {
-                client,
-                protocols: 0,
-                early_version: false,
-                forgets: false,
-            });
+            play.take(Step::Join { client, protocols: 0, early_version: false, forgets: false });
             play.judge();
         }
     }
@@ -456,10 +389,6 @@ fn a_group_that_is_left_alone_settles() {
     }
     let described = describe(&mut play.world, "g");
     assert_eq!(described.state, GroupState::Stable);
-    let assigned: BTreeSet<_> = described
-        .members
-        .iter()
-        .map(|m| m.assignment.clone())
-        .collect();
+    let assigned: BTreeSet<_> = described.members.iter().map(|m| m.assignment.clone()).collect();
     assert_eq!(assigned.len(), 3, "each its own");
 }

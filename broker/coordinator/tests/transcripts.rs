@@ -66,10 +66,8 @@ impl Script {
     }
 
     fn command(&mut self, words: &[&str]) {
-        let options: BTreeMap<&str, &str> = words
-            .iter()
-            .filter_map(|word| word.split_once('='))
-            .collect();
+        let options: BTreeMap<&str, &str> =
+            words.iter().filter_map(|word| word.split_once('=')).collect();
         match *words {
             ["join", client, ..] => self.join(client, words, &options),
             ["sync", client, ..] => self.sync(client, &options),
@@ -85,28 +83,21 @@ impl Script {
             }
             ["leave", ..] => {
                 let identity = |word: &&str| match word.split_once('=') {
-                    Some((_, instance)) => MemberIdentity {
-                        member_id: "".into(),
-                        instance_id: Some(instance.into()),
-                    },
+                    Some((_, instance)) => {
+                        MemberIdentity { member_id: "".into(), instance_id: Some(instance.into()) }
+                    }
                     None => MemberIdentity {
                         member_id: self.clients[*word].member_id.as_str().into(),
                         instance_id: self.clients[*word].instance_id.clone(),
                     },
                 };
                 let members = words[1..].iter().map(identity).collect();
-                let request = LeaveGroupRequest {
-                    group_id: GROUP.into(),
-                    members,
-                };
+                let request = LeaveGroupRequest { group_id: GROUP.into(), members };
                 self.ask("leave", Request::LeaveGroup(request));
             }
             ["commit", client, offset, ..] => {
                 let it = match client {
-                    "-" => Client {
-                        generation: -1,
-                        ..Client::default()
-                    },
+                    "-" => Client { generation: -1, ..Client::default() },
                     _ => self.client(client, &options),
                 };
                 let offset = offset.parse().unwrap();
@@ -116,10 +107,7 @@ impl Script {
                 self.ask(client, Request::OffsetCommit(commit));
             }
             ["offsets"] => {
-                let request = OffsetFetchRequest {
-                    group_id: GROUP.into(),
-                    topics: None,
-                };
+                let request = OffsetFetchRequest { group_id: GROUP.into(), topics: None };
                 self.ask("offsets", Request::OffsetFetch(request));
             }
             ["describe"] => self.ask("describe", Request::DescribeGroups(vec![GROUP.into()])),
@@ -132,10 +120,7 @@ impl Script {
             }
             ["delete", "offsets"] => {
                 let topics = vec![("t".into(), vec![0, 9])];
-                let request = OffsetDeleteRequest {
-                    group_id: GROUP.into(),
-                    topics,
-                };
+                let request = OffsetDeleteRequest { group_id: GROUP.into(), topics };
                 self.ask("delete", Request::OffsetDelete(request));
             }
             ["delete", "topic"] => self.world.event(Event::TopicsDeleted(vec!["t".into()])),
@@ -162,9 +147,7 @@ impl Script {
         if let Some(instance) = options.get("instance") {
             client.instance_id = Some(Arc::from(*instance));
         }
-        let member_id = options
-            .get("as")
-            .map_or(client.member_id.clone(), |id| id.to_string());
+        let member_id = options.get("as").map_or(client.member_id.clone(), |id| id.to_string());
         let instance_id = client.instance_id.clone();
         let uuid = self.world.uuid();
         let mut join = world::join(GROUP, name, &member_id, uuid);
@@ -184,15 +167,8 @@ impl Script {
         }
         if let Some(names) = options.get("protocols") {
             let metadata = join.protocols[0].metadata.clone();
-            let protocol = |name: &str| Protocol {
-                name: name.into(),
-                metadata: metadata.clone(),
-            };
-            join.protocols = names
-                .split(',')
-                .filter(|n| !n.is_empty())
-                .map(protocol)
-                .collect();
+            let protocol = |name: &str| Protocol { name: name.into(), metadata: metadata.clone() };
+            join.protocols = names.split(',').filter(|n| !n.is_empty()).map(protocol).collect();
         }
         self.ask(name, Request::JoinGroup(join));
     }
@@ -246,10 +222,7 @@ impl Script {
             }
             writeln!(out, "{name}: {}", show(&response)).unwrap();
         }
-        let records: Vec<String> = self.world.log[self.written..]
-            .iter()
-            .map(show_record)
-            .collect();
+        let records: Vec<String> = self.world.log[self.written..].iter().map(show_record).collect();
         self.written = self.world.log.len();
         if !records.is_empty() {
             writeln!(out, "log: {}", records.join("; ")).unwrap();
@@ -281,11 +254,7 @@ fn show(response: &Response) -> String {
             Some(error) => format!("{error:?} id={:?}", r.member_id),
             None => {
                 let members: Vec<_> = r.members.iter().map(|m| &*m.member_id).collect();
-                let skip = if r.skip_assignment {
-                    " skip assignment"
-                } else {
-                    ""
-                };
+                let skip = if r.skip_assignment { " skip assignment" } else { "" };
                 let protocol = r.protocol_name.as_deref().unwrap_or("");
                 format!(
                     "generation {} as {} leader {} protocol {protocol} members {members:?}{skip}",
@@ -373,32 +342,16 @@ fn show_topics(topics: &[TopicResult]) -> String {
 fn show_record(record: &Record) -> String {
     use coordinator::record::{GroupValue, OffsetValue, RecordKey};
     match (RecordKey::read(&record.key).unwrap(), &record.value) {
-        (
-            RecordKey::Offset {
-                topic, partition, ..
-            },
-            None,
-        ) => format!("{topic}-{partition} gone"),
-        (
-            RecordKey::Offset {
-                topic, partition, ..
-            },
-            Some(value),
-        ) => {
-            format!(
-                "{topic}-{partition}={}",
-                OffsetValue::read(value).unwrap().offset
-            )
+        (RecordKey::Offset { topic, partition, .. }, None) => format!("{topic}-{partition} gone"),
+        (RecordKey::Offset { topic, partition, .. }, Some(value)) => {
+            format!("{topic}-{partition}={}", OffsetValue::read(value).unwrap().offset)
         }
         (RecordKey::Group { .. }, None) => "group gone".to_string(),
         (RecordKey::Group { .. }, Some(value)) => {
             let value = GroupValue::read(value).unwrap();
             let members: Vec<_> = value.members.iter().map(|m| &*m.member_id).collect();
             let leader = value.leader.as_deref().unwrap_or("none");
-            format!(
-                "group generation {} leader {leader} members {members:?}",
-                value.generation
-            )
+            format!("group generation {} leader {leader} members {members:?}", value.generation)
         }
         (RecordKey::Other { kind }, _) => format!("kind {kind}"),
     }
@@ -407,14 +360,8 @@ fn show_record(record: &Record) -> String {
 fn check(name: &str, expected: &str) {
     let actual = Script::run(expected);
     if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
-        let path = format!(
-            "{}/tests/transcripts/{name}.txt",
-            env!("CARGO_MANIFEST_DIR")
-        );
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "a test that rewrites its own expectation"
-        )]
+        let path = format!("{}/tests/transcripts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        #[allow(clippy::disallowed_methods, reason = "a test that rewrites its own expectation")]
         std::fs::write(path, actual).unwrap();
     } else {
         assert_eq!(actual, expected, "transcript {name}");

@@ -147,7 +147,9 @@ fn replay_records(
         let Some(key) = record.key.filter(|_| offset >= log_start_offset) else { continue };
         match coordinator.replay(key, record.value) {
             Ok(true) => {}
-            Ok(false) => tracing::debug!(offset, "a record of another kind of group is passed over"),
+            Ok(false) => {
+                tracing::debug!(offset, "a record of another kind of group is passed over")
+            }
             // one damaged record must not make all groups of the partition unavailable
             Err(error) => tracing::error!(offset, %error, "a record of a group cannot be read"),
         }

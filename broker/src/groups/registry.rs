@@ -118,7 +118,8 @@ impl Shard {
         group_id: &str,
         request: Request,
     ) -> Result<Response, GroupError> {
-        let placement = coordinator_of(&self.image(), group_id).ok_or(GroupError::NotCoordinator)?;
+        let placement =
+            coordinator_of(&self.image(), group_id).ok_or(GroupError::NotCoordinator)?;
         self.ask_seat(placement.shard, placement.id.index, request).await
     }
 
@@ -145,7 +146,8 @@ impl Shard {
         self: &Rc<Self>,
         request: Request,
     ) -> Vec<Result<Response, GroupError>> {
-        let asks = self.groups.all().into_iter().map(|seat| seat.ask(self.clone(), request.clone()));
+        let asks =
+            self.groups.all().into_iter().map(|seat| seat.ask(self.clone(), request.clone()));
         futures_util::future::join_all(asks).await
     }
 

@@ -49,16 +49,12 @@ impl<'a> FieldReader<'a> {
 
     pub(crate) fn string(&mut self) -> Result<&'a str, RecordError> {
         let length = self.i16()?;
-        self.nullable(i64::from(length))?
-            .ok_or(self.bad_length(-1))
-            .and_then(|b| self.utf8(b))
+        self.nullable(i64::from(length))?.ok_or(self.bad_length(-1)).and_then(|b| self.utf8(b))
     }
 
     pub(crate) fn nullable_string(&mut self) -> Result<Option<&'a str>, RecordError> {
         let length = self.i16()?;
-        self.nullable(i64::from(length))?
-            .map(|bytes| self.utf8(bytes))
-            .transpose()
+        self.nullable(i64::from(length))?.map(|bytes| self.utf8(bytes)).transpose()
     }
 
     pub(crate) fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, RecordError> {
@@ -83,9 +79,7 @@ impl<'a> FieldReader<'a> {
     }
 
     pub(crate) fn compact_string(&mut self) -> Result<&'a str, RecordError> {
-        self.compact()?
-            .ok_or(self.bad_length(-1))
-            .and_then(|bytes| self.utf8(bytes))
+        self.compact()?.ok_or(self.bad_length(-1)).and_then(|bytes| self.utf8(bytes))
     }
 
     pub(crate) fn compact_nullable_string(&mut self) -> Result<Option<&'a str>, RecordError> {
@@ -127,10 +121,7 @@ impl<'a> FieldReader<'a> {
     }
 
     fn bad_length(&self, length: i64) -> RecordError {
-        RecordError::BadLength {
-            what: self.what,
-            length,
-        }
+        RecordError::BadLength { what: self.what, length }
     }
 }
 
@@ -138,11 +129,7 @@ impl<'a> FieldReader<'a> {
 const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
 pub(crate) fn put_string(buffer: &mut BytesMut, string: &str) {
-    assert!(
-        string.len() <= STRING_BYTES_MAX,
-        "a string of {} bytes",
-        string.len()
-    );
+    assert!(string.len() <= STRING_BYTES_MAX, "a string of {} bytes", string.len());
     buffer.put_i16(string.len() as i16);
     buffer.put_slice(string.as_bytes());
 }
@@ -168,9 +155,6 @@ pub(crate) fn put_varint(buffer: &mut BytesMut, mut value: u32) {
 }
 
 pub(crate) fn put_compact_string(buffer: &mut BytesMut, string: &str) {
-    put_varint(
-        buffer,
-        u32::try_from(string.len() + 1).expect("a string fits a request"),
-    );
+    put_varint(buffer, u32::try_from(string.len() + 1).expect("a string fits a request"));
     buffer.put_slice(string.as_bytes());
 }

@@ -44,11 +44,7 @@ impl GroupValue {
         let mut fields = FieldReader::new(WHAT, value);
         let version = fields.i16()?;
         if !(0..=HIGHEST).contains(&version) {
-            return Err(RecordError::UnknownVersion {
-                what: WHAT,
-                version,
-                highest: HIGHEST,
-            });
+            return Err(RecordError::UnknownVersion { what: WHAT, version, highest: HIGHEST });
         }
         let flexible = version >= FIRST_FLEXIBLE;
         let protocol_type = string(&mut fields, flexible)?;
@@ -61,10 +57,7 @@ impl GroupValue {
             false => i64::from(fields.i32()?),
         };
         if count < 0 {
-            return Err(RecordError::BadLength {
-                what: WHAT,
-                length: count,
-            });
+            return Err(RecordError::BadLength { what: WHAT, length: count });
         }
         // not reserved by count: a count is only believed as far as bytes follow
         let mut members = Vec::new();
@@ -103,11 +96,7 @@ impl MemberValue {
         let flexible = version >= FIRST_FLEXIBLE;
         let member = MemberValue {
             member_id: string(fields, flexible)?,
-            instance_id: if version >= 3 {
-                nullable_string(fields, flexible)?
-            } else {
-                None
-            },
+            instance_id: if version >= 3 { nullable_string(fields, flexible)? } else { None },
             client_id: string(fields, flexible)?,
             client_host: string(fields, flexible)?,
             rebalance_timeout_ms: if version >= 1 { fields.i32()? } else { -1 },
@@ -134,30 +123,19 @@ impl MemberValue {
 }
 
 fn string(fields: &mut FieldReader<'_>, flexible: bool) -> Result<Arc<str>, RecordError> {
-    Ok(Arc::from(if flexible {
-        fields.compact_string()?
-    } else {
-        fields.string()?
-    }))
+    Ok(Arc::from(if flexible { fields.compact_string()? } else { fields.string()? }))
 }
 
 fn nullable_string(
     fields: &mut FieldReader<'_>,
     flexible: bool,
 ) -> Result<Option<Arc<str>>, RecordError> {
-    let string = if flexible {
-        fields.compact_nullable_string()?
-    } else {
-        fields.nullable_string()?
-    };
+    let string =
+        if flexible { fields.compact_nullable_string()? } else { fields.nullable_string()? };
     Ok(string.map(Arc::from))
 }
 
 fn bytes(fields: &mut FieldReader<'_>, flexible: bool) -> Result<Bytes, RecordError> {
-    let bytes = if flexible {
-        fields.compact_bytes()?
-    } else {
-        fields.bytes()?
-    };
+    let bytes = if flexible { fields.compact_bytes()? } else { fields.bytes()? };
     Ok(Bytes::copy_from_slice(bytes))
 }

@@ -36,9 +36,7 @@ impl<'a> RecordKey<'a> {
                 topic: fields.string()?,
                 partition: fields.i32()?,
             },
-            GROUP => RecordKey::Group {
-                group: fields.string()?,
-            },
+            GROUP => RecordKey::Group { group: fields.string()? },
             kind => RecordKey::Other { kind },
         })
     }

@@ -24,11 +24,7 @@ impl OffsetValue {
         let mut fields = FieldReader::new(WHAT, value);
         let version = fields.i16()?;
         if !(0..=HIGHEST).contains(&version) {
-            return Err(RecordError::UnknownVersion {
-                what: WHAT,
-                version,
-                highest: HIGHEST,
-            });
+            return Err(RecordError::UnknownVersion { what: WHAT, version, highest: HIGHEST });
         }
         let offset = fields.i64()?;
         let leader_epoch = if version >= 3 { fields.i32()? } else { -1 };
@@ -38,11 +34,7 @@ impl OffsetValue {
         };
         let metadata = (!metadata.is_empty()).then(|| Arc::from(metadata));
         let commit_timestamp_ms = fields.i64()?;
-        let expire = if version == WITH_EXPIRY {
-            fields.i64()?
-        } else {
-            -1
-        };
+        let expire = if version == WITH_EXPIRY { fields.i64()? } else { -1 };
         let mut topic_id = [0; TOPIC_ID_BYTES];
         if version >= FIRST_FLEXIBLE {
             fields.tags(|tag, bytes| {

@@ -45,10 +45,7 @@ impl World {
     }
 
     pub fn clock(&self) -> Clock {
-        Clock {
-            monotonic_ms: self.now_ms,
-            wall_ms: EPOCH_MS + self.now_ms,
-        }
+        Clock { monotonic_ms: self.now_ms, wall_ms: EPOCH_MS + self.now_ms }
     }
 
     pub fn request(&mut self, request: Request) -> RequestToken {
@@ -61,13 +58,8 @@ impl World {
     /// Hands in a request and returns its answer, which must come at once.
     pub fn ask(&mut self, request: Request) -> Response {
         let token = self.request(request);
-        let at = self
-            .answers
-            .iter()
-            .position(|(answered, _)| *answered == token);
-        self.answers
-            .remove(at.expect("the request is answered at once"))
-            .1
+        let at = self.answers.iter().position(|(answered, _)| *answered == token);
+        self.answers.remove(at.expect("the request is answered at once")).1
     }
 
     pub fn event(&mut self, event: Event) {
@@ -88,11 +80,8 @@ impl World {
         while !self.in_flight.is_empty() {
             let appends = std::mem::take(&mut self.in_flight);
             let ticket = appends.last().expect("not empty").ticket;
-            self.log
-                .extend(appends.into_iter().flat_map(|append| append.records));
-            let effects = self
-                .coordinator
-                .handle(Event::Appended(ticket), self.clock());
+            self.log.extend(appends.into_iter().flat_map(|append| append.records));
+            let effects = self.coordinator.handle(Event::Appended(ticket), self.clock());
             self.answers.extend(effects.responses);
             self.in_flight.extend(effects.appends);
         }
@@ -142,10 +131,7 @@ impl World {
 
 /// A join of a consumer with the protocols `range` and `roundrobin`.
 pub fn join(group: &str, client: &str, member_id: &str, uuid: Arc<str>) -> JoinGroupRequest {
-    let protocol = |name: &str| Protocol {
-        name: Arc::from(name),
-        metadata: subscription(&["t"]),
-    };
+    let protocol = |name: &str| Protocol { name: Arc::from(name), metadata: subscription(&["t"]) };
     JoinGroupRequest {
         group_id: Arc::from(group),
         member_id: Arc::from(member_id),
@@ -197,10 +183,7 @@ pub fn commit(group: &str, member: &str, generation: i32, offset: i64) -> Offset
 
 /// Everything committed in a group.
 pub fn offsets_of(world: &mut World, group: &str) -> BTreeMap<(String, i32), i64> {
-    let request = OffsetFetchRequest {
-        group_id: Arc::from(group),
-        topics: None,
-    };
+    let request = OffsetFetchRequest { group_id: Arc::from(group), topics: None };
     let Response::OffsetFetch(response) = world.ask(Request::OffsetFetch(request)) else {
         panic!("an OffsetFetch is answered by an OffsetFetch")
     };

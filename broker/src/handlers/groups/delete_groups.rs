@@ -7,16 +7,14 @@ use futures_util::future::join_all;
 use protocol::messages::delete_groups_response::DeletableGroupResult;
 use protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
-use super::{code_of, distinct, group_id, wrong_kind};
+use super::convert::{code_of, distinct, group_id, wrong_kind};
 use crate::handlers::Call;
 
 /// Answers a request; a group that is named twice is answered once.
 pub async fn handle(call: Call, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     let deletes = distinct(&request.groups_names).into_iter().map(|id| delete(&call, id));
     let result = |(id, error): (Arc<str>, Option<GroupError>)| {
-        DeletableGroupResult::default()
-            .with_group_id(group_id(&id))
-            .with_error_code(code_of(error))
+        DeletableGroupResult::default().with_group_id(group_id(&id)).with_error_code(code_of(error))
     };
     let results = join_all(deletes).await.into_iter().map(result).collect();
     DeleteGroupsResponse::default().with_results(results)

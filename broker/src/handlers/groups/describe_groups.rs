@@ -9,7 +9,7 @@ use protocol::messages::describe_groups_response::{
 };
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
-use super::{code_of, group_id, nullable_wire, text, wire, wrong_kind};
+use super::convert::{code_of, group_id, nullable_wire, text, wire, wrong_kind};
 use crate::handlers::Call;
 
 /// First version in which an unknown group is an error; before, it is a dead group.

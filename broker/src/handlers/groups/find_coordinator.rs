@@ -9,7 +9,7 @@ use protocol::ErrorCode;
 use protocol::messages::find_coordinator_response::Coordinator;
 use protocol::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 
-use super::wire;
+use super::convert::wire;
 use crate::handlers::Call;
 use crate::ids::NodeId;
 

@@ -3,7 +3,7 @@
 use coordinator::{GroupError, Request, Response};
 use protocol::messages::{HeartbeatRequest, HeartbeatResponse};
 
-use super::{code_of, nullable_text, text, wrong_kind};
+use super::convert::{code_of, nullable_text, text, wrong_kind};
 use crate::handlers::Call;
 
 /// Answers a request.

@@ -5,7 +5,7 @@ use protocol::messages::join_group_response::JoinGroupResponseMember;
 use protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use protocol::{StrBytes, Uuid};
 
-use super::{code_of, nullable_text, nullable_wire, text, wire, wrong_kind};
+use super::convert::{code_of, nullable_text, nullable_wire, text, wire, wrong_kind};
 use crate::handlers::Call;
 
 /// From here on a dynamic member has to come back with the id it is given (KIP-394).

@@ -4,7 +4,7 @@ use coordinator::{MemberIdentity, Request, Response};
 use protocol::messages::leave_group_response::MemberResponse;
 use protocol::messages::{LeaveGroupRequest, LeaveGroupResponse};
 
-use super::{code_of, nullable_text, nullable_wire, text, wire, wrong_kind};
+use super::convert::{code_of, nullable_text, nullable_wire, text, wire, wrong_kind};
 use crate::handlers::Call;
 
 /// First version that names several members.
@@ -29,9 +29,7 @@ pub async fn handle(call: Call, request: LeaveGroupRequest) -> LeaveGroupRespons
     let left = match asked {
         Ok(Response::LeaveGroup(left)) => left,
         Ok(other) => wrong_kind(&other),
-        Err(error) => {
-            coordinator::LeaveGroupResponse { error: Some(error), ..Default::default() }
-        }
+        Err(error) => coordinator::LeaveGroupResponse { error: Some(error), ..Default::default() },
     };
     if !is_batched {
         let error = left.error.or_else(|| left.members.first().and_then(|member| member.error));

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use protocol::messages::list_groups_response::ListedGroup;
 use protocol::messages::{ListGroupsRequest, ListGroupsResponse};
 
-use super::{code_of, group_id, text, wire, wrong_kind};
+use super::convert::{code_of, group_id, text, wire, wrong_kind};
 use crate::handlers::Call;
 
 /// The only type of group there is.
@@ -32,7 +32,9 @@ pub async fn handle(call: Call, request: ListGroupsRequest) -> ListGroupsRespons
             Ok(Response::ListGroups(listed)) => listed,
             Ok(other) => wrong_kind(&other),
             Err(GroupError::NotCoordinator) => continue,
-            Err(error) => return ListGroupsResponse::default().with_error_code(code_of(Some(error))),
+            Err(error) => {
+                return ListGroupsResponse::default().with_error_code(code_of(Some(error)));
+            }
         };
         if listed.error.is_some() {
             return ListGroupsResponse::default().with_error_code(code_of(listed.error));

@@ -5,14 +5,14 @@
 //! Kafka 4.3).
 
 use coordinator::{Request, Response, TopicResult};
+use protocol::ErrorCode;
 use protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
 use protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use protocol::ErrorCode;
 
-use super::{nullable_text, text, wrong_kind};
+use super::convert::{nullable_text, text, wrong_kind};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::ids::TopicId;
@@ -67,7 +67,8 @@ pub async fn handle(call: Call, request: OffsetCommitRequest) -> OffsetCommitRes
         names_missing_group: version >= NAMES_MISSING_GROUP_FROM,
         topics: questions,
     };
-    let asked = call.shard.ask_coordinator(&request.group_id, Request::OffsetCommit(question)).await;
+    let asked =
+        call.shard.ask_coordinator(&request.group_id, Request::OffsetCommit(question)).await;
     let results: Result<Vec<TopicResult>, ErrorCode> = match asked {
         Ok(Response::OffsetCommit(results)) => Ok(results),
         Ok(other) => wrong_kind(&other),

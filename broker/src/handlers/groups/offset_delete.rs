@@ -7,7 +7,7 @@ use protocol::messages::offset_delete_response::{
 };
 use protocol::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
-use super::{code_of, text, wrong_kind};
+use super::convert::{code_of, text, wrong_kind};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 
@@ -39,7 +39,8 @@ pub async fn handle(call: Call, request: OffsetDeleteRequest) -> OffsetDeleteRes
     }
     let question =
         coordinator::OffsetDeleteRequest { group_id: text(&request.group_id), topics: questions };
-    let asked = call.shard.ask_coordinator(&request.group_id, Request::OffsetDelete(question)).await;
+    let asked =
+        call.shard.ask_coordinator(&request.group_id, Request::OffsetDelete(question)).await;
     let deleted = match asked {
         Ok(Response::OffsetDelete(deleted)) => deleted,
         Ok(other) => wrong_kind(&other),

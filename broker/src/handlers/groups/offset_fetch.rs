@@ -12,7 +12,7 @@ use protocol::messages::offset_fetch_response::{
 use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::{ErrorCode, StrBytes, Uuid};
 
-use super::{text, topic_name, wire, wrong_kind};
+use super::convert::{text, topic_name, wire, wrong_kind};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::ids::TopicId;
@@ -40,7 +40,8 @@ pub async fn handle(call: Call, request: OffsetFetchRequest) -> OffsetFetchRespo
         topics.into_iter().map(same).collect::<Vec<_>>()
     });
     let asked = topics.clone();
-    let group = OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(topics);
+    let group =
+        OffsetFetchRequestGroup::default().with_group_id(request.group_id).with_topics(topics);
     let fetched = fetch_group(&call, group).await;
     as_single(call.version(), fetched, asked)
 }
@@ -93,7 +94,8 @@ async fn fetch_group(call: &Call, group: OffsetFetchRequestGroup) -> OffsetFetch
         topics.into_iter().map(resolve).collect::<Vec<_>>()
     });
     let known = asked.as_ref().map(|topics| topics.iter().filter_map(Asked::question).collect());
-    let question = coordinator::OffsetFetchRequest { group_id: text(&group.group_id), topics: known };
+    let question =
+        coordinator::OffsetFetchRequest { group_id: text(&group.group_id), topics: known };
     let answer = OffsetFetchResponseGroup::default().with_group_id(group.group_id.clone());
     let fetched =
         match call.shard.ask_coordinator(&group.group_id, Request::OffsetFetch(question)).await {

@@ -3,7 +3,7 @@
 use coordinator::{GroupError, Request, Response};
 use protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use super::{code_of, nullable_text, nullable_wire, text, wrong_kind};
+use super::convert::{code_of, nullable_text, nullable_wire, text, wrong_kind};
 use crate::handlers::Call;
 
 /// From here on a client must say which protocol it follows.
