@@ -236,7 +236,8 @@ fn facts(state: &PartitionState) -> Read {
 
 fn check_epochs(state: &PartitionState, part: &ReadPart) -> Result<(), ReadError> {
     match part.current_leader_epoch {
-        -1 => Ok(()),
+        // Kafka's fetch takes any negative epoch for none, unlike its lookups.
+        e if e < 0 => Ok(()),
         e if e < state.leader_epoch => Err(ReadError::FencedEpoch),
         e if e > state.leader_epoch => Err(ReadError::UnknownEpoch),
         _ => Ok(()),

@@ -180,10 +180,19 @@ impl View<'_> {
             true => ErrorCode::UnknownTopicOrPartition,
             false => ErrorCode::InvalidTopicException,
         };
-        MetadataResponseTopic::default()
+        let answer = MetadataResponseTopic::default()
             .with_error_code(error.code())
             .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
-            .with_is_internal(INTERNAL_TOPICS.contains(&name))
+            .with_is_internal(INTERNAL_TOPICS.contains(&name));
+        self.with_operations(answer)
+    }
+
+    /// What the caller may do is told of a topic that does not exist, too.
+    fn with_operations(&self, mut answer: MetadataResponseTopic) -> MetadataResponseTopic {
+        if let Some(operations) = self.topic_operations {
+            answer.topic_authorized_operations = operations;
+        }
+        answer
     }
 
     fn topic(&self, topic: &Topic) -> MetadataResponseTopic {
@@ -192,15 +201,12 @@ impl View<'_> {
             .filter_map(|index| Some(self.partition(self.image.placement(topic, index)?)))
             .collect();
         let name = TopicName(StrBytes::from_string(topic.name.to_string()));
-        let mut answer = MetadataResponseTopic::default()
+        let answer = MetadataResponseTopic::default()
             .with_name(Some(name))
             .with_topic_id(Uuid::from_bytes(topic.id.0))
             .with_is_internal(topic.internal)
             .with_partitions(partitions);
-        if let Some(operations) = self.topic_operations {
-            answer.topic_authorized_operations = operations;
-        }
-        answer
+        self.with_operations(answer)
     }
 
     fn partition(&self, placement: PartitionPlacement) -> MetadataResponsePartition {

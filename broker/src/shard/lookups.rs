@@ -201,7 +201,7 @@ fn may_delete(config: &TopicConfig) -> bool {
 
 fn check_epoch(state: &PartitionState, current_leader_epoch: i32) -> Result<(), LookupError> {
     match current_leader_epoch {
-        e if e < 0 || e == state.leader_epoch => Ok(()),
+        e if e == -1 || e == state.leader_epoch => Ok(()),
         e if e < state.leader_epoch => Err(LookupError::FencedEpoch),
         _ => Err(LookupError::UnknownEpoch),
     }

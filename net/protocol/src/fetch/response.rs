@@ -58,7 +58,7 @@ pub struct PartitionData<'a> {
 }
 
 impl PartitionData<'_> {
-    /// An error with the values Kafka gives then: all offsets -1, no records.
+    /// An error with the values Kafka gives then: all offsets -1, no aborted transactions, no records.
     pub fn failure(index: i32, error: ErrorCode) -> Self {
         Self {
             index,
@@ -66,7 +66,7 @@ impl PartitionData<'_> {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
-            aborted_transactions: None,
+            aborted_transactions: Some(&[]),
             preferred_read_replica: -1,
             records: &[],
             diverging_epoch: None,
