@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.Struct;
@@ -49,7 +50,9 @@ final class Answers {
                     walk(path + "/" + name, inside, lines);
                 }
             }
-        } else if (value instanceof Object[] array) {
+        } else if (value instanceof Object[] every) {
+            // What else a broker serves is its own affair.
+            Object[] array = path.equals("/api_keys") ? Stream.of(every).filter(Answers::isServed).toArray() : every;
             lines.add(path + " has " + array.length);
             sorted(array).forEach(element -> element.forEach(line -> lines.add(path + line)));
         } else if (value instanceof Map<?, ?> tagged) {
@@ -61,6 +64,11 @@ final class Answers {
         } else {
             lines.add(path + " = " + plain(value));
         }
+    }
+
+    private static boolean isServed(Object api) {
+        short key = ((Struct) api).getShort("api_key");
+        return Cases.APIS.stream().anyMatch(served -> served.apiKey() == key);
     }
 
     private static List<List<String>> sorted(Object[] array) {

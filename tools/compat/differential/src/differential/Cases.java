@@ -174,7 +174,8 @@ final class Cases {
             return one(random, new byte[0], new byte[] {0, 1, 2});
         }
         return switch (type) {
-            case "BOOLEAN" -> random.nextBoolean();
+            // A topic that is created by asking is there at once or a moment later, as the broker likes.
+            case "BOOLEAN" -> !field.equals("allow_auto_topic_creation") && random.nextBoolean();
             case "UUID" -> one(random, new Ref("id of common"), org.apache.kafka.common.Uuid.ZERO_UUID, new org.apache.kafka.common.Uuid(7, 7));
             case "FLOAT64" -> 0.5;
             // A broker that gives up early answers by how fast it is.
@@ -185,6 +186,10 @@ final class Cases {
     private static Object number(String field, Random random) {
         // Sizes and counts that a broker acts on stay small, whatever it thinks of them.
         return switch (field) {
+            case "replica_id" -> -1;
+            case "isolation_level" -> one(random, 0, 1);
+            // Transactions and share groups have coordinators of their own, which a node may not have.
+            case "key_type" -> one(random, 0, 0, 127);
             case "num_partitions", "count", "replication_factor" -> one(random, -1, 0, 1, 2);
             case "resource_type" -> one(random, 2, 2, 4, 0, 99);
             default -> one(random, 0, 0, 1, 2, -1, -2, 127);

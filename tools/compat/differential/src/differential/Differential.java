@@ -53,7 +53,7 @@ public final class Differential {
         List<String> ask(ApiMessageType api, short version, byte[] body, Map<String, String> keep) throws Exception {
             Wire.Answer answer = wire.exchange(api, version, body);
             if (answer.body() == null) {
-                return List.of(answer.otherwise());
+                return new ArrayList<>(List.of(answer.otherwise()));
             }
             try {
                 Struct struct = api.responseSchemas()[version].read(answer.body());
@@ -64,7 +64,7 @@ public final class Differential {
                 }
                 return lines;
             } catch (RuntimeException unreadable) {
-                return List.of("answers with bytes that are no such answer: " + unreadable.getMessage());
+                return new ArrayList<>(List.of("answers with bytes that are no such answer: " + unreadable.getMessage()));
             }
         }
 
@@ -196,6 +196,11 @@ public final class Differential {
         int tries = what.equals("valid") ? TRIES : 0;
         List<String> expected = answer(reference, api, version, request, damage, tries);
         List<String> got = answer(tested, api, version, request, damage, tries);
+        if (!what.equals("valid")) {
+            // Whether a refusal comes with words is compared where a person would read them.
+            expected.removeIf(Differential::isMessage);
+            got.removeIf(Differential::isMessage);
+        }
         List<String> differences = Answers.differences(expected, got);
         if (differences.isEmpty()) {
             passed++;
@@ -204,6 +209,10 @@ public final class Differential {
         failed++;
         System.out.println("DIFFERS " + api.name + " " + version + ", " + what);
         differences.forEach(line -> System.out.println("    " + line));
+    }
+
+    private static boolean isMessage(String line) {
+        return line.endsWith("message = some") || line.endsWith("message = none");
     }
 
     private static List<String> answer(Broker broker, ApiMessageType api, short version, Map<String, ?> request, Damage damage,

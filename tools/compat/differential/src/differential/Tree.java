@@ -2,9 +2,11 @@ package differential;
 
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.Function;
 import org.apache.kafka.common.Uuid;
@@ -114,8 +116,13 @@ final class Tree {
         }
         if (type.arrayElementType().isPresent()) {
             List<Object> list = new ArrayList<>();
+            Set<Object> named = new HashSet<>();
             for (int left = random.nextInt(3); left >= 0; left--) {
-                list.add(random(name, type.arrayElementType().get(), random, values));
+                Object element = random(name, type.arrayElementType().get(), random, values);
+                // Naming a thing twice in a request is answered by accidents of the broker's collections.
+                if (named.add(identity(element))) {
+                    list.add(element);
+                }
             }
             return list;
         }
@@ -124,6 +131,22 @@ final class Tree {
         }
         return values.pick(name, type.toString(), random);
     }
+
+    /** What an element of an array is about. */
+    private static Object identity(Object element) {
+        if (!(element instanceof Map<?, ?> fields)) {
+            return element instanceof byte[] ? new Object() : element;
+        }
+        for (String field : NAMES) {
+            if (fields.get(field) != null) {
+                return fields.get(field);
+            }
+        }
+        return new Object();
+    }
+
+    private static final List<String> NAMES = List.of("resource_name", "name", "topic", "topic_id", "partition_index", "partition",
+        "group_id", "member_id");
 
     /** Where random values come from. */
     interface Values {
