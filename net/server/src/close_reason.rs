@@ -32,6 +32,22 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether answers were written before the end that the client may still have to receive.
+    pub(crate) fn follows_answers(&self) -> bool {
+        match self {
+            CloseReason::Frame(_)
+            | CloseReason::Header(_)
+            | CloseReason::Service(_)
+            | CloseReason::Stopped => true,
+            CloseReason::Client
+            | CloseReason::Socket(_)
+            | CloseReason::PartialFrame { .. }
+            | CloseReason::Idle { .. }
+            | CloseReason::SlowReader { .. }
+            | CloseReason::Abandoned => false,
+        }
+    }
+
     pub(crate) const KINDS: usize = 10;
     pub(crate) const NAMES: [&'static str; Self::KINDS] = [
         "client",

@@ -24,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use protocol::RequestHeader;
 use runtime::{
     task::yield_if_needed,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::{debug, warn};
 
@@ -50,6 +50,10 @@ const REQUESTS_PER_TURN_MAX: usize = 64;
 /// Requests up to this size that may wait long are copied out of the shared read memory, so that a
 /// parked long poll holds its own bytes and not a whole chunk.
 const COPIED_REQUEST_BYTES_MAX: usize = 4 << 10;
+
+/// How long the client may take to see the end of a connection that it still writes to.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READ_BYTES: usize = 4 << 10;
 
 /// What one connection consists of. `S` answers, `start` makes its calls of type `F`.
 pub struct Connection<S, C, F> {
@@ -82,8 +86,11 @@ where
             progress: Cell::new(false),
         };
         let reason = line.run().await;
-        line.close(&reason);
+        line.end(&reason);
         line.finish_calls().await;
+        if reason.follows_answers() {
+            line.linger().await;
+        }
         line.leave();
     }
 }
@@ -368,9 +375,12 @@ where
         Poll::Pending
     }
 
-    fn close(&self, reason: &CloseReason) {
+    fn end(&self, reason: &CloseReason) {
         let Connection { shard, info, transport, .. } = &self.connection;
-        transport.shut_down();
+        match reason.follows_answers() {
+            true => transport.end_writing(),
+            false => transport.shut_down(),
+        }
         info.set_gone();
         shard.counters.count_closed(reason);
         match reason {
@@ -379,6 +389,27 @@ where
             }
             _ => debug!(peer = %info.peer, listener = %info.listener, "closed: {reason}"),
         }
+    }
+
+    /// Reads and drops what the client still sends, until it has seen the end or `LINGER` is over: a socket that is
+    /// closed with unread input resets the connection, and that can destroy answers on their way.
+    async fn linger(&self) {
+        let Connection { shard, vitals, transport, .. } = &self.connection;
+        let mut dropped = BytesMut::with_capacity(LINGER_READ_BYTES);
+        let drain = poll_fn(|cx| {
+            vitals.set_waker(cx);
+            loop {
+                dropped.clear();
+                match ready!(transport.poll_read(&mut dropped, cx)) {
+                    Ok(1..) if !shard.is_abandoned() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        });
+        if !shard.is_abandoned() {
+            let _ = timeout(LINGER, drain).await;
+        }
+        transport.shut_down();
     }
 
     /// Polls what was started to its end: an effect is never cut short because a client left.

@@ -37,6 +37,13 @@ impl Transport {
         }
     }
 
+    /// Tells the peer that nothing follows what was written.
+    pub fn end_writing(&self) {
+        match self {
+            Transport::Plain(stream) => drop(stream.shutdown(Shutdown::Write)),
+        }
+    }
+
     /// Ends both directions. An error says that the peer was faster.
     pub fn shut_down(&self) {
         match self {

@@ -102,20 +102,20 @@ fn slow_readers_of_a_shard_share_a_bound_and_others_are_served() {
 #[test]
 fn requests_above_the_byte_budget_wait_and_all_complete() {
     block_on(async {
-        let options = Options { request_bytes_max: 64 << 10, ..Options::default() };
+        let options = Options { request_bytes_max: 16 << 10, ..Options::default() };
         let site = Site::with(options);
-        let body = vec![1; 200 << 10];
+        let body = vec![1; 40 << 10];
         let halves: Vec<(Client, Vec<u8>)> = {
             let mut halves = Vec::new();
             for id in 0..4 {
                 let client = site.client().await;
                 let bytes = request(Api::Overlap, id, &body);
-                client.send_raw(&bytes[..100 << 10]).await;
-                halves.push((client, bytes[100 << 10..].to_vec()));
+                client.send_raw(&bytes[..20 << 10]).await;
+                halves.push((client, bytes[20 << 10..].to_vec()));
             }
             halves
         };
-        until("the budget is used up", || site.server.request_bytes() >= 64 << 10).await;
+        until("the budget is used up", || site.server.request_bytes() >= 16 << 10).await;
         for (client, rest) in &halves {
             client.send_raw(rest).await;
         }
