@@ -16,7 +16,7 @@ impl Log {
     /// since its last sync costs nothing. When a sync fails the log is closed for ever
     /// ([`LogError::Failed`]) and the node stops.
     pub async fn sync(&self) -> Result<LogState, LogError> {
-        let (state, dirty, dir_dirty) = {
+        let (state, dirty, mut names) = {
             let _permit = self.lock().await?;
             if !self.is_dirty() && !self.inner.borrow().dir_dirty {
                 return Ok(self.inner.borrow().state);
@@ -24,8 +24,8 @@ impl Log {
             self.flush_indexes().await?;
             self.write_epochs().await?;
             let mut inner = self.inner.borrow_mut();
-            let dir_dirty = std::mem::take(&mut inner.dir_dirty);
-            (inner.state, inner.dirty.clone(), dir_dirty)
+            let unsynced = std::mem::take(&mut inner.dir_dirty);
+            (inner.state, inner.dirty.clone(), UnsyncedNames { log: self, unsynced })
         };
         for ((base, kind), written) in dirty {
             self.sync_file(base, kind).await?;
@@ -34,10 +34,11 @@ impl Log {
                 inner.dirty.remove(&(base, kind));
             }
         }
-        if dir_dirty {
+        if names.unsynced {
             let dir = self.dir();
             let synced = fs::sync_dir(&**dir).await;
             synced.map_err(|error| self.fail(&dir, &error))?;
+            names.unsynced = false;
         }
         Ok(state)
     }
@@ -105,5 +106,17 @@ impl Log {
         let state = self.sync().await?;
         self.store.files.close_log(self.id);
         Ok(state)
+    }
+}
+
+/// Names in the directory that a sync has taken over; given back if it is abandoned.
+struct UnsyncedNames<'a> {
+    log: &'a Log,
+    unsynced: bool,
+}
+
+impl Drop for UnsyncedNames<'_> {
+    fn drop(&mut self) {
+        self.log.inner.borrow_mut().dir_dirty |= self.unsynced;
     }
 }
