@@ -58,7 +58,8 @@ pub struct PartitionData<'a> {
 }
 
 impl PartitionData<'_> {
-    /// An error with the values Kafka gives then: all offsets -1, no aborted transactions, no records.
+    /// An error with the values Kafka gives then: all offsets -1, no records, and an empty list of
+    /// aborted transactions (not null) where the partition is not known at all.
     pub fn failure(index: i32, error: ErrorCode) -> Self {
         Self {
             index,
@@ -66,7 +67,7 @@ impl PartitionData<'_> {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
-            aborted_transactions: Some(&[]),
+            aborted_transactions: is_unknown(error).then_some(&[]),
             preferred_read_replica: -1,
             records: &[],
             diverging_epoch: None,
@@ -74,6 +75,12 @@ impl PartitionData<'_> {
             snapshot_id: None,
         }
     }
+}
+
+/// Kafka answers these before it reads, with the default of each field.
+fn is_unknown(error: ErrorCode) -> bool {
+    use ErrorCode::{InconsistentTopicId, UnknownTopicId, UnknownTopicOrPartition};
+    matches!(error, UnknownTopicOrPartition | UnknownTopicId | InconsistentTopicId)
 }
 
 /// Writes one Fetch response: [`Self::new`], then for each topic [`Self::topic`] and its

@@ -51,13 +51,12 @@ final class Answers {
                 }
             }
         } else if (value instanceof Object[] every) {
-            // What else a broker serves is its own affair.
-            Object[] array = path.equals("/api_keys") ? Stream.of(every).filter(Answers::isServed).toArray() : every;
+            Object[] array = Stream.of(every).filter(element -> isCommon(path, element)).toArray();
             lines.add(path + " has " + array.length);
             sorted(array).forEach(element -> element.forEach(line -> lines.add(path + line)));
         } else if (value instanceof Map<?, ?> tagged) {
             new TreeMap<>(tagged).forEach((tag, inside) -> {
-                if (inside instanceof Struct || inside instanceof Object[]) {
+                if (!path.equals("/_tagged_fields") && (inside instanceof Struct || inside instanceof Object[])) {
                     walk(path + "#" + tag, inside, lines);
                 }
             });
@@ -66,9 +65,13 @@ final class Answers {
         }
     }
 
-    private static boolean isServed(Object api) {
-        short key = ((Struct) api).getShort("api_key");
-        return Cases.APIS.stream().anyMatch(served -> served.apiKey() == key);
+    /** What other APIs a broker serves, and what other configurations it has, is its own affair. */
+    private static boolean isCommon(String path, Object element) {
+        if (path.equals("/api_keys")) {
+            short key = ((Struct) element).getShort("api_key");
+            return Cases.APIS.stream().anyMatch(served -> served.apiKey() == key);
+        }
+        return !path.endsWith("/configs") || !((Struct) element).getString("name").startsWith("millrace.");
     }
 
     private static List<List<String>> sorted(Object[] array) {

@@ -35,6 +35,11 @@ final class Cases {
         ApiMessageType.JOIN_GROUP, ApiMessageType.SYNC_GROUP, ApiMessageType.API_VERSIONS, ApiMessageType.LIST_GROUPS,
         ApiMessageType.PRODUCE, ApiMessageType.DELETE_TOPICS, ApiMessageType.INIT_PRODUCER_ID);
 
+    /** Metadata that cannot say so creates topics, at once or a moment later. */
+    static boolean hasRandom(ApiMessageType api, short version) {
+        return !NOT_RANDOM.contains(api) && (api != ApiMessageType.METADATA || version >= 4);
+    }
+
     /** One request of a story; `keep` names fields of the answer that later requests refer to. */
     record Step(ApiMessageType api, Map<String, ?> request, Map<String, String> keep) {
         Step(ApiMessageType api, Map<String, ?> request) {
@@ -176,7 +181,7 @@ final class Cases {
         return switch (type) {
             // A topic that is created by asking is there at once or a moment later, as the broker likes.
             case "BOOLEAN" -> !field.equals("allow_auto_topic_creation") && random.nextBoolean();
-            case "UUID" -> one(random, new Ref("id of common"), org.apache.kafka.common.Uuid.ZERO_UUID, new org.apache.kafka.common.Uuid(7, 7));
+            case "UUID" -> one(random, new Ref("id of common"), new org.apache.kafka.common.Uuid(7, 7));
             case "FLOAT64" -> 0.5;
             // A broker that gives up early answers by how fast it is.
             default -> field.equals("timeout_ms") ? 30000 : field.endsWith("_ms") ? one(random, 0, 1, 100) : number(field, random);
@@ -187,11 +192,13 @@ final class Cases {
         // Sizes and counts that a broker acts on stay small, whatever it thinks of them.
         return switch (field) {
             case "replica_id" -> -1;
+            case "leader_epoch" -> one(random, -1, 0, 1, 127);
+            case "config_operation" -> one(random, 0, 0, 1, 2, 3);
             case "isolation_level" -> one(random, 0, 1);
             // Transactions and share groups have coordinators of their own, which a node may not have.
             case "key_type" -> one(random, 0, 0, 127);
             case "num_partitions", "count", "replication_factor" -> one(random, -1, 0, 1, 2);
-            case "resource_type" -> one(random, 2, 2, 4, 0, 99);
+            case "resource_type" -> one(random, 2, 2, 4);
             default -> one(random, 0, 0, 1, 2, -1, -2, 127);
         };
     }
