@@ -75,7 +75,6 @@ fn answer(
 }
 
 fn replace(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataRecord>, Refusal> {
-    let target = resource::to_alter(image, asked.resource_type, &asked.resource_name)?;
     if asked.configs.iter().any(|config| config.value.is_none()) {
         return Err(Refusal::invalid_request("Null value not supported."));
     }
@@ -83,6 +82,10 @@ fn replace(image: &Image, asked: &AlterConfigsResource) -> Result<Option<Metadat
         (config.name.to_string(), config.value.as_deref().unwrap_or_default().to_owned())
     };
     let given: BTreeMap<String, String> = asked.configs.iter().map(value).collect();
+    if resource::is_missing_topic(image, asked.resource_type, &asked.resource_name) {
+        TopicOverrides::from_map(given.clone())?;
+    }
+    let target = resource::to_alter(image, asked.resource_type, &asked.resource_name)?;
     let none = BTreeMap::new();
     let stored = image.configs.get(&target).unwrap_or(&none);
     let (before, after) = match &target {

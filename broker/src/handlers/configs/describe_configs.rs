@@ -17,12 +17,26 @@ pub async fn handle(call: Call, request: DescribeConfigsRequest) -> DescribeConf
     let image = call.shard.image();
     let show =
         Show { synonyms: request.include_synonyms, documentation: request.include_documentation };
-    let results = request.resources.iter().map(|asked| show.resource(&image, asked));
+    let types = check_types(&request);
+    let results = request.resources.iter().map(|asked| {
+        let entries = types.clone().and_then(|()| entries(&image, asked));
+        show.resource(&image, asked, entries)
+    });
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn entries(image: &Image, kind: i8, name: &str) -> Result<Vec<ConfigEntry>, Refusal> {
-    match kind {
+/// A type that nobody knows spoils the whole request.
+fn check_types(request: &DescribeConfigsRequest) -> Result<(), Refusal> {
+    let mut types = request.resources.iter().map(|asked| asked.resource_type);
+    match types.find(|kind| !resource::is_known(*kind)) {
+        Some(kind) => Err(Refusal::invalid_request(format!("Unexpected resource type {kind}"))),
+        None => Ok(()),
+    }
+}
+
+fn entries(image: &Image, asked: &DescribeConfigsResource) -> Result<Vec<ConfigEntry>, Refusal> {
+    let name: &str = &asked.resource_name;
+    match asked.resource_type {
         resource::TOPIC => {
             let topic = resource::topic(image, name)?;
             Ok(topic.overrides.describe(image.defaults()))
@@ -68,11 +82,16 @@ struct Show {
 }
 
 impl Show {
-    fn resource(&self, image: &Image, asked: &DescribeConfigsResource) -> DescribeConfigsResult {
+    fn resource(
+        &self,
+        image: &Image,
+        asked: &DescribeConfigsResource,
+        entries: Result<Vec<ConfigEntry>, Refusal>,
+    ) -> DescribeConfigsResult {
         let result = DescribeConfigsResult::default()
             .with_resource_type(asked.resource_type)
             .with_resource_name(asked.resource_name.clone());
-        match entries(image, asked.resource_type, &asked.resource_name) {
+        match entries {
             Err(refusal) => result
                 .with_error_code(refusal.error.code())
                 .with_error_message(Some(StrBytes::from_string(refusal.message))),

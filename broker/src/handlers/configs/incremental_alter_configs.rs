@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::{AlterOp, Alteration, BrokerValues, GroupOverrides};
+use config::{AlterOp, Alteration, BrokerValues, GroupOverrides, TopicOverrides};
 use protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
@@ -78,7 +78,6 @@ fn answer(
 
 /// The record that makes the change, or none if nothing changes.
 fn alter(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataRecord>, Refusal> {
-    let target = resource::to_alter(image, asked.resource_type, &asked.resource_name)?;
     let alteration = |config: &_| -> Result<Alteration, Refusal> {
         let config: &protocol::messages::incremental_alter_configs_request::AlterableConfig =
             config;
@@ -90,6 +89,10 @@ fn alter(image: &Image, asked: &AlterConfigsResource) -> Result<Option<MetadataR
     };
     let alterations: Vec<Alteration> =
         asked.configs.iter().map(alteration).collect::<Result<_, _>>()?;
+    if resource::is_missing_topic(image, asked.resource_type, &asked.resource_name) {
+        TopicOverrides::default().altered(&alterations)?;
+    }
+    let target = resource::to_alter(image, asked.resource_type, &asked.resource_name)?;
     let none = BTreeMap::new();
     let stored = image.configs.get(&target).unwrap_or(&none);
     let (before, after) = match &target {

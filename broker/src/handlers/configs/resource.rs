@@ -40,19 +40,23 @@ pub(super) fn broker(name: &str) -> Result<Option<NodeId>, Refusal> {
     })
 }
 
+/// A valid name of a topic that does not exist: its configs are judged before that is said.
+pub(super) fn is_missing_topic(image: &Image, kind: i8, name: &str) -> bool {
+    kind == TOPIC && is_valid_name(name) && image.topic(name).is_none()
+}
+
+/// Whether any request may name this type.
+pub(super) fn is_known(kind: i8) -> bool {
+    [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP].contains(&kind)
+}
+
 /// The resource whose overrides a request changes.
 pub(super) fn to_alter(image: &Image, kind: i8, name: &str) -> Result<ConfigResource, Refusal> {
     match kind {
         TOPIC if name.is_empty() => {
             Err(Refusal::invalid_request("Default topic resources are not allowed."))
         }
-        TOPIC => match image.topic(name) {
-            Some(topic) => Ok(ConfigResource::Topic(topic.id)),
-            None => Err(Refusal::new(
-                ErrorCode::UnknownTopicOrPartition,
-                format!("The topic '{name}' does not exist."),
-            )),
-        },
+        TOPIC => topic(image, name).map(|topic| ConfigResource::Topic(topic.id)),
         BROKER => match broker(name)? {
             Some(id) if !image.nodes.contains_key(&id) => {
                 let message = format!("Unexpected broker id {}: no such node", id.0);

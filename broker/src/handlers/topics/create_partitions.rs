@@ -31,7 +31,8 @@ pub async fn handle(call: Call, request: CreatePartitionsRequest) -> CreateParti
     CreatePartitionsResponse::default().with_results(results)
 }
 
-fn decide(
+/// Which topics of a request can grow, as records and answers.
+pub(super) fn decide(
     image: &Image,
     request: &CreatePartitionsRequest,
 ) -> Change<Vec<CreatePartitionsTopicResult>> {

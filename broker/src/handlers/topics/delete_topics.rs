@@ -51,7 +51,10 @@ fn refuse_all(asked: &[DeleteTopicState], refusal: &Refusal) -> DeleteTopicsResp
 }
 
 /// Topics named twice are refused once; of a name and an id of the same topic the later one is.
-fn decide(image: &Image, asked: &[DeleteTopicState]) -> Change<Vec<DeletableTopicResult>> {
+pub(super) fn decide(
+    image: &Image,
+    asked: &[DeleteTopicState],
+) -> Change<Vec<DeletableTopicResult>> {
     let (mut records, mut answer) = (Vec::new(), Vec::new());
     let mut deleted = BTreeSet::new();
     let mut repeated = BTreeSet::new();

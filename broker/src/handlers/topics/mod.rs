@@ -10,6 +10,8 @@ pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 mod name;
+#[cfg(test)]
+mod tests;
 
 pub use auto_create::auto_create;
 pub use name::is_valid_name;
