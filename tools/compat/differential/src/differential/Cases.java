@@ -30,10 +30,14 @@ final class Cases {
         ApiMessageType.DESCRIBE_GROUPS, ApiMessageType.LEAVE_GROUP, ApiMessageType.OFFSET_DELETE,
         ApiMessageType.DELETE_GROUPS);
 
-    /** Random requests of these would wait for others, or answer what time has made of it. */
+    /**
+     * Random requests of these would wait for others, or answer what time has made of it; and a change of configurations
+     * that is wrong in several ways at once is answered by what the broker happens to look at first.
+     */
     static final Set<ApiMessageType> NOT_RANDOM = Set.of(
         ApiMessageType.JOIN_GROUP, ApiMessageType.SYNC_GROUP, ApiMessageType.API_VERSIONS, ApiMessageType.LIST_GROUPS,
-        ApiMessageType.PRODUCE, ApiMessageType.DELETE_TOPICS, ApiMessageType.INIT_PRODUCER_ID);
+        ApiMessageType.PRODUCE, ApiMessageType.DELETE_TOPICS, ApiMessageType.INIT_PRODUCER_ID,
+        ApiMessageType.INCREMENTAL_ALTER_CONFIGS);
 
     /** Metadata that cannot say so creates topics, at once or a moment later. */
     static boolean hasRandom(ApiMessageType api, short version) {

@@ -199,6 +199,11 @@ public final class Differential {
         int tries = what.equals("valid") ? TRIES : 0;
         List<String> expected = answer(reference, api, version, request, damage, tries);
         List<String> got = answer(tested, api, version, request, damage, tries);
+        if (api == ApiMessageType.FETCH) {
+            // Kafka names a topic again for the partitions that it could not read, or not, as it happens to collect them.
+            expected.removeIf(Differential::isGrouping);
+            got.removeIf(Differential::isGrouping);
+        }
         if (!what.equals("valid")) {
             // Whether a refusal comes with words is compared where a person would read them.
             expected.removeIf(Differential::isMessage);
@@ -212,6 +217,10 @@ public final class Differential {
         failed++;
         System.out.println("DIFFERS " + api.name + " " + version + ", " + what);
         differences.forEach(line -> System.out.println("    " + line));
+    }
+
+    private static boolean isGrouping(String line) {
+        return line.matches("/responses has .*|/responses\\[\\]/(topic =|partitions has) .*");
     }
 
     private static boolean isMessage(String line) {
