@@ -25,7 +25,7 @@ use runtime::task::{self, Class};
 use runtime::time::Instant;
 
 use crate::ids::PartitionId;
-use crate::shard::{AppendError, AppendPart, Origin, Shard};
+use crate::shard::{AppendError, AppendPart, Origin, Refused, Shard};
 
 /// Appends are gathered into one batch up to this size; a larger one goes alone.
 const BATCH_BYTES_MAX: usize = 256 << 10;
@@ -194,7 +194,7 @@ impl Seat {
             let answers = appended.await;
             match answers.into_iter().next() {
                 Some((_, Ok(_))) => self.handle(&shard, Event::Appended(last)),
-                Some((_, Err(error))) => {
+                Some((_, Err(Refused { error, .. }))) => {
                     tracing::warn!(partition = ?self.partition, %error, "a coordinator cannot write");
                     self.queue.borrow_mut().clear();
                     self.handle(&shard, Event::AppendFailed(first, as_failure(&error)));

@@ -23,7 +23,7 @@ use super::Call;
 use crate::error_codes::KafkaCode;
 use crate::ids::{PartitionId, TopicId};
 use crate::metadata::{Image, Topic};
-use crate::shard::{AppendAnswer, AppendError, AppendPart, Appended, Origin};
+use crate::shard::{AppendAnswer, AppendError, AppendPart, Appended, Origin, Refused};
 
 /// The client id that may write internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -35,7 +35,7 @@ enum Outcome {
     /// Given to its shard; the answer is pending.
     Sent,
     /// The shard's answer.
-    Done(Result<Appended, AppendError>),
+    Done(Result<Appended, Refused>),
 }
 
 /// Answers a request.
@@ -68,7 +68,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
 fn failure(outcome: &Outcome) -> Option<ErrorCode> {
     match outcome {
         Outcome::Refused(code) => Some(*code),
-        Outcome::Done(Err(e)) => Some(e.code()),
+        Outcome::Done(Err(e)) => Some(e.error.code()),
         Outcome::Sent | Outcome::Done(Ok(_)) => None,
     }
 }
@@ -228,7 +228,7 @@ fn write_answer(call: &Call, request: &ProduceRequestView, outcomes: &[Outcome])
 }
 
 fn write_partition(writer: &mut ProduceResponseWriter, index: i32, outcome: &Outcome) {
-    let error = match outcome {
+    let Refused { error, log_start_offset } = match outcome {
         Outcome::Done(Ok(done)) => {
             let success = PartitionOutcome::success(index, done.base_offset, done.log_start_offset);
             let log_append_time_ms = done.log_append_time_ms;
@@ -237,13 +237,15 @@ fn write_partition(writer: &mut ProduceResponseWriter, index: i32, outcome: &Out
                 ..success
             });
         }
-        Outcome::Done(Err(error)) => error,
+        Outcome::Done(Err(refused)) => refused,
         Outcome::Refused(code) => {
             return writer.partition(&PartitionOutcome::failure(index, *code));
         }
         Outcome::Sent => unreachable!("a shard answers every part it is given"),
     };
+    let log_start_offset = *log_start_offset;
     let failure = PartitionOutcome::failure(index, error.code());
+    let failure = PartitionOutcome { log_start_offset, ..failure };
     let AppendError::Batch(refusal) = error else {
         return writer.partition(&failure);
     };

@@ -89,8 +89,23 @@ pub enum AppendError {
     Stopping,
 }
 
+/// A batch that is not in the log, with what the answer tells of the log.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: AppendError,
+    /// First offset of the log where Kafka tells it: when the log itself judged the batch. Else -1.
+    pub log_start_offset: i64,
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Refused {
+        Refused { error, log_start_offset: -1 }
+    }
+}
+
 /// Answer for one part, with its slot.
-pub type AppendAnswer = (u32, Result<Appended, AppendError>);
+pub type AppendAnswer = (u32, Result<Appended, Refused>);
 
 enum Attempt {
     Done(Appended),
@@ -117,7 +132,7 @@ impl Shard {
                 match self.try_append(part, origin, now_ms, &join) {
                     Ok(Attempt::Done(appended)) => break Ok(appended),
                     Ok(Attempt::WindowFull) => self.raft.window_closed().await,
-                    Err(e) => break Err(e),
+                    Err(e) => break Err(self.refused(part, e)),
                 }
             };
             answers.push((part.slot, answer));
@@ -137,13 +152,24 @@ impl Shard {
         for (part, (_, answer)) in parts.iter().zip(answers) {
             let Ok(appended) = answer else { continue };
             match self.partition(part.partition) {
-                None => *answer = Err(AppendError::UnknownPartition),
+                None => *answer = Err(AppendError::UnknownPartition.into()),
                 Some(p) if p.state.borrow().high_watermark() <= appended.last_offset => {
-                    *answer = Err(AppendError::TimedOut);
+                    *answer = Err(AppendError::TimedOut.into());
                 }
                 Some(_) => {}
             }
         }
+    }
+
+    fn refused(&self, part: &AppendPart, error: AppendError) -> Refused {
+        let by_the_log = match &error {
+            AppendError::Sequence(_) => true,
+            AppendError::Batch(refusal) => is_judged_by_the_log(refusal),
+            _ => false,
+        };
+        let partition = self.partition(part.partition).filter(|_| by_the_log);
+        let log_start_offset = partition.map_or(-1, |p| p.state.borrow().log_start_offset());
+        Refused { error, log_start_offset }
     }
 
     fn try_append(
@@ -244,6 +270,19 @@ impl Shard {
             log_start_offset,
         }))
     }
+}
+
+/// Kafka refuses some batches before it looks at the log, and tells no log start then.
+fn is_judged_by_the_log(refusal: &BatchRefusal) -> bool {
+    !matches!(
+        refusal,
+        BatchRefusal::NoBatch
+            | BatchRefusal::SeveralBatches
+            | BatchRefusal::OldMagic { .. }
+            | BatchRefusal::ZstdTooEarly
+            | BatchRefusal::Corrupt(_)
+            | BatchRefusal::TooLarge { .. }
+    )
 }
 
 fn rules(config: &TopicConfig, origin: Origin, now_ms: i64) -> AppendRules {

@@ -133,7 +133,7 @@ impl Shard {
             && error.is_fatal()
         {
             self.node.fail(format!("{error}; the WAL has what was acknowledged"));
-            panic!("segments of shard {} cannot be synced: {error}", self.id);
+            runtime::shards::fail_stop("segments cannot be synced");
         }
         done
     }

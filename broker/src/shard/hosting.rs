@@ -25,10 +25,8 @@ impl Shard {
         let commit = async move {
             let applier = Applier::new(&shard);
             if let Err(error) = shard.raft.run(applier, raft_group::NoPeers).await {
-                shard
-                    .node
-                    .fail(format!("{error}; nothing after it was acknowledged"));
-                panic!("the WAL of shard {} failed: {error}", shard.id);
+                shard.node.fail(format!("{error}; nothing after it was acknowledged"));
+                runtime::shards::fail_stop("the WAL failed");
             }
             shard.committed.notify_waiters();
         };
@@ -71,7 +69,7 @@ impl Shard {
             if let Err(error) = self.bring_up(*group) {
                 self.node
                     .fail(format!("raft group {group} cannot be brought up: {error}"));
-                panic!("raft group {group} on shard {}: {error}", self.id);
+                runtime::shards::fail_stop("a raft group cannot be brought up");
             }
         }
     }

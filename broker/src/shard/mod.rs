@@ -37,7 +37,7 @@ use storage::log::{Log, LogStore};
 use storage::wal::Wal;
 
 pub use admin::Admin;
-pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin};
+pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin, Refused};
 pub use apply::Applier;
 pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
