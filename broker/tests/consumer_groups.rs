@@ -1,0 +1,189 @@
+//! Consumer groups of a whole node, over the wire: what survives a crash, what a stop does to those who wait, what goes
+//! with a topic.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests of processes live outside the runtime"
+)]
+
+use std::thread;
+
+use client::{Connection, NewTopic};
+use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use protocol::messages::*;
+use protocol::{ErrorCode, StrBytes};
+
+mod node;
+use node::{Node, eventually};
+
+const NO_DELAY: &[&str] = &["group.initial.rebalance.delay.ms=0"];
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn group_id(group: &str) -> GroupId {
+    GroupId(text(group))
+}
+
+fn find(connection: &mut Connection, group: &str) {
+    let request = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(group)]);
+    let found = connection.call(&request).unwrap();
+    assert_eq!(found.coordinators[0].error_code, ErrorCode::None.code());
+}
+
+fn join_request(group: &str, member_id: &str) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(text("range"))
+        .with_metadata(vec![0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 0].into());
+    JoinGroupRequest::default()
+        .with_group_id(group_id(group))
+        .with_session_timeout_ms(30_000)
+        .with_rebalance_timeout_ms(60_000)
+        .with_member_id(text(member_id))
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+}
+
+/// Joins for good, as a client does: first for a member id, then with it.
+fn join(connection: &mut Connection, group: &str) -> JoinGroupResponse {
+    let first = connection.call(&join_request(group, "")).unwrap();
+    assert_eq!(first.error_code, ErrorCode::MemberIdRequired.code());
+    let joined = connection.call(&join_request(group, &first.member_id)).unwrap();
+    assert_eq!(joined.error_code, ErrorCode::None.code());
+    joined
+}
+
+fn sync(connection: &mut Connection, group: &str, joined: &JoinGroupResponse) -> SyncGroupResponse {
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(b"everything".to_vec().into());
+    let request = SyncGroupRequest::default()
+        .with_group_id(group_id(group))
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone())
+        .with_protocol_type(Some(text("consumer")))
+        .with_protocol_name(Some(text("range")))
+        .with_assignments(vec![assignment]);
+    connection.call(&request).unwrap()
+}
+
+fn heartbeat(connection: &mut Connection, group: &str, joined: &JoinGroupResponse) -> i16 {
+    let request = HeartbeatRequest::default()
+        .with_group_id(group_id(group))
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone());
+    connection.call(&request).unwrap().error_code
+}
+
+/// Commits by topic name, up to version 9; member and generation empty for an outsider.
+fn commit(connection: &mut Connection, group: &str, by: Option<&JoinGroupResponse>, offset: i64) {
+    let partition = OffsetCommitRequestPartition::default()
+        .with_committed_offset(offset)
+        .with_committed_metadata(Some(text("note")));
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(TopicName(text("t")))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(group_id(group))
+        .with_generation_id_or_member_epoch(by.map_or(-1, |joined| joined.generation_id))
+        .with_member_id(by.map_or(StrBytes::default(), |joined| joined.member_id.clone()))
+        .with_topics(vec![topic]);
+    let answer = connection.call_up_to(&request, 9).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::None.code());
+}
+
+/// All committed offsets of a group; `None` while its coordinator loads.
+fn committed(connection: &mut Connection, group: &str) -> Option<Vec<(String, i64)>> {
+    let wanted =
+        OffsetFetchRequestGroup::default().with_group_id(group_id(group)).with_topics(None);
+    let request = OffsetFetchRequest::default().with_groups(vec![wanted]);
+    let answer = connection.call_up_to(&request, 9).unwrap().groups.remove(0);
+    let offsets = answer.topics.iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        topic.partitions.iter().map(move |p| (name.clone(), p.committed_offset))
+    });
+    (answer.error_code == ErrorCode::None.code()).then(|| offsets.collect())
+}
+
+fn create_topic(node: &Node) {
+    let new = NewTopic { name: "t".to_owned(), partitions: Some(1), ..NewTopic::default() };
+    node.client().create_topic(&new).unwrap();
+}
+
+#[test]
+fn members_and_offsets_survive_kill_and_another_number_of_shards() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, NO_DELAY);
+    create_topic(&node);
+    let mut connection = node.connect();
+    // several groups, so that coordinators of both shards are used
+    let groups: Vec<String> = (0..6).map(|i| format!("group-{i}")).collect();
+    let mut members = Vec::new();
+    for group in &groups {
+        find(&mut connection, group);
+        let joined = join(&mut connection, group);
+        assert_eq!(sync(&mut connection, group, &joined).assignment, &b"everything"[..]);
+        commit(&mut connection, group, Some(&joined), 42);
+        members.push(joined);
+    }
+    node.kill();
+    for shards in [1, 3] {
+        let node = Node::start(data.path(), shards, NO_DELAY);
+        let mut connection = node.connect();
+        for (group, joined) in groups.iter().zip(&members) {
+            let offsets = eventually("the group loads", || committed(&mut connection, group));
+            assert_eq!(offsets, [("t".to_owned(), 42)], "{group} on {shards} shards");
+            assert_eq!(heartbeat(&mut connection, group, joined), ErrorCode::None.code());
+            assert_eq!(sync(&mut connection, group, joined).assignment, &b"everything"[..]);
+        }
+        node.kill();
+    }
+}
+
+#[test]
+fn a_parked_member_is_sent_on_when_the_node_stops() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, NO_DELAY);
+    let mut connection = node.connect();
+    find(&mut connection, "g");
+    let joined = join(&mut connection, "g");
+    sync(&mut connection, "g", &joined);
+    // a second member waits for the first to join again, which it never does
+    let mut second = node.connect();
+    let member_id = second.call(&join_request("g", "")).unwrap().member_id;
+    let parked = thread::spawn(move || second.call(&join_request("g", &member_id)));
+    let rebalancing = ErrorCode::RebalanceInProgress.code();
+    eventually("the second member is parked", || {
+        (heartbeat(&mut connection, "g", &joined) == rebalancing).then_some(())
+    });
+    node.terminate();
+    let answer = parked.join().unwrap().expect("an answer, not a broken connection");
+    assert_eq!(answer.error_code, ErrorCode::NotCoordinator.code());
+    assert!(node.stop().success());
+}
+
+#[test]
+fn offsets_go_with_their_topic_and_stay_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, NO_DELAY);
+    create_topic(&node);
+    let mut connection = node.connect();
+    find(&mut connection, "g");
+    eventually("the coordinator is loaded", || committed(&mut connection, "g"));
+    commit(&mut connection, "g", None, 7);
+    assert_eq!(committed(&mut connection, "g"), Some(vec![("t".to_owned(), 7)]));
+    node.client().delete_topic("t").unwrap();
+    let is_empty = |offsets: Vec<_>| offsets.is_empty().then_some(());
+    eventually("the offsets go", || committed(&mut connection, "g").and_then(is_empty));
+    node.kill();
+    let node = Node::start(data.path(), 2, NO_DELAY);
+    let mut connection = node.connect();
+    let offsets = eventually("the group loads", || committed(&mut connection, "g"));
+    assert_eq!(offsets, []);
+}
