@@ -33,7 +33,8 @@ pub async fn handle(
     IncrementalAlterConfigsResponse::default().with_responses(responses)
 }
 
-fn decide(
+/// Which resources of a request can be changed, as records and answers.
+pub(super) fn decide(
     image: &Image,
     request: &IncrementalAlterConfigsRequest,
 ) -> Change<Vec<AlterConfigsResourceResponse>> {

@@ -8,6 +8,8 @@ mod client_metrics;
 pub mod describe_configs;
 pub mod incremental_alter_configs;
 mod resource;
+#[cfg(test)]
+mod tests;
 
 use config::InvalidConfig;
 use protocol::{ErrorCode, StrBytes};
