@@ -95,7 +95,11 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
     let mut answers = Vec::with_capacity(partitions.len());
     let mut failed = false;
     for (slot, (key, asked)) in partitions.iter().enumerate() {
-        let located = locate(&image, request, key);
+        let located = match locate(&image, request, key) {
+            // Replicas follow by Raft, so whoever fetches as one is no replica of this partition.
+            Ok(_) if request.replica_id >= 0 => Err(ErrorCode::NotLeaderOrFollower),
+            located => located,
+        };
         let result = match located {
             Ok((id, shard)) => {
                 plan.entry(shard).or_default().push(ReadPart {

@@ -51,7 +51,7 @@ impl LeaderEpochs {
     /// Kafka's answer to OffsetForLeaderEpoch: the largest known epoch up to `epoch` and the
     /// offset behind its last record, or (-1, -1).
     pub fn end_offset_for(&self, epoch: i32, log_end_offset: i64) -> (i32, i64) {
-        if epoch < 0 {
+        if epoch == UNDEFINED as i32 {
             return (UNDEFINED as i32, UNDEFINED);
         }
         if self.latest().is_some_and(|latest| latest.epoch == epoch) {
