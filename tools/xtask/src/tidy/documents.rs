@@ -21,14 +21,14 @@ pub fn paths_exist(tree: &Tree) -> Result<Findings> {
                 true => quoted_paths(line),
                 false => Vec::new(),
             };
-            let linked = links(line).into_iter().map(|path| step::root().join(folder).join(path));
-            let named = named.into_iter().map(|path| step::root().join(path));
-            for path in linked.chain(named).filter(|path| !path.exists()) {
-                findings.push(format!(
-                    "{document}:{}: {} does not exist",
-                    number + 1,
-                    path.display()
-                ));
+            let beside = step::root().join(folder);
+            for path in links(line).into_iter().filter(|path| !beside.join(path).exists()) {
+                findings.push(format!("{document}:{}: {path} does not exist", number + 1));
+            }
+            // In a table a path may be from the root or from the document.
+            let named = named.into_iter().filter(|path| !beside.join(path).exists());
+            for path in named.filter(|path| !step::root().join(path).exists()) {
+                findings.push(format!("{document}:{}: {path} does not exist", number + 1));
             }
         }
     }
