@@ -145,10 +145,11 @@ fn resolve(listen: &str) -> Result<SocketAddr, String> {
 /// Prints the one line that says where to connect.
 fn announce(context: &NodeContext) {
     let bound = context.bound.get().map(Vec::as_slice).unwrap_or_default();
-    let addresses: Vec<String> = bound
-        .iter()
-        .map(|(_, address)| address.to_string())
-        .collect();
+    let reachable = |address: &SocketAddr| match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
+    let addresses: Vec<String> = bound.iter().map(|(_, address)| reachable(address)).collect();
     println!(
         "millrace is ready: bootstrap.servers={} data={} shards={}",
         addresses.join(","),

@@ -1,0 +1,175 @@
+//! What was acknowledged is there after kill -9, a stop, and another number of shards; and what a node refuses.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests of processes live outside the runtime"
+)]
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use client::{NewRecord, NewTopic, Start};
+use node::Node;
+use record::Codec;
+
+/// Small files and short intervals: checkpoints, rolls and recycled WAL files happen within seconds of load.
+const BUSY: [&str; 4] = [
+    "millrace.wal.file.bytes=4194304",
+    "millrace.checkpoint.interval.ms=100",
+    "millrace.tail.cache.bytes=4194304",
+    "log.segment.bytes=1048576",
+];
+
+fn create(node: &Node, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
+    let configs = configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let new = NewTopic { name: topic.into(), partitions: Some(partitions), replication: None, configs };
+    node.client().create_topic(&new).expect("the topic is created");
+}
+
+/// Writes records `from..to`, each naming its number, and returns when all are acknowledged.
+fn write(node: &Node, topic: &str, from: u32, to: u32, bytes: usize) {
+    let mut client = node.client();
+    let mut writer = client.writer(topic, None, Codec::None).expect("the topic is there");
+    for number in from..to {
+        let mut value = number.to_string().into_bytes();
+        value.resize(bytes, b' ');
+        let key = Some(number.to_string().into_bytes());
+        let record = NewRecord { key, value: Some(value), timestamp_ms: 1_000, ..Default::default() };
+        writer.write(&record).expect("the record is taken");
+    }
+    writer.flush().expect("everything is acknowledged");
+}
+
+/// Numbers read from the beginning, with how often each was seen; offsets have no gaps.
+fn read_all(node: &Node, topic: &str) -> BTreeMap<u32, usize> {
+    let mut client = node.client();
+    let mut reader = client.reader(topic, None, Start::Beginning).expect("the topic is there");
+    let mut seen = BTreeMap::new();
+    let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+    while reader.lag().expect("ends are known") > 0 {
+        for record in reader.read().expect("records are read") {
+            let expected = next.entry(record.partition).or_insert(record.offset);
+            assert_eq!(record.offset, *expected, "a gap in partition {}", record.partition);
+            *expected += 1;
+            let value = String::from_utf8(record.value.expect("a value")).expect("text");
+            *seen.entry(value.trim().parse().expect("a number")).or_default() += 1;
+        }
+    }
+    seen
+}
+
+fn assert_once_each(seen: &BTreeMap<u32, usize>, count: u32) {
+    assert_eq!(seen.len(), count as usize);
+    assert!(seen.values().all(|n| *n == 1), "a record was read twice");
+}
+
+#[test]
+fn acknowledged_records_survive_kills_with_changing_numbers_of_shards() {
+    let data = tempfile::tempdir().unwrap();
+    let mut written = 0;
+    for (round, shards) in [2, 3, 1, 4, 2].into_iter().enumerate() {
+        let node = Node::start(data.path(), shards, &BUSY);
+        if round == 0 {
+            create(&node, "log", 5, &[]);
+        } else {
+            assert_once_each(&read_all(&node, "log"), written);
+        }
+        write(&node, "log", written, written + 4_000, 1_000);
+        written += 4_000;
+        node.kill();
+    }
+    let node = Node::start(data.path(), 2, &BUSY);
+    assert_once_each(&read_all(&node, "log"), written);
+    assert!(node.stop().success());
+    let node = Node::start(data.path(), 3, &BUSY);
+    assert_once_each(&read_all(&node, "log"), written);
+}
+
+#[test]
+fn a_deleted_topic_stays_deleted_and_its_name_can_be_used_again() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &BUSY);
+    create(&node, "again", 2, &[]);
+    write(&node, "again", 0, 3_000, 1_000);
+    node.client().delete_topic("again").expect("it is deleted");
+    create(&node, "again", 3, &[]);
+    write(&node, "again", 5_000, 5_100, 100);
+    node.kill();
+    let node = Node::start(data.path(), 1, &BUSY);
+    let seen = read_all(&node, "again");
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), (5_000..5_100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_topic_with_memory_durability_survives_an_orderly_stop() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &[]);
+    create(&node, "fast", 1, &[("millrace.durability", "memory")]);
+    write(&node, "fast", 0, 1_000, 100);
+    assert!(node.stop().success());
+    let node = Node::start(data.path(), 2, &[]);
+    assert_once_each(&read_all(&node, "fast"), 1_000);
+}
+
+#[test]
+fn a_nearly_full_disk_refuses_produce_with_a_retriable_error_and_reads_go_on() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "full", 1, &[]);
+    write(&node, "full", 0, 10, 100);
+    assert!(node.stop().success());
+    let node = Node::start(data.path(), 1, &["millrace.disk.reserve.bytes=9000000000000000000"]);
+    let refused = node::eventually("produce is refused", || {
+        let mut client = node.client();
+        let mut writer = client.writer("full", None, Codec::None).expect("the topic is there");
+        let record = NewRecord { value: Some(b"x".to_vec()), ..Default::default() };
+        writer.write(&record).and_then(|()| writer.flush().map(drop)).err()
+    });
+    let code = refused.code().expect("an answer of the broker");
+    assert_eq!(code.name(), "KAFKA_STORAGE_ERROR");
+    assert!(code.is_retriable());
+    assert!(read_all(&node, "full").len() >= 10);
+}
+
+/// Runs `millrace dev` with these settings until it ends; what it said on standard error.
+fn refused(data: &Path, settings: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.args(["dev", "--port", "0", "--data"]).arg(data);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    let output = command.output().expect("the binary runs");
+    assert!(!output.status.success(), "it started with {settings:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why_in_one_sentence() {
+    let data = tempfile::tempdir().unwrap();
+    let said = refused(data.path(), &["log.retention.hourz=3"]);
+    assert!(said.contains("log.retention.hours"), "{said}");
+    let node = Node::start(data.path(), 1, &[]);
+    let said = refused(data.path(), &[]);
+    assert!(said.contains("in use by another process"), "{said}");
+    assert!(node.stop().success());
+    let said = refused(data.path(), &["node.id=7"]);
+    assert!(said.contains("belongs to node 1"), "{said}");
+}
+
+#[test]
+fn a_damaged_log_is_refused_with_file_and_position() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "damaged", 1, &[]);
+    write(&node, "damaged", 0, 2_000, 1_000);
+    node.kill();
+    let file = data.path().join(".millrace/wal-0/00000000000000000001.wal");
+    let mut bytes = std::fs::read(&file).expect("the first WAL file");
+    bytes[64 << 10] ^= 0x40;
+    std::fs::write(&file, bytes).expect("it is writable");
+    let said = refused(data.path(), &["millrace.shards=1"]);
+    assert!(said.contains("00000000000000000001.wal") && said.contains("corrupt at"), "{said}");
+}
