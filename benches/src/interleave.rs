@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 
-use crate::rivals::{Durability, Node, System};
+use crate::rivals::{Durability, Node, System, log_tail};
 use crate::sample::Sample;
 use crate::scenarios::{OWN, Place, SHARED, Settings, Stage, run_own, run_shared, warm_up};
 
@@ -77,7 +77,7 @@ fn run_shared_block(
     system.format(dir.path(), place.address)?;
     let node = system.start(dir.path(), place.address, &place.broker_cpus)?;
     let done = run_on_node(plan, system, scenarios, node, samples);
-    done.with_context(|| log_tail(&dir.path().join("node.log")))
+    done.with_context(|| log_tail(dir.path()))
 }
 
 fn run_on_node(
@@ -109,19 +109,6 @@ fn run_on_node(
     }
     drop(stage);
     node.stop()
-}
-
-/// What a node said last, for the message of a failed run.
-fn log_tail(path: &std::path::Path) -> String {
-    const LINES: usize = 12;
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = lines.len().saturating_sub(LINES);
-    // the backtrace of a panic is long; its first lines say most
-    let panic = lines.iter().position(|line| line.contains("panicked at"));
-    let start = panic.map_or(tail, |at| at.min(tail));
-    let shown = &lines[start..(start + LINES).min(lines.len())];
-    format!("the node's log says:\n{}", shown.join("\n"))
 }
 
 /// One line per point while the run goes on.

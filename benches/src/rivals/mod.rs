@@ -4,7 +4,7 @@ mod kafka;
 mod millrace;
 mod node;
 
-pub use node::Node;
+pub use node::{Node, log_tail};
 
 use std::net::SocketAddr;
 use std::path::Path;

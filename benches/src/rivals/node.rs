@@ -2,32 +2,34 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wire::Admin;
 
 pub struct Node {
     child: Child,
+    dir: PathBuf,
     pub address: SocketAddr,
     /// When the process was started.
     pub spawned: Instant,
 }
 
 const START_LIMIT: Duration = Duration::from_secs(180);
+const LOG: &str = "node.log";
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Node {
     pub fn spawn(mut command: Command, dir: &Path, address: SocketAddr) -> Result<Node> {
-        let log = File::options().create(true).append(true).open(dir.join("node.log"))?;
+        let log = File::options().create(true).append(true).open(dir.join(LOG))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let spawned = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Node { child, address, spawned })
+        Ok(Node { child, dir: dir.to_owned(), address, spawned })
     }
 
     pub fn pid(&self) -> u32 {
@@ -38,9 +40,7 @@ impl Node {
     pub fn ready(&mut self) -> Result<Admin> {
         let admin = Admin::connect_when_ready(self.address, START_LIMIT);
         if let Ok(Some(status)) = self.child.try_wait() {
-            anyhow::bail!(
-                "the node ended while starting ({status}); see node.log in its directory"
-            );
+            bail!("ended while starting ({status}); {}", log_tail(&self.dir));
         }
         admin
     }
@@ -79,4 +79,17 @@ impl Drop for Node {
             self.child.wait().ok();
         }
     }
+}
+
+/// What the node of this directory said last, for the message of a failed run.
+pub fn log_tail(dir: &Path) -> String {
+    const LINES: usize = 12;
+    let text = std::fs::read_to_string(dir.join(LOG)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines.len().saturating_sub(LINES);
+    // the backtrace of a panic is long; its first lines say most
+    let panic = lines.iter().position(|line| line.contains("panicked at"));
+    let start = panic.map_or(tail, |at| at.min(tail));
+    let shown = &lines[start..(start + LINES).min(lines.len())];
+    format!("the node's log says:\n{}", shown.join("\n"))
 }
