@@ -61,10 +61,10 @@ impl Agent for Consumer {
         let error = parse_fetch(frame, |part| {
             recorder.error(part.error);
             let position = positions.iter_mut().find(|p| p.partition == part.partition);
-            if let Some(position) = position {
-                if let Err(e) = take(now, part.records, position, every_record, recorder) {
-                    failed = Err(e);
-                }
+            if let Some(position) = position
+                && let Err(e) = take(now, part.records, position, every_record, recorder)
+            {
+                failed = Err(e);
             }
         })?;
         recorder.error(error);

@@ -32,6 +32,21 @@ pub enum AppendOutcome {
     Duplicate(BatchSequence),
 }
 
+/// What the segments of a partition hold.
+#[derive(Debug, Default)]
+pub struct StoredLog {
+    /// Of the newest batch.
+    pub leader_epoch: i32,
+    /// First offset that may be read.
+    pub log_start_offset: i64,
+    /// Offset of the next batch.
+    pub end: i64,
+    /// Where each leader epoch starts.
+    pub epochs: LeaderEpochs,
+    /// Idempotent producers at `end`.
+    pub producers: ProducerStates,
+}
+
 /// Where a read of a partition finds its bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadStart {
@@ -71,21 +86,15 @@ pub struct PartitionState {
 }
 
 impl PartitionState {
-    /// A partition whose segments hold `[log_start_offset, end)`.
+    /// A partition of `group` as its segments are.
     pub fn new(
         id: PartitionId,
         group: RaftGroupId,
         config: Arc<TopicConfig>,
-        leader_epoch: i32,
-        log_start_offset: i64,
-        end: i64,
-        epochs: LeaderEpochs,
-        producers: ProducerStates,
+        stored: StoredLog,
     ) -> PartitionState {
-        assert!(
-            log_start_offset <= end,
-            "log start {log_start_offset} is behind end {end}"
-        );
+        let StoredLog { leader_epoch, log_start_offset, end, epochs, producers } = stored;
+        assert!(log_start_offset <= end, "log start {log_start_offset} is behind end {end}");
         PartitionState {
             id,
             group,
@@ -144,8 +153,7 @@ impl PartitionState {
         if batch.has_producer_id() {
             let (first, last) = (batch.base_sequence, batch.last_sequence());
             let check =
-                self.producers
-                    .check(batch.producer_id, batch.producer_epoch, first, last)?;
+                self.producers.check(batch.producer_id, batch.producer_epoch, first, last)?;
             if let SequenceCheck::Duplicate(b) = check {
                 return Ok(AppendOutcome::Duplicate(b));
             }
@@ -154,10 +162,7 @@ impl PartitionState {
         let last_offset = base_offset + i64::from(batch.last_offset_delta);
         self.remember(batch, base_offset, now_ms);
         self.log_end_offset = last_offset + 1;
-        Ok(AppendOutcome::Appended {
-            base_offset,
-            last_offset,
-        })
+        Ok(AppendOutcome::Appended { base_offset, last_offset })
     }
 
     /// A committed batch arrives, in log order: it becomes readable. Returns false if segments hold it already
@@ -176,13 +181,8 @@ impl PartitionState {
             self.remember(batch, base_offset, now_ms);
             self.log_end_offset = last_offset + 1;
         }
-        self.epochs
-            .assign(batch.partition_leader_epoch, base_offset);
-        self.tail.push(TailBatch {
-            base_offset,
-            last_offset,
-            bytes,
-        });
+        self.epochs.assign(batch.partition_leader_epoch, base_offset);
+        self.tail.push(TailBatch { base_offset, last_offset, bytes });
         self.high_watermark = last_offset + 1;
         true
     }
@@ -214,11 +214,7 @@ impl PartitionState {
 
     /// Segments hold everything below `end` now.
     pub fn mark_destaged(&mut self, end: i64) {
-        assert!(
-            end <= self.high_watermark,
-            "destaged {end} beyond {}",
-            self.high_watermark
-        );
+        assert!(end <= self.high_watermark, "destaged {end} beyond {}", self.high_watermark);
         self.destaged_end = self.destaged_end.max(end);
         self.tail.mark_destaged(end);
     }
@@ -256,7 +252,6 @@ impl PartitionState {
             timestamp: batch.max_timestamp,
         };
         let (id, epoch) = (batch.producer_id, batch.producer_epoch);
-        self.producers
-            .append(id, epoch, sequence, self.high_watermark, now_ms);
+        self.producers.append(id, epoch, sequence, self.high_watermark, now_ms);
     }
 }

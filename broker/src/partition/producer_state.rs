@@ -98,17 +98,10 @@ impl ProducerStates {
             return Ok(SequenceCheck::Append);
         };
         if epoch < p.epoch {
-            return Err(SequenceError::StaleEpoch {
-                producer_id,
-                known: p.epoch,
-                found: epoch,
-            });
+            return Err(SequenceError::StaleEpoch { producer_id, known: p.epoch, found: epoch });
         }
-        let out_of_order = |expected| SequenceError::OutOfOrder {
-            producer_id,
-            expected,
-            found: first_sequence,
-        };
+        let out_of_order =
+            |expected| SequenceError::OutOfOrder { producer_id, expected, found: first_sequence };
         if epoch > p.epoch {
             return if first_sequence == 0 {
                 Ok(SequenceCheck::Append)
@@ -153,10 +146,7 @@ impl ProducerStates {
             p.batches.clear();
         }
         p.seen_ms = now_ms;
-        if p.batches
-            .back()
-            .is_some_and(|last| last.last_offset >= batch.base_offset)
-        {
+        if p.batches.back().is_some_and(|last| last.last_offset >= batch.base_offset) {
             return;
         }
         p.batches.push_back(batch);
@@ -222,11 +212,8 @@ impl ProducerStates {
     }
 
     fn evict_longest_silent(&mut self) {
-        if let Some(id) = self
-            .by_id
-            .iter()
-            .min_by_key(|(id, p)| (p.seen_ms, **id))
-            .map(|(id, _)| *id)
+        if let Some(id) =
+            self.by_id.iter().min_by_key(|(id, p)| (p.seen_ms, **id)).map(|(id, _)| *id)
         {
             self.by_id.remove(&id);
         }
@@ -261,35 +248,20 @@ mod tests {
         }
         for i in 1..6 {
             let found = s.check(1, 0, i, i);
-            assert_eq!(
-                found,
-                Ok(SequenceCheck::Duplicate(batch(i, 1, i64::from(i))))
-            );
+            assert_eq!(found, Ok(SequenceCheck::Duplicate(batch(i, 1, i64::from(i)))));
         }
-        assert!(matches!(
-            s.check(1, 0, 0, 0),
-            Err(SequenceError::OutOfOrder { expected: 6, .. })
-        ));
-        assert!(matches!(
-            s.check(1, 0, 7, 7),
-            Err(SequenceError::OutOfOrder { expected: 6, .. })
-        ));
+        assert!(matches!(s.check(1, 0, 0, 0), Err(SequenceError::OutOfOrder { expected: 6, .. })));
+        assert!(matches!(s.check(1, 0, 7, 7), Err(SequenceError::OutOfOrder { expected: 6, .. })));
     }
 
     #[test]
     fn a_new_epoch_starts_at_zero_and_fences_the_old_one() {
         let mut s = ProducerStates::default();
         s.append(1, 3, batch(10, 2, 0), 2, 0);
-        assert!(matches!(
-            s.check(1, 4, 5, 5),
-            Err(SequenceError::OutOfOrder { expected: 0, .. })
-        ));
+        assert!(matches!(s.check(1, 4, 5, 5), Err(SequenceError::OutOfOrder { expected: 0, .. })));
         assert_eq!(s.check(1, 4, 0, 0), Ok(SequenceCheck::Append));
         s.append(1, 4, batch(0, 1, 2), 2, 0);
-        assert!(matches!(
-            s.check(1, 3, 12, 12),
-            Err(SequenceError::StaleEpoch { known: 4, .. })
-        ));
+        assert!(matches!(s.check(1, 3, 12, 12), Err(SequenceError::StaleEpoch { known: 4, .. })));
     }
 
     #[test]
@@ -309,10 +281,7 @@ mod tests {
         let back = ProducerStates::restore(&s.snapshot(1), 7).unwrap();
         assert_eq!(back.len(), 1);
         assert_eq!(back.check(1, 0, 1, 1), Ok(SequenceCheck::Append));
-        assert_eq!(
-            back.check(1, 0, 0, 0),
-            Ok(SequenceCheck::Duplicate(batch(0, 1, 0)))
-        );
+        assert_eq!(back.check(1, 0, 0, 0), Ok(SequenceCheck::Duplicate(batch(0, 1, 0))));
     }
 
     #[test]

@@ -132,11 +132,7 @@ impl TailCache {
     /// Drops batches that lie wholly below the new log start; returns the bytes freed.
     pub fn trim(&mut self, log_start_offset: i64) -> usize {
         let mut freed = 0;
-        while self
-            .batches
-            .front()
-            .is_some_and(|b| b.last_offset < log_start_offset)
-        {
+        while self.batches.front().is_some_and(|b| b.last_offset < log_start_offset) {
             freed += self.pop_front();
         }
         freed
@@ -163,11 +159,7 @@ mod tests {
         let mut c = TailCache::default();
         for i in 0..n {
             let bytes = Bytes::from(vec![i as u8; 10]);
-            c.push(TailBatch {
-                base_offset: i * 2,
-                last_offset: i * 2 + 1,
-                bytes,
-            });
+            c.push(TailBatch { base_offset: i * 2, last_offset: i * 2 + 1, bytes });
         }
         c
     }
@@ -181,11 +173,7 @@ mod tests {
         out.clear();
         assert_eq!(c.read(0, 10, 25, true, &mut out), Some(20));
         out.clear();
-        assert_eq!(
-            c.read(0, 10, 5, true, &mut out),
-            Some(10),
-            "the first batch always fits"
-        );
+        assert_eq!(c.read(0, 10, 5, true, &mut out), Some(10), "the first batch always fits");
         assert_eq!(c.read(0, 10, 5, false, &mut out), Some(0));
     }
 
@@ -199,11 +187,7 @@ mod tests {
         assert_eq!(c.evict(15), 20);
         assert_eq!((c.bytes(), c.start()), (20, Some(4)));
         let mut out = Vec::new();
-        assert_eq!(
-            c.read(1, 8, 100, true, &mut out),
-            None,
-            "evicted offsets are not here"
-        );
+        assert_eq!(c.read(1, 8, 100, true, &mut out), None, "evicted offsets are not here");
         assert_eq!(c.trim(6), 10);
         assert!(c.is_dirty());
     }

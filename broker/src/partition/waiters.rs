@@ -162,11 +162,7 @@ impl Waiters {
 
     /// The high watermark moved to `high_watermark`: completes commits below it and wakes fetches.
     pub fn advanced(&mut self, high_watermark: i64) {
-        while self
-            .produce
-            .front()
-            .is_some_and(|(last, _)| *last < high_watermark)
-        {
+        while self.produce.front().is_some_and(|(last, _)| *last < high_watermark) {
             self.produce.pop_front();
         }
         self.news();

@@ -179,9 +179,7 @@ impl Shard {
         now_ms: i64,
         join: &Rc<ProduceJoin>,
     ) -> Result<Attempt, AppendError> {
-        let partition = self
-            .partition(part.partition)
-            .ok_or(AppendError::UnknownPartition)?;
+        let partition = self.partition(part.partition).ok_or(AppendError::UnknownPartition)?;
         if self.disk_full.get() && origin != Origin::Coordinator {
             return Err(AppendError::DiskFull);
         }
@@ -235,9 +233,7 @@ impl Shard {
         let outcome = state.propose(&validated.header, now_ms)?;
         if let AppendOutcome::Appended { base_offset, .. } = outcome {
             let header = entry::item_header(ItemKind::Batch, memory, partition.id, stored.len());
-            let at = window
-                .append_all(&[&header, stored])
-                .expect("room was checked");
+            let at = window.append_all(&[&header, stored]).expect("room was checked");
             let copy = window.bytes_mut(at.start + header.len()..at.end);
             validated.patch(copy);
             record::stamp(copy, base_offset, state.leader_epoch);
@@ -245,10 +241,7 @@ impl Shard {
         drop(window);
         let log_start_offset = state.log_start_offset();
         let (base_offset, last_offset, log_append_time_ms) = match outcome {
-            AppendOutcome::Appended {
-                base_offset,
-                last_offset,
-            } => {
+            AppendOutcome::Appended { base_offset, last_offset } => {
                 self.metrics.produce_batches.add(1);
                 self.metrics.produce_bytes.add(stored.len() as u64);
                 (base_offset, last_offset, validated.log_append_time_ms())
@@ -259,9 +252,7 @@ impl Shard {
             }
         };
         if last_offset >= state.high_watermark() {
-            state
-                .waiters
-                .wait_commit(last_offset, ProduceTicket::take(join));
+            state.waiters.wait_commit(last_offset, ProduceTicket::take(join));
         }
         Ok(Attempt::Done(Appended {
             base_offset,

@@ -23,10 +23,7 @@ pub struct Applier {
 impl Applier {
     /// For `shard`.
     pub fn new(shard: &Rc<Shard>) -> Applier {
-        Applier {
-            shard: Rc::downgrade(shard),
-            touched: Vec::new(),
-        }
+        Applier { shard: Rc::downgrade(shard), touched: Vec::new() }
     }
 
     /// Applies the items of one payload; `early` takes only those that ask for memory durability.
@@ -40,10 +37,7 @@ impl Applier {
                 continue;
             };
             if apply_item(shard, &partition, item)
-                && !self
-                    .touched
-                    .last()
-                    .is_some_and(|last| Rc::ptr_eq(last, &partition))
+                && !self.touched.last().is_some_and(|last| Rc::ptr_eq(last, &partition))
             {
                 self.touched.push(partition);
             }
@@ -92,13 +86,12 @@ impl Apply for Applier {
             return;
         };
         shard.metrics.entries_committed.add(1);
-        let (group, index, bytes) = (committed.raft_group, committed.index, committed.payload.len());
+        let (group, index, bytes) =
+            (committed.raft_group, committed.index, committed.payload.len());
         match committed.kind {
             EntryKind::Inline => self.apply_items(&shard, &committed.payload, false),
             EntryKind::Control if committed.raft_group == METADATA_GROUP => {
-                shard
-                    .metadata_writer()
-                    .apply(committed.index.0, &committed.payload);
+                shard.metadata_writer().apply(committed.index.0, &committed.payload);
             }
             EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
             EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),
@@ -121,9 +114,7 @@ impl Apply for Applier {
         if change.leadership == Leadership::Ready && change.raft_group != METADATA_GROUP {
             let announce = async move {
                 let leader = shard.node.node_id();
-                shard
-                    .announce_leader(change.raft_group, leader, change.term.0)
-                    .await;
+                shard.announce_leader(change.raft_group, leader, change.term.0).await;
             };
             task::spawn(Class::Latency, announce).detach();
         }

@@ -164,10 +164,7 @@ impl Shard {
     }
 }
 
-fn owner(
-    group: &GroupCheckpoint,
-    snapshot: &Option<(u64, Vec<u8>)>,
-) -> (u64, OwnerCheckpoint) {
+fn owner(group: &GroupCheckpoint, snapshot: &Option<(u64, Vec<u8>)>) -> (u64, OwnerCheckpoint) {
     let mut state = OwnerState { raft: group.encode(), ..OwnerState::default() };
     if group.raft_group == METADATA_GROUP
         && let Some((index, records)) = snapshot

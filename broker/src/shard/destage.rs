@@ -188,7 +188,9 @@ impl Shard {
     fn evict(&self) {
         let budget = self.node.config.tail_cache_bytes / 2;
         while self.tail_bytes.get() > budget {
-            let Some((partition, bytes)) = self.destage.cached.borrow_mut().pop_front() else { return };
+            let Some((partition, bytes)) = self.destage.cached.borrow_mut().pop_front() else {
+                return;
+            };
             let freed = partition.state.borrow_mut().tail.evict(bytes);
             self.tail_shrank(freed);
         }

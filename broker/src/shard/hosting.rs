@@ -67,8 +67,7 @@ impl Shard {
                 continue;
             }
             if let Err(error) = self.bring_up(*group) {
-                self.node
-                    .fail(format!("raft group {group} cannot be brought up: {error}"));
+                self.node.fail(format!("raft group {group} cannot be brought up: {error}"));
                 runtime::shards::fail_stop("a raft group cannot be brought up");
             }
         }
@@ -77,15 +76,10 @@ impl Shard {
     /// Waits until every group hosted here leads and has applied what it had.
     pub(crate) async fn groups_ready(self: Rc<Self>) -> Result<(), GroupError> {
         let image = self.image();
-        for (group, _) in image
-            .groups
-            .iter()
-            .filter(|(_, view)| view.shard == self.id)
-        {
+        for (group, _) in image.groups.iter().filter(|(_, view)| view.shard == self.id) {
             self.raft.ready(*group).await?;
             let term = self.raft.status(*group).map_or(0, |s| s.term.0);
-            self.announce_leader(*group, self.node.node_id(), term)
-                .await;
+            self.announce_leader(*group, self.node.node_id(), term).await;
         }
         Ok(())
     }
@@ -96,11 +90,7 @@ impl Shard {
         bound: &[Listener],
     ) -> Result<(), BootError> {
         let endpoints = self.endpoints(bound).await;
-        let (node, rack, shards) = (
-            self.node.node_id(),
-            self.node.config.rack.clone(),
-            self.count,
-        );
+        let (node, rack, shards) = (self.node.node_id(), self.node.config.rack.clone(), self.count);
         let register = move |image: &Image| {
             let mut records = Vec::new();
             let known = image.nodes.get(&node);
@@ -108,24 +98,14 @@ impl Shard {
                 *known.endpoints == *endpoints && known.rack.as_deref() == rack.as_deref()
             });
             if !same {
-                records.push(MetadataRecord::RegisterNode {
-                    node,
-                    rack,
-                    endpoints,
-                });
+                records.push(MetadataRecord::RegisterNode { node, rack, endpoints });
             }
             for group in (0..=shards as u64).map(RaftGroupId) {
                 if !image.groups.contains_key(&group) {
-                    records.push(MetadataRecord::CreateRaftGroup {
-                        group,
-                        voters: vec![node],
-                    });
+                    records.push(MetadataRecord::CreateRaftGroup { group, voters: vec![node] });
                 }
             }
-            Change {
-                records,
-                answer: (),
-            }
+            Change { records, answer: () }
         };
         let changed = self.change_metadata(register).await;
         changed.map_err(|e| BootError::Metadata(e.to_string()))
@@ -136,10 +116,8 @@ impl Shard {
         let mut endpoints = Vec::new();
         for (listener, bound) in self.node.config.listeners.iter().zip(bound) {
             let advertised = listener.advertised.as_ref();
-            let port = advertised
-                .map(|a| a.port)
-                .filter(|p| *p != 0)
-                .unwrap_or(bound.address.port());
+            let port =
+                advertised.map(|a| a.port).filter(|p| *p != 0).unwrap_or(bound.address.port());
             let host = match advertised {
                 Some(endpoint) => endpoint.host.clone(),
                 None if listener.bind.host.is_empty() || bound.address.ip().is_unspecified() => {
@@ -154,13 +132,8 @@ impl Shard {
 }
 
 async fn host_name() -> String {
-    let name = runtime::fs::read("/proc/sys/kernel/hostname")
-        .await
-        .unwrap_or_else(|_| Bytes::new());
+    let name =
+        runtime::fs::read("/proc/sys/kernel/hostname").await.unwrap_or_else(|_| Bytes::new());
     let name = String::from_utf8_lossy(&name).trim().to_owned();
-    if name.is_empty() {
-        "localhost".to_owned()
-    } else {
-        name
-    }
+    if name.is_empty() { "localhost".to_owned() } else { name }
 }

@@ -41,11 +41,7 @@ pub struct FoundOffset {
 
 impl FoundOffset {
     /// Nothing found.
-    pub const NONE: FoundOffset = FoundOffset {
-        offset: -1,
-        timestamp: -1,
-        leader_epoch: -1,
-    };
+    pub const NONE: FoundOffset = FoundOffset { offset: -1, timestamp: -1, leader_epoch: -1 };
 }
 
 /// Why a question has no answer.
@@ -93,11 +89,8 @@ impl Shard {
         let limit = {
             let state = partition.state.borrow();
             check_epoch(&state, current_leader_epoch)?;
-            let limit = if read_committed {
-                state.last_stable_offset()
-            } else {
-                state.high_watermark()
-            };
+            let limit =
+                if read_committed { state.last_stable_offset() } else { state.high_watermark() };
             if let Some(found) = special(&state, timestamp, limit) {
                 return Ok(found);
             }
@@ -111,9 +104,7 @@ impl Shard {
             tracing::error!(partition = ?id, %error, "offsets cannot be looked up");
             LookupError::Storage
         })?;
-        Ok(found
-            .filter(|f| f.offset < limit)
-            .unwrap_or(FoundOffset::NONE))
+        Ok(found.filter(|f| f.offset < limit).unwrap_or(FoundOffset::NONE))
     }
 
     /// Answers OffsetForLeaderEpoch: the epoch found and its end offset, -1 where undefined.
@@ -129,9 +120,7 @@ impl Shard {
         let partition = self.partition(id).ok_or(LookupError::UnknownPartition)?;
         let state = partition.state.borrow();
         check_epoch(&state, current_leader_epoch)?;
-        Ok(state
-            .epochs
-            .end_offset_for(leader_epoch, state.log_end_offset()))
+        Ok(state.epochs.end_offset_for(leader_epoch, state.log_end_offset()))
     }
 
     /// Moves the log start to `before` (-1: the high watermark) and returns the new log start once that is durable.
@@ -166,11 +155,7 @@ impl Shard {
         if !may_delete(&state.config) {
             return Err(LookupError::PolicyViolation);
         }
-        let to = if before == -1 {
-            state.high_watermark()
-        } else {
-            before
-        };
+        let to = if before == -1 { state.high_watermark() } else { before };
         if to < 0 || to > state.high_watermark() {
             return Err(LookupError::OutOfRange);
         }
@@ -209,11 +194,7 @@ fn check_epoch(state: &PartitionState, current_leader_epoch: i32) -> Result<(), 
 
 /// Queries that need no search.
 fn special(state: &PartitionState, timestamp: i64, limit: i64) -> Option<FoundOffset> {
-    let at = |offset, leader_epoch| FoundOffset {
-        offset,
-        timestamp: -1,
-        leader_epoch,
-    };
+    let at = |offset, leader_epoch| FoundOffset { offset, timestamp: -1, leader_epoch };
     match timestamp {
         timestamp::LATEST => Some(at(limit, state.leader_epoch)),
         timestamp::EARLIEST | timestamp::EARLIEST_LOCAL => {

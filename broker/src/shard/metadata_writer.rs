@@ -91,9 +91,7 @@ impl MetadataWriter {
             decode_records(payload).unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
         let mut image = (*self.latest()).clone();
         for record in &records {
-            image
-                .apply(record)
-                .unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
+            image.apply(record).unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
         }
         image.version += 1;
         self.latest.replace(Arc::new(image));
@@ -123,10 +121,7 @@ impl Shard {
         T: Send + 'static,
         F: FnOnce(&Image) -> Change<T> + Send + 'static,
     {
-        self.on(METADATA_SHARD, move |shard| async move {
-            shard.change_here(validate).await
-        })
-        .await
+        self.on(METADATA_SHARD, move |shard| async move { shard.change_here(validate).await }).await
     }
 
     async fn change_here<T>(

@@ -29,9 +29,9 @@ use record::Scratch;
 use runtime::collections::HashMap;
 use runtime::shards::{Mailbox, ShardId};
 use runtime::sync::Notify;
-use server::{RunningServer, Server};
 use runtime::sync::Semaphore;
 use runtime::time::Instant;
+use server::{RunningServer, Server};
 use storage::checkpoint::LogCheckpoint;
 use storage::log::{Log, LogStore};
 use storage::wal::Wal;
@@ -39,15 +39,15 @@ use storage::wal::Wal;
 pub use admin::Admin;
 pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin, Refused};
 pub use apply::Applier;
+pub(crate) use disk_monitor::start as watch_disk;
 pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
-pub(crate) use disk_monitor::start as watch_disk;
 pub use router::{Message, Router};
 
+pub use checkpointing::{CheckpointFailure, OwnerState, newest_logs};
 use destage::Destage;
 use patience::Patience;
 pub(crate) use segments::RecoveredLog;
-pub use checkpointing::{CheckpointFailure, OwnerState, newest_logs};
 
 use crate::fetch::FetchSessions;
 use crate::groups::Groups;
@@ -209,17 +209,13 @@ impl Shard {
     /// Tail caches hold `bytes` more.
     pub(crate) fn tail_grew(&self, bytes: usize) {
         self.tail_bytes.set(self.tail_bytes.get() + bytes);
-        self.metrics
-            .tail_cache_bytes
-            .set(self.tail_bytes.get() as u64);
+        self.metrics.tail_cache_bytes.set(self.tail_bytes.get() as u64);
     }
 
     /// Tail caches hold `bytes` less.
     pub(crate) fn tail_shrank(&self, bytes: usize) {
         self.tail_bytes.set(self.tail_bytes.get() - bytes);
-        self.metrics
-            .tail_cache_bytes
-            .set(self.tail_bytes.get() as u64);
+        self.metrics.tail_cache_bytes.set(self.tail_bytes.get() as u64);
     }
 
     /// Wall clock, ms.
@@ -242,9 +238,7 @@ impl Shard {
     /// # Panics
     /// On any other shard: a defect in routing.
     pub fn metadata_writer(&self) -> &MetadataWriter {
-        self.metadata_writer
-            .get()
-            .expect("only the metadata shard writes metadata")
+        self.metadata_writer.get().expect("only the metadata shard writes metadata")
     }
 
     /// A number for a watch of this shard, unique while the node runs.

@@ -33,9 +33,7 @@ impl Shard {
             .flat_map(|t| self.drop_topic(t))
             .collect();
         self.host_groups(&image);
-        self.metrics
-            .partitions
-            .set(self.partitions.borrow().len() as u64);
+        self.metrics.partitions.set(self.partitions.borrow().len() as u64);
         self.groups_follow(&before, &image);
         for partition in gone {
             if let Err(error) = partition.log.delete().await {
@@ -70,7 +68,8 @@ impl Shard {
     }
 
     fn drop_topic(&self, topic: &Topic) -> Vec<Rc<Partition>> {
-        let ids = (0..topic.partitions.len() as i32).map(|index| PartitionId { topic: topic.id, index });
+        let ids =
+            (0..topic.partitions.len() as i32).map(|index| PartitionId { topic: topic.id, index });
         let removed: Vec<_> =
             ids.filter_map(|id| self.partitions.borrow_mut().remove(&id)).collect();
         for partition in &removed {

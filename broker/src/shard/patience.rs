@@ -18,10 +18,13 @@ use crate::partition::ProduceJoin;
 /// Interval of the pass; also the precision of a timeout.
 const PASS_EVERY: Duration = Duration::from_millis(100);
 
+/// A deadline and who waits until then.
+type Waiting = (Instant, Weak<ProduceJoin>);
+
 /// See the module.
 #[derive(Default)]
 pub struct Patience {
-    waiting: Rc<RefCell<Vec<(Instant, Weak<ProduceJoin>)>>>,
+    waiting: Rc<RefCell<Vec<Waiting>>>,
 }
 
 impl Patience {
@@ -39,7 +42,7 @@ impl Patience {
 }
 
 /// Runs until nobody waits; an idle shard has no timer.
-async fn pass(waiting: Rc<RefCell<Vec<(Instant, Weak<ProduceJoin>)>>>) {
+async fn pass(waiting: Rc<RefCell<Vec<Waiting>>>) {
     loop {
         time::sleep(PASS_EVERY).await;
         let now = Instant::now();

@@ -20,10 +20,13 @@ use runtime::task::{self, Class};
 use super::Shard;
 use crate::node::BootMessage;
 
+/// Work for the shard that receives it.
+pub type RemoteCall = Box<dyn FnOnce(&Rc<Shard>) + Send>;
+
 /// What travels between shards.
 pub enum Message {
     /// Run this on the shard that receives it.
-    Call(Box<dyn FnOnce(&Rc<Shard>) + Send>),
+    Call(RemoteCall),
     /// Something of the boot sequence; never after it.
     Boot(Box<BootMessage>),
     /// The node cannot go on: stop without another write.
@@ -48,12 +51,7 @@ pub struct Router {
 impl Router {
     /// A router that sends through `mailbox`.
     pub fn new(id: ShardId, mailbox: Mailbox<Message>) -> Router {
-        Router {
-            id,
-            mailbox,
-            next_call: Cell::new(0),
-            open: RefCell::default(),
-        }
+        Router { id, mailbox, next_call: Cell::new(0), open: RefCell::default() }
     }
 
     /// Calls without an answer yet.
@@ -104,18 +102,13 @@ impl Shard {
             let there = there.clone();
             let work = async move {
                 let value = Box::new(f(there.clone()).await);
-                there
-                    .router
-                    .mailbox
-                    .send(from, Message::Reply { call, value });
+                there.router.mailbox.send(from, Message::Reply { call, value });
             };
             task::spawn(Class::Latency, work).detach();
         };
         router.mailbox.send(to, Message::Call(Box::new(run)));
         let value = rx.await.expect("a shard ends only with the process");
-        *value
-            .downcast::<T>()
-            .expect("a reply has the type of its call")
+        *value.downcast::<T>().expect("a reply has the type of its call")
     }
 
     /// Runs the plain function `f` on shard `to` without waiting for it; at once if that is this shard.

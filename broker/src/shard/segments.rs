@@ -19,7 +19,7 @@ use super::lookups::FoundOffset;
 use super::{Partition, Shard};
 use crate::ids::PartitionId;
 use crate::metadata::{PartitionPlacement, Topic};
-use crate::partition::{PartitionState, ProducerStates, TailBatch};
+use crate::partition::{PartitionState, ProducerStates, StoredLog, TailBatch};
 
 /// Segment files that one shard keeps open.
 const OPEN_FILES_MAX: usize = 1024;
@@ -55,7 +55,8 @@ impl PartitionExtra {
 
 /// The segment store of one shard.
 pub(super) fn log_store(config: &NodeConfig) -> Rc<LogStore> {
-    let delay = config.values.get("log.segment.delete.delay.ms").and_then(|v| v.trim().parse().ok());
+    let delay =
+        config.values.get("log.segment.delete.delay.ms").and_then(|v| v.trim().parse().ok());
     LogStore::new(LogStoreOptions {
         open_files_max: OPEN_FILES_MAX,
         delete_delay: Duration::from_millis(delay.unwrap_or(60_000)),
@@ -87,17 +88,15 @@ impl Shard {
         let producers = ProducerStates::restore(&extra.producers, now_ms).unwrap_or_else(|error| {
             panic!("checkpoint of {:?}: {error}: written by another version?", placement.id)
         });
-        let (start, end) = (log_state.log_start_offset, log_state.end_offset);
-        let mut state = PartitionState::new(
-            placement.id,
-            placement.group,
-            topic.config.clone(),
-            log_state.latest_epoch.max(0),
-            start,
-            end,
+        let stored = StoredLog {
+            leader_epoch: log_state.latest_epoch.max(0),
+            log_start_offset: log_state.log_start_offset,
+            end: log_state.end_offset,
             epochs,
             producers,
-        );
+        };
+        let mut state =
+            PartitionState::new(placement.id, placement.group, topic.config.clone(), stored);
         state.lead(placement.leader_epoch);
         let dir = self.node.config.data_dir.join(format!("{}-{}", topic.name, placement.id.index));
         let config = self.log_config(&topic.config);

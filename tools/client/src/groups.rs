@@ -13,6 +13,9 @@ const OFFSET_FETCH_BY_NAME_MAX: i16 = 9;
 const LATEST: i64 = -1;
 const DEAD: &str = "Dead";
 
+/// Topic and partition, and the offset committed there.
+type Committed = ((String, i32), i64);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     pub id: String,
@@ -155,7 +158,7 @@ impl Client {
         Ok(rows.collect())
     }
 
-    fn committed(&mut self, id: GroupId) -> Result<Vec<((String, i32), i64)>, ClientError> {
+    fn committed(&mut self, id: GroupId) -> Result<Vec<Committed>, ClientError> {
         let connection = self.coordinator(&id.0)?;
         let what = || format!("read committed offsets of group {}", id.0);
         let version = connection.version_up_to(ApiKey::OffsetFetch, OFFSET_FETCH_BY_NAME_MAX)?;
