@@ -77,10 +77,7 @@ pub fn item_header(
 
 /// Walks the items of a payload; the iterator ends after the first error.
 pub fn items(payload: &Bytes) -> Items {
-    Items {
-        payload: payload.clone(),
-        position: 0,
-    }
+    Items { payload: payload.clone(), position: 0 }
 }
 
 /// See [`items`].
@@ -92,14 +89,8 @@ pub struct Items {
 impl Items {
     fn parse(&mut self) -> Result<Item, EntryError> {
         let at = self.position;
-        let malformed = EntryError {
-            position: at,
-            len: self.payload.len(),
-        };
-        let h = self
-            .payload
-            .get(at..at + ITEM_HEADER_BYTES)
-            .ok_or(malformed)?;
+        let malformed = EntryError { position: at, len: self.payload.len() };
+        let h = self.payload.get(at..at + ITEM_HEADER_BYTES).ok_or(malformed)?;
         let kind = match h[0] {
             0 => ItemKind::Batch,
             1 => ItemKind::LogStart,
@@ -115,16 +106,8 @@ impl Items {
             return Err(malformed);
         }
         self.position = start + len;
-        let partition = PartitionId {
-            topic: TopicId(topic),
-            index,
-        };
-        Ok(Item {
-            kind,
-            memory,
-            partition,
-            body: self.payload.slice(start..start + len),
-        })
+        let partition = PartitionId { topic: TopicId(topic), index };
+        Ok(Item { kind, memory, partition, body: self.payload.slice(start..start + len) })
     }
 }
 
@@ -149,18 +132,13 @@ mod tests {
 
     #[test]
     fn items_come_back_as_they_were_written_and_a_cut_is_an_error() {
-        let p = PartitionId {
-            topic: TopicId([7; 16]),
-            index: 3,
-        };
+        let p = PartitionId { topic: TopicId([7; 16]), index: 3 };
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&item_header(ItemKind::Batch, false, p, 5));
         bytes.extend_from_slice(b"batch");
         bytes.extend_from_slice(&item_header(ItemKind::LogStart, true, p, 8));
         bytes.extend_from_slice(&42i64.to_le_bytes());
-        let whole: Vec<_> = items(&Bytes::from(bytes.clone()))
-            .map(|i| i.unwrap())
-            .collect();
+        let whole: Vec<_> = items(&Bytes::from(bytes.clone())).map(|i| i.unwrap()).collect();
         assert_eq!(whole.len(), 2);
         assert_eq!((whole[0].kind, whole[0].memory), (ItemKind::Batch, false));
         assert_eq!(&whole[0].body[..], b"batch");

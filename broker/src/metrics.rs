@@ -162,12 +162,8 @@ pub struct NodeMetrics {
 impl NodeMetrics {
     /// Metrics for `count` shards.
     pub fn new(count: usize) -> NodeMetrics {
-        let shards = (0..count)
-            .map(|_| Arc::new(ShardMetrics::default()))
-            .collect();
-        NodeMetrics {
-            shards: Arc::new(shards),
-        }
+        let shards = (0..count).map(|_| Arc::new(ShardMetrics::default())).collect();
+        NodeMetrics { shards: Arc::new(shards) }
     }
 }
 
@@ -178,12 +174,8 @@ mod tests {
     #[test]
     fn shards_merge_into_one_distribution() {
         let metrics = NodeMetrics::new(2);
-        metrics.shards[0]
-            .produce_latency
-            .record(Duration::from_micros(100));
-        metrics.shards[1]
-            .produce_latency
-            .record(Duration::from_micros(300));
+        metrics.shards[0].produce_latency.record(Duration::from_micros(100));
+        metrics.shards[1].produce_latency.record(Duration::from_micros(300));
         metrics.shards[1].produce_latency.record(Duration::ZERO);
         let mut all = Histogram::<u32>::new_with_bounds(1, 60_000_000, 2).unwrap();
         for shard in metrics.shards.iter() {
@@ -197,12 +189,7 @@ mod tests {
     fn every_metric_has_a_name_of_its_own() {
         let m = ShardMetrics::default();
         m.requests.add(2);
-        let mut names: Vec<_> = m
-            .counters()
-            .iter()
-            .chain(&m.gauges())
-            .map(|c| c.0)
-            .collect();
+        let mut names: Vec<_> = m.counters().iter().chain(&m.gauges()).map(|c| c.0).collect();
         names.extend(m.latencies().iter().map(|l| l.0));
         let all = names.len();
         names.sort_unstable();

@@ -45,27 +45,15 @@ pub struct Finding {
 }
 
 fn good(subject: &'static str, text: impl Into<String>) -> Finding {
-    Finding {
-        subject,
-        level: Level::Good,
-        text: text.into(),
-    }
+    Finding { subject, level: Level::Good, text: text.into() }
 }
 
 fn advice(subject: &'static str, text: impl Into<String>) -> Finding {
-    Finding {
-        subject,
-        level: Level::Advice,
-        text: text.into(),
-    }
+    Finding { subject, level: Level::Advice, text: text.into() }
 }
 
 fn fatal(subject: &'static str, text: impl Into<String>) -> Finding {
-    Finding {
-        subject,
-        level: Level::Fatal,
-        text: text.into(),
-    }
+    Finding { subject, level: Level::Fatal, text: text.into() }
 }
 
 /// Looks at the host for a broker that keeps its data in `data`.
@@ -98,17 +86,14 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 
 fn kernel() -> Finding {
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release
-        .split(['.', '-'])
-        .map_while(|n| n.parse::<u32>().ok());
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), Some(minor)) if (major, minor) >= (5, 15) => {
             good("kernel", format!("Linux {release}"))
         }
-        (Some(_), Some(_)) => fatal(
-            "kernel",
-            format!("Linux {release} is too old; run Linux 5.15 or newer"),
-        ),
+        (Some(_), Some(_)) => {
+            fatal("kernel", format!("Linux {release} is too old; run Linux 5.15 or newer"))
+        }
         _ => advice("kernel", format!("the release `{release}` cannot be read")),
     }
 }
@@ -149,10 +134,7 @@ fn open_files() -> Finding {
                  many connections"
             ),
         ),
-        None => advice(
-            "open files",
-            "the limit cannot be read from /proc/self/limits",
-        ),
+        None => advice("open files", "the limit cannot be read from /proc/self/limits"),
     }
 }
 
@@ -165,10 +147,7 @@ fn locked_memory() -> Finding {
             "locked memory",
             format!("the hard limit is {hard} bytes; set `LimitMEMLOCK=infinity` in the unit"),
         ),
-        None => advice(
-            "locked memory",
-            "the limit cannot be read from /proc/self/limits",
-        ),
+        None => advice("locked memory", "the limit cannot be read from /proc/self/limits"),
     }
 }
 
@@ -190,10 +169,7 @@ fn cpus() -> Finding {
 fn swappiness() -> Finding {
     match read("/proc/swaps").map(|s| s.lines().count()) {
         Some(0 | 1) | None => good("swap", "none"),
-        Some(_) => advice(
-            "swap",
-            "swap is on; run `swapoff -a` or set vm.swappiness=1",
-        ),
+        Some(_) => advice("swap", "swap is on; run `swapoff -a` or set vm.swappiness=1"),
     }
 }
 
@@ -208,42 +184,26 @@ fn storage(dir: &Path) -> Vec<Finding> {
     let Some((device, fs_type)) = mount_of(dir) else {
         return vec![advice(
             "storage",
-            format!(
-                "the file system of {} is not in /proc/self/mountinfo",
-                dir.display()
-            ),
+            format!("the file system of {} is not in /proc/self/mountinfo", dir.display()),
         )];
     };
     findings.push(match fs_type.as_str() {
         "xfs" => good("file system", "xfs"),
         "ext4" => advice("file system", "ext4 works; xfs has fewer latency outliers"),
-        "tmpfs" => advice(
-            "file system",
-            "tmpfs loses everything at a power cut; use a disk",
-        ),
-        other => advice(
-            "file system",
-            format!("{other} is not tried; use xfs or ext4"),
-        ),
+        "tmpfs" => advice("file system", "tmpfs loses everything at a power cut; use a disk"),
+        other => advice("file system", format!("{other} is not tried; use xfs or ext4")),
     });
     let cache = format!("/sys/dev/block/{device}/queue/write_cache");
     let parent_cache = format!("/sys/dev/block/{device}/../queue/write_cache");
-    findings.push(
-        match read(cache).or_else(|| read(parent_cache)).as_deref() {
-            Some("write through") => {
-                good("disk cache", "write through: a sync costs a plain write")
-            }
-            Some("write back") => advice(
-                "disk cache",
-                "write back (volatile): each commit flushes it; drives with power-loss protection \
+    findings.push(match read(cache).or_else(|| read(parent_cache)).as_deref() {
+        Some("write through") => good("disk cache", "write through: a sync costs a plain write"),
+        Some("write back") => advice(
+            "disk cache",
+            "write back (volatile): each commit flushes it; drives with power-loss protection \
              commit faster",
-            ),
-            _ => advice(
-                "disk cache",
-                "the device does not say whether its cache is volatile",
-            ),
-        },
-    );
+        ),
+        _ => advice("disk cache", "the device does not say whether its cache is volatile"),
+    });
     findings
 }
 

@@ -46,9 +46,7 @@ pub fn serve(
             };
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             let header = Header::from_bytes("Content-Type", kind).expect("a constant header");
-            let answer = Response::from_string(body)
-                .with_status_code(code)
-                .with_header(header);
+            let answer = Response::from_string(body).with_status_code(code).with_header(header);
             let _ = request.respond(answer);
         }
     };
@@ -66,11 +64,7 @@ pub fn render(metrics: &NodeMetrics) -> String {
         return String::new();
     };
     for (at, (name, _)) in first.counters().into_iter().enumerate() {
-        let total = metrics
-            .shards
-            .iter()
-            .map(|s| s.counters()[at].1)
-            .sum::<u64>();
+        let total = metrics.shards.iter().map(|s| s.counters()[at].1).sum::<u64>();
         registry.register(name, help(name), ConstCounter::new(total));
     }
     for (at, (name, _)) in first.gauges().into_iter().enumerate() {

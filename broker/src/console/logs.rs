@@ -12,16 +12,12 @@ pub fn install(format: LogFormat, level: &str) -> Result<(), String> {
     let text = std::env::var("MILLRACE_LOG").unwrap_or_else(|_| level.to_owned());
     let filter = EnvFilter::try_new(&text)
         .map_err(|e| format!("`{text}` is not a log level or filter ({e}); try `info`"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => {
             use std::io::IsTerminal;
-            builder
-                .with_ansi(std::io::stderr().is_terminal())
-                .try_init()
+            builder.with_ansi(std::io::stderr().is_terminal()).try_init()
         }
     };
     installed.map_err(|e| format!("logging is already set up: {e}"))

@@ -63,9 +63,7 @@ async fn read_all(shard: &Rc<Shard>, plan: &Plan, limits: ReadLimits) -> Vec<Rea
     if let (Some((to, parts)), None) = (only.next(), only.next()) {
         return read_on(shard, *to, parts, limits).await;
     }
-    let reads = plan
-        .iter()
-        .map(|(to, parts)| read_on(shard, *to, parts, limits));
+    let reads = plan.iter().map(|(to, parts)| read_on(shard, *to, parts, limits));
     join_all(reads).await.concat()
 }
 
@@ -80,29 +78,18 @@ async fn read_on(
     }
     let parts = parts.to_vec();
     // The deadline is of this shard's clock; reading does not look at it.
-    shard
-        .on(to, move |there| async move {
-            there.read_parts(&parts, &limits).await
-        })
-        .await
+    shard.on(to, move |there| async move { there.read_parts(&parts, &limits).await }).await
 }
 
 /// Resolves at the first news from any shard of the plan, or after `wait`.
 async fn wait_for_news(shard: &Rc<Shard>, plan: &Plan, answers: &[ReadAnswer], wait: Duration) {
-    let slots = answers
-        .iter()
-        .map(|(slot, _)| *slot as usize + 1)
-        .max()
-        .unwrap_or(0);
+    let slots = answers.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(0);
     let mut high_watermarks = vec![-1; slots];
     for (slot, answer) in answers {
         high_watermarks[*slot as usize] = answer.as_ref().map_or(-1, |read| read.high_watermark);
     }
     let seen = |parts: &[ReadPart]| -> Vec<(PartitionId, i64)> {
-        parts
-            .iter()
-            .map(|p| (p.partition, high_watermarks[p.slot as usize]))
-            .collect()
+        parts.iter().map(|p| (p.partition, high_watermarks[p.slot as usize])).collect()
     };
     let local = FetchSignal::new();
     let number = shard.next_watch();
@@ -117,8 +104,7 @@ async fn wait_for_news(shard: &Rc<Shard>, plan: &Plan, answers: &[ReadAnswer], w
         remote.push(*to);
         let (from, here, to) = (shard.id, shard.clone(), *to);
         let watch = async move {
-            here.on(to, move |there| there.watch_for(from, number, parts, wait))
-                .await;
+            here.on(to, move |there| there.watch_for(from, number, parts, wait)).await;
         };
         waits.push(Box::pin(watch));
     }

@@ -98,9 +98,7 @@ impl Shard {
         let mut first = true;
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
-            let answer = self
-                .read_part(part, left, first, limits.read_committed)
-                .await;
+            let answer = self.read_part(part, left, first, limits.read_committed).await;
             if let Ok(read) = &answer {
                 left = left.saturating_sub(read.bytes);
                 first &= read.bytes == 0;
@@ -117,9 +115,7 @@ impl Shard {
         first: bool,
         read_committed: bool,
     ) -> Result<Read, ReadError> {
-        let partition = self
-            .partition(part.partition)
-            .ok_or(ReadError::UnknownPartition)?;
+        let partition = self.partition(part.partition).ok_or(ReadError::UnknownPartition)?;
         let bytes_max = part.bytes_max.min(left);
         let (mut read, limit) = {
             let state = partition.state.borrow();
@@ -129,11 +125,7 @@ impl Shard {
             if read.diverging.is_some() {
                 return Ok(read);
             }
-            let limit = if read_committed {
-                read.last_stable_offset
-            } else {
-                read.high_watermark
-            };
+            let limit = if read_committed { read.last_stable_offset } else { read.high_watermark };
             match state.read(part.offset, limit, bytes_max, first, &mut read.records) {
                 ReadStart::OutOfRange => return Err(ReadError::OutOfRange),
                 ReadStart::AtEnd => return Ok(read),
@@ -147,9 +139,8 @@ impl Shard {
             (read, limit)
         };
         if bytes_max > 0 || first {
-            let bytes = self
-                .read_segments(&partition, part.offset, limit, bytes_max, first)
-                .await?;
+            let bytes =
+                self.read_segments(&partition, part.offset, limit, bytes_max, first).await?;
             read.bytes = bytes.len();
             if !bytes.is_empty() {
                 read.records.push(bytes);
@@ -206,9 +197,7 @@ impl Shard {
         wait: std::time::Duration,
     ) {
         let signal = FetchSignal::new();
-        self.watches
-            .borrow_mut()
-            .insert((from, number), signal.clone());
+        self.watches.borrow_mut().insert((from, number), signal.clone());
         self.watch(&parts, &signal);
         let _ = runtime::time::timeout(wait, signal.fired()).await;
         self.watches.borrow_mut().remove(&(from, number));
@@ -251,9 +240,7 @@ fn diverging(state: &PartitionState, part: &ReadPart) -> Result<Option<(i32, i64
         return Ok(None);
     }
     let log_end_offset = state.log_end_offset();
-    let (epoch, end) = state
-        .epochs
-        .end_offset_for(part.last_fetched_epoch, log_end_offset);
+    let (epoch, end) = state.epochs.end_offset_for(part.last_fetched_epoch, log_end_offset);
     if epoch < 0 || end < 0 {
         return Err(ReadError::OutOfRange);
     }

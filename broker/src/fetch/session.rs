@@ -159,10 +159,7 @@ pub struct FetchSessions {
 impl FetchSessions {
     /// At most `slots` sessions (`max.incremental.fetch.session.cache.slots` over the shards).
     pub fn new(slots: usize) -> FetchSessions {
-        FetchSessions {
-            slots,
-            by_id: HashMap::default(),
-        }
+        FetchSessions { slots, by_id: HashMap::default() }
     }
 
     /// Sessions open.
@@ -194,16 +191,10 @@ impl FetchSessions {
             self.by_id.remove(&session_id);
             return Ok(match session_epoch {
                 FINAL_EPOCH => FetchContext::Sessionless(named),
-                _ => FetchContext::Full {
-                    partitions: named,
-                    uses_topic_ids,
-                },
+                _ => FetchContext::Full { partitions: named, uses_topic_ids },
             });
         }
-        let session = self
-            .by_id
-            .get_mut(&session_id)
-            .ok_or(SessionError::NotFound)?;
+        let session = self.by_id.get_mut(&session_id).ok_or(SessionError::NotFound)?;
         if session.uses_topic_ids != uses_topic_ids {
             return Err(SessionError::TopicIds);
         }
@@ -218,10 +209,7 @@ impl FetchSessions {
             return Ok(FetchContext::Sessionless(Partitions::default()));
         }
         let partitions = session.partitions.clone();
-        Ok(FetchContext::Incremental {
-            id: session_id,
-            partitions,
-        })
+        Ok(FetchContext::Incremental { id: session_id, partitions })
     }
 
     /// Decides, for an incremental answer, whether the partition is mentioned, and remembers what is told.
@@ -267,12 +255,7 @@ impl FetchSessions {
                 break id;
             }
         };
-        let session = Session {
-            epoch: 1,
-            used_ms: now_ms,
-            uses_topic_ids,
-            partitions,
-        };
+        let session = Session { epoch: 1, used_ms: now_ms, uses_topic_ids, partitions };
         self.by_id.insert(id, session);
         id
     }
@@ -330,28 +313,15 @@ mod tests {
     use super::*;
 
     fn key(index: i32) -> PartitionKey {
-        PartitionKey {
-            topic_id: TopicId::ZERO,
-            topic_name: "t".into(),
-            index,
-        }
+        PartitionKey { topic_id: TopicId::ZERO, topic_name: "t".into(), index }
     }
 
     fn named(indexes: &[i32]) -> Partitions {
-        indexes
-            .iter()
-            .map(|i| (key(*i), CachedPartition::asked(0, 1024, -1, -1)))
-            .collect()
+        indexes.iter().map(|i| (key(*i), CachedPartition::asked(0, 1024, -1, -1))).collect()
     }
 
     fn told(high_watermark: i64, bytes: usize) -> Told {
-        Told {
-            high_watermark,
-            log_start_offset: 0,
-            bytes,
-            notable: false,
-            failed: false,
-        }
+        Told { high_watermark, log_start_offset: 0, bytes, notable: false, failed: false }
     }
 
     fn opened(sessions: &mut FetchSessions, indexes: &[i32]) -> i32 {
@@ -366,27 +336,11 @@ mod tests {
         let id = opened(&mut s, &[0, 1]);
         assert_eq!(id, 77);
         let none = Partitions::default;
-        assert_eq!(
-            s.open(id, 2, false, none(), &[], 0).unwrap_err(),
-            SessionError::InvalidEpoch
-        );
-        assert!(
-            s.open(id, 1, false, none(), &[], 0)
-                .unwrap()
-                .is_incremental()
-        );
-        assert_eq!(
-            s.open(id, 1, false, none(), &[], 0).unwrap_err(),
-            SessionError::InvalidEpoch
-        );
-        assert_eq!(
-            s.open(id, 2, true, none(), &[], 0).unwrap_err(),
-            SessionError::TopicIds
-        );
-        assert_eq!(
-            s.open(5, 1, false, none(), &[], 0).unwrap_err(),
-            SessionError::NotFound
-        );
+        assert_eq!(s.open(id, 2, false, none(), &[], 0).unwrap_err(), SessionError::InvalidEpoch);
+        assert!(s.open(id, 1, false, none(), &[], 0).unwrap().is_incremental());
+        assert_eq!(s.open(id, 1, false, none(), &[], 0).unwrap_err(), SessionError::InvalidEpoch);
+        assert_eq!(s.open(id, 2, true, none(), &[], 0).unwrap_err(), SessionError::TopicIds);
+        assert_eq!(s.open(5, 1, false, none(), &[], 0).unwrap_err(), SessionError::NotFound);
     }
 
     #[test]
@@ -396,16 +350,9 @@ mod tests {
         assert!(!s.tell(id, &key(0), told(5, 0)));
         assert!(s.tell(id, &key(0), told(6, 0)), "the watermark moved");
         assert!(s.tell(id, &key(0), told(6, 10)), "records are news");
-        let error = Told {
-            notable: true,
-            failed: true,
-            ..told(6, 0)
-        };
+        let error = Told { notable: true, failed: true, ..told(6, 0) };
         assert!(s.tell(id, &key(0), error));
-        assert!(
-            s.tell(id, &key(0), told(6, 0)),
-            "after an error the partition is mentioned again"
-        );
+        assert!(s.tell(id, &key(0), told(6, 0)), "after an error the partition is mentioned again");
     }
 
     #[test]
@@ -422,8 +369,7 @@ mod tests {
     fn forgetting_every_partition_ends_the_session() {
         let mut s = FetchSessions::new(2);
         let id = opened(&mut s, &[0]);
-        s.open(id, 1, false, Partitions::default(), &[key(0)], 0)
-            .unwrap();
+        s.open(id, 1, false, Partitions::default(), &[key(0)], 0).unwrap();
         assert!(s.is_empty());
     }
 
@@ -432,10 +378,7 @@ mod tests {
         let mut s = FetchSessions::new(1);
         opened(&mut s, &[0]);
         assert_eq!(s.create(named(&[1]), &[told(0, 0)], false, 1, || 9), 0);
-        assert_eq!(
-            s.create(named(&[1]), &[told(0, 0)], false, EVICTION_MS, || 9),
-            9
-        );
+        assert_eq!(s.create(named(&[1]), &[told(0, 0)], false, EVICTION_MS, || 9), 9);
         assert_eq!(s.len(), 1);
     }
 }

@@ -45,10 +45,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     let answers = read(&call, &request, context.partitions()).await;
     let frame = write_answer(&call, &request, context, answers);
     call.shard.metrics.fetch_requests.add(1);
-    call.shard
-        .metrics
-        .fetch_latency
-        .record(call.received.elapsed());
+    call.shard.metrics.fetch_latency.record(call.received.elapsed());
     Reply::segments(frame)
 }
 
@@ -75,11 +72,7 @@ fn open_session(call: &Call, request: &FetchRequestView) -> Result<FetchContext,
     let mut forgotten = Vec::new();
     for topic in request.forgotten_topics() {
         let name: Rc<str> = topic.name.into();
-        forgotten.extend(
-            topic
-                .partitions()
-                .map(|index| key(&name, topic.topic_id, index)),
-        );
+        forgotten.extend(topic.partitions().map(|index| key(&name, topic.topic_id, index)));
     }
     let now_ms = call.shard.clock_ms().max(0) as u64;
     let mut sessions = call.shard.sessions.borrow_mut();
@@ -117,22 +110,12 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
                 Err(code)
             }
         };
-        answers.push(Answer {
-            key: key.clone(),
-            result,
-        });
+        answers.push(Answer { key: key.clone(), result });
     }
-    let plan: Plan = plan
-        .into_iter()
-        .map(|(to, parts)| (to, parts.into()))
-        .collect();
+    let plan: Plan = plan.into_iter().map(|(to, parts)| (to, parts.into())).collect();
     let bytes_max = request.max_bytes.clamp(0, i32::MAX) as usize;
     let bytes_max = bytes_max.min(call.shard.node.config.limits.fetch_bytes_max);
-    let wait = if failed {
-        0
-    } else {
-        request.max_wait_ms.max(0) as u64
-    };
+    let wait = if failed { 0 } else { request.max_wait_ms.max(0) as u64 };
     let limits = ReadLimits {
         bytes_max,
         bytes_min: (request.min_bytes.max(0) as usize).min(bytes_max),
@@ -168,16 +151,10 @@ fn locate(
     key: &PartitionKey,
 ) -> Result<(crate::ids::PartitionId, runtime::shards::ShardId), ErrorCode> {
     let topic = match request.names_topics_by_id() {
-        true => image
-            .topic_by_id(key.topic_id)
-            .ok_or(ErrorCode::UnknownTopicId)?,
-        false => image
-            .topic(&key.topic_name)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)?,
+        true => image.topic_by_id(key.topic_id).ok_or(ErrorCode::UnknownTopicId)?,
+        false => image.topic(&key.topic_name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
     };
-    image
-        .locate(topic, key.index)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    image.locate(topic, key.index).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 fn told(answer: &Answer) -> Told {
@@ -189,13 +166,9 @@ fn told(answer: &Answer) -> Told {
             notable: read.diverging.is_some(),
             failed: false,
         },
-        Err(_) => Told {
-            high_watermark: -1,
-            log_start_offset: -1,
-            bytes: 0,
-            notable: true,
-            failed: true,
-        },
+        Err(_) => {
+            Told { high_watermark: -1, log_start_offset: -1, bytes: 0, notable: true, failed: true }
+        }
     }
 }
 
@@ -212,19 +185,10 @@ fn write_answer(
             answers.retain(|answer| sessions.tell(id, &answer.key, told(answer)));
             id
         }
-        FetchContext::Full {
-            partitions,
-            uses_topic_ids,
-        } => {
+        FetchContext::Full { partitions, uses_topic_ids } => {
             let all: Vec<Told> = answers.iter().map(told).collect();
             let now_ms = call.shard.clock_ms().max(0) as u64;
-            sessions.create(
-                partitions,
-                &all,
-                uses_topic_ids,
-                now_ms,
-                runtime::random::u64,
-            )
+            sessions.create(partitions, &all, uses_topic_ids, now_ms, runtime::random::u64)
         }
     };
     call.shard.metrics.fetch_sessions.set(sessions.len() as u64);
@@ -234,22 +198,12 @@ fn write_answer(
     };
     let topics = answers.chunk_by(same_topic).count();
     let (version, correlation_id) = (call.version(), call.header.correlation_id);
-    let mut writer = FetchResponseWriter::new(
-        version,
-        correlation_id,
-        0,
-        ErrorCode::None,
-        session_id,
-        topics,
-    );
+    let mut writer =
+        FetchResponseWriter::new(version, correlation_id, 0, ErrorCode::None, session_id, topics);
     let mut bytes = 0;
     for topic in answers.chunk_by(same_topic) {
         let key = &topic[0].key;
-        writer.topic(
-            &key.topic_name,
-            Uuid::from_bytes(key.topic_id.0),
-            topic.len(),
-        );
+        writer.topic(&key.topic_name, Uuid::from_bytes(key.topic_id.0), topic.len());
         for answer in topic {
             bytes += write_partition(&mut writer, answer, request.isolation_level == 1);
         }
@@ -291,11 +245,7 @@ fn session_error(call: &Call, code: ErrorCode) -> Reply {
 /// The answer to a request that is wrong as a whole: below version 13 every partition carries the error too.
 fn refuse_whole(call: &Call, request: &FetchRequestView, code: ErrorCode) -> Reply {
     let (version, correlation_id) = (call.version(), call.header.correlation_id);
-    let topics = if version < 13 {
-        request.topic_count()
-    } else {
-        0
-    };
+    let topics = if version < 13 { request.topic_count() } else { 0 };
     let session = request.session_id;
     let mut writer = FetchResponseWriter::new(version, correlation_id, 0, code, session, topics);
     for topic in request.topics().take(topics) {

@@ -26,9 +26,7 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
     let mut seen: BTreeMap<(&str, i32), u32> = BTreeMap::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            *seen
-                .entry((&**topic.name, partition.partition_index))
-                .or_default() += 1;
+            *seen.entry((&**topic.name, partition.partition_index)).or_default() += 1;
         }
     }
     let mut questions = Vec::new();
@@ -66,12 +64,7 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
     let found = scatter(&call.shard, questions, move |shard, parts| async move {
         let mut found = Vec::with_capacity(parts.len());
         for (place, (id, timestamp, epoch)) in parts {
-            found.push((
-                place,
-                shard
-                    .list_offset(id, timestamp, epoch, read_committed)
-                    .await,
-            ));
+            found.push((place, shard.list_offset(id, timestamp, epoch, read_committed).await));
         }
         found
     });
@@ -116,21 +109,9 @@ mod tests {
 
     #[test]
     fn each_special_timestamp_is_served_from_its_version_on() {
-        for (asked, first) in [
-            (0, 1),
-            (-1, 1),
-            (-2, 1),
-            (-3, 7),
-            (-4, 8),
-            (-5, 9),
-            (-6, 11),
-        ] {
+        for (asked, first) in [(0, 1), (-1, 1), (-2, 1), (-3, 7), (-4, 8), (-5, 9), (-6, 11)] {
             for version in 1..=11 {
-                assert_eq!(
-                    is_served_timestamp(asked, version),
-                    version >= first,
-                    "{asked}"
-                );
+                assert_eq!(is_served_timestamp(asked, version), version >= first, "{asked}");
             }
         }
         assert!(!is_served_timestamp(-7, 11));

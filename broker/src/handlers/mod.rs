@@ -70,11 +70,7 @@ impl Service for KafkaService {
     }
 
     async fn call(self: Rc<Self>, connection: Rc<ConnectionInfo>, request: Request) -> Reply {
-        let Request {
-            header,
-            body,
-            received,
-        } = request;
+        let Request { header, body, received } = request;
         self.shard.metrics.requests.add(1);
         if !protocol::is_served(header.api_key, header.api_version) {
             return refuse(&header);
@@ -82,12 +78,7 @@ impl Service for KafkaService {
         let Ok(api) = ApiKey::try_from(header.api_key) else {
             return refuse(&header);
         };
-        let call = Call {
-            shard: self.shard.clone(),
-            connection,
-            header,
-            received,
-        };
+        let call = Call { shard: self.shard.clone(), connection, header, received };
         match api {
             ApiKey::Produce => produce::handle(call, body).await,
             ApiKey::Fetch => Box::pin(fetch::handle(call, body)).await,
@@ -134,10 +125,7 @@ fn refuse(header: &RequestHeader) -> Reply {
     {
         return Reply::frame(frame);
     }
-    Reply::close(format!(
-        "API {} version {} is not served",
-        header.api_key, header.api_version
-    ))
+    Reply::close(format!("API {} version {} is not served", header.api_key, header.api_version))
 }
 
 /// Decodes, handles, encodes. The handler's future is boxed: these APIs are rare or small next to their work.

@@ -47,9 +47,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     let (mut outcomes, parts) = plan(&call, &request);
     let wait = request.acks != 0;
     let patience = wait.then(|| Duration::from_millis(request.timeout_ms.max(0) as u64));
-    let origin = Origin::Client {
-        api_version: call.version(),
-    };
+    let origin = Origin::Client { api_version: call.version() };
     for (slot, result) in append(&call, parts, origin, patience).await {
         outcomes[slot as usize] = Outcome::Done(result);
     }
@@ -96,11 +94,7 @@ fn plan(call: &Call, request: &ProduceRequestView) -> (Vec<Outcome>, PartsByShar
                 Ok((id, _)) if named.again(id) => Outcome::Refused(ErrorCode::InvalidRequest),
                 Ok((id, shard)) => {
                     let records = partition.records.unwrap_or_default();
-                    let part = AppendPart {
-                        slot,
-                        partition: id,
-                        records,
-                    };
+                    let part = AppendPart { slot, partition: id, records };
                     match parts.iter_mut().find(|(to, _)| *to == shard) {
                         Some((_, of_shard)) => of_shard.push(part),
                         None => parts.push((shard, vec![part])),
@@ -157,12 +151,8 @@ fn find_topic<'a>(
 ) -> Result<&'a Topic, ErrorCode> {
     let by_id = request.version() >= 13;
     let topic = match by_id {
-        true => image
-            .topic_by_id(TopicId(*id.as_bytes()))
-            .ok_or(ErrorCode::UnknownTopicId)?,
-        false => image
-            .topic(name)
-            .ok_or(ErrorCode::UnknownTopicOrPartition)?,
+        true => image.topic_by_id(TopicId(*id.as_bytes())).ok_or(ErrorCode::UnknownTopicId)?,
+        false => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
     };
     if topic.internal && call.header.client_id() != ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException);
@@ -171,9 +161,7 @@ fn find_topic<'a>(
 }
 
 fn locate(image: &Image, topic: &Topic, index: i32) -> Result<(PartitionId, ShardId), ErrorCode> {
-    image
-        .locate(topic, index)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)
+    image.locate(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 async fn append(
@@ -188,9 +176,7 @@ async fn append(
             None => Vec::new(),
         };
     }
-    let calls = parts
-        .into_iter()
-        .map(|(to, parts)| append_on(call, to, parts, origin, patience));
+    let calls = parts.into_iter().map(|(to, parts)| append_on(call, to, parts, origin, patience));
     join_all(calls).await.concat()
 }
 
@@ -205,11 +191,7 @@ async fn append_on(
     if to == shard.id {
         return shard.append(parts, origin, patience).await;
     }
-    shard
-        .on(to, move |there| async move {
-            there.append(parts, origin, patience).await
-        })
-        .await
+    shard.on(to, move |there| async move { there.append(parts, origin, patience).await }).await
 }
 
 fn write_answer(call: &Call, request: &ProduceRequestView, outcomes: &[Outcome]) -> Bytes {
@@ -232,10 +214,7 @@ fn write_partition(writer: &mut ProduceResponseWriter, index: i32, outcome: &Out
         Outcome::Done(Ok(done)) => {
             let success = PartitionOutcome::success(index, done.base_offset, done.log_start_offset);
             let log_append_time_ms = done.log_append_time_ms;
-            return writer.partition(&PartitionOutcome {
-                log_append_time_ms,
-                ..success
-            });
+            return writer.partition(&PartitionOutcome { log_append_time_ms, ..success });
         }
         Outcome::Done(Err(refused)) => refused,
         Outcome::Refused(code) => {

@@ -29,17 +29,10 @@ where
     });
     let mut answers: Vec<Option<A>> = (0..count).map(|_| None).collect();
     for (places, got) in join_all(calls).await {
-        assert_eq!(
-            places.len(),
-            got.len(),
-            "a shard answers every part it is given"
-        );
+        assert_eq!(places.len(), got.len(), "a shard answers every part it is given");
         for (place, answer) in places.into_iter().zip(got) {
             answers[place] = Some(answer);
         }
     }
-    answers
-        .into_iter()
-        .map(|a| a.expect("every part has an answer"))
-        .collect()
+    answers.into_iter().map(|a| a.expect("every part has an answer")).collect()
 }

@@ -116,11 +116,8 @@ pub struct ImageError {
 }
 
 /// Topics that only the broker writes.
-pub const INTERNAL_TOPICS: [&str; 3] = [
-    "__consumer_offsets",
-    "__transaction_state",
-    "__share_group_state",
-];
+pub const INTERNAL_TOPICS: [&str; 3] =
+    ["__consumer_offsets", "__transaction_state", "__share_group_state"];
 
 impl Image {
     /// The image before the first record.
@@ -163,9 +160,7 @@ impl Image {
     /// Topics from `name` (inclusive) on, by name.
     pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
         use std::ops::Bound;
-        self.by_name
-            .range::<str, _>((Bound::Included(name), Bound::Unbounded))
-            .map(|(_, t)| t)
+        self.by_name.range::<str, _>((Bound::Included(name), Bound::Unbounded)).map(|(_, t)| t)
     }
 
     /// Where a partition of `topic` lives; absent if the index does not exist.
@@ -173,10 +168,7 @@ impl Image {
         let record = topic.partitions.get(usize::try_from(index).ok()?)?;
         let group = self.groups.get(&record.group)?;
         Some(PartitionPlacement {
-            id: PartitionId {
-                topic: topic.id,
-                index,
-            },
+            id: PartitionId { topic: topic.id, index },
             group: record.group,
             shard: group.shard,
             leader: group.leader,
@@ -189,13 +181,7 @@ impl Image {
     pub fn locate(&self, topic: &Topic, index: i32) -> Option<(PartitionId, ShardId)> {
         let record = topic.partitions.get(usize::try_from(index).ok()?)?;
         let group = self.groups.get(&record.group)?;
-        Some((
-            PartitionId {
-                topic: topic.id,
-                index,
-            },
-            group.shard,
-        ))
+        Some((PartitionId { topic: topic.id, index }, group.shard))
     }
 
     /// Where a partition lives, by id.
@@ -214,10 +200,7 @@ impl Image {
         let topics: Vec<_> = self.by_name.values().cloned().collect();
         for topic in topics {
             let config = self.resolve(&topic.overrides);
-            self.insert(Topic {
-                config,
-                ..(*topic).clone()
-            });
+            self.insert(Topic { config, ..(*topic).clone() });
         }
     }
 
@@ -229,11 +212,7 @@ impl Image {
         let version = self.version;
         let misfit = |problem: String| ImageError { version, problem };
         match record {
-            MetadataRecord::RegisterNode {
-                node,
-                rack,
-                endpoints,
-            } => {
+            MetadataRecord::RegisterNode { node, rack, endpoints } => {
                 let registered = RegisteredNode {
                     rack: rack.as_deref().map(Arc::from),
                     endpoints: endpoints.clone().into(),
@@ -249,12 +228,7 @@ impl Image {
                 };
                 self.groups.entry(*group).or_insert(view);
             }
-            MetadataRecord::CreateTopic {
-                topic,
-                name,
-                partitions,
-                configs,
-            } => {
+            MetadataRecord::CreateTopic { topic, name, partitions, configs } => {
                 if self.by_name.contains_key(name.as_str()) {
                     return Err(misfit(format!("topic {name} already exists")));
                 }
@@ -275,10 +249,7 @@ impl Image {
                 self.check_groups(partitions).map_err(misfit)?;
                 let old = self.known(*topic)?.clone();
                 let all = old.partitions.iter().chain(partitions).copied().collect();
-                self.insert(Topic {
-                    partitions: all,
-                    ..(*old).clone()
-                });
+                self.insert(Topic { partitions: all, ..(*old).clone() });
             }
             MetadataRecord::DeleteTopic { topic } => {
                 let old = self.known(*topic)?.clone();
@@ -307,39 +278,24 @@ impl Image {
         }
         for (group, view) in &self.groups {
             let voters = view.voters.to_vec();
-            out.push(MetadataRecord::CreateRaftGroup {
-                group: *group,
-                voters,
-            });
+            out.push(MetadataRecord::CreateRaftGroup { group: *group, voters });
         }
         for t in self.by_name.values() {
             out.push(MetadataRecord::CreateTopic {
                 topic: t.id,
                 name: t.name.to_string(),
                 partitions: t.partitions.to_vec(),
-                configs: t
-                    .overrides
-                    .iter()
-                    .map(|(k, v)| (k.into(), v.into()))
-                    .collect(),
+                configs: t.overrides.iter().map(|(k, v)| (k.into(), v.into())).collect(),
             });
         }
         for (resource, values) in &self.configs {
             let changes = values
                 .iter()
-                .map(|(k, v)| super::ConfigChange {
-                    key: k.clone(),
-                    value: Some(v.clone()),
-                })
+                .map(|(k, v)| super::ConfigChange { key: k.clone(), value: Some(v.clone()) })
                 .collect();
-            out.push(MetadataRecord::AlterConfig {
-                resource: resource.clone(),
-                changes,
-            });
+            out.push(MetadataRecord::AlterConfig { resource: resource.clone(), changes });
         }
-        out.push(MetadataRecord::ProducerIds {
-            next: self.next_producer_id,
-        });
+        out.push(MetadataRecord::ProducerIds { next: self.next_producer_id });
         out
     }
 
@@ -357,11 +313,7 @@ impl Image {
                 problem: format!("configs of topic {}: {e}", old.name),
             })?;
             let config = self.resolve(&overrides);
-            self.insert(Topic {
-                overrides,
-                config,
-                ..(*old).clone()
-            });
+            self.insert(Topic { overrides, config, ..(*old).clone() });
             return Ok(());
         }
         let values = self.configs.entry(resource.clone()).or_default();
@@ -405,10 +357,7 @@ impl Image {
     }
 
     fn check_groups(&self, partitions: &[PartitionRecord]) -> Result<(), String> {
-        match partitions
-            .iter()
-            .find(|p| !self.groups.contains_key(&p.group))
-        {
+        match partitions.iter().find(|p| !self.groups.contains_key(&p.group)) {
             Some(p) => Err(format!("raft group {} does not exist", p.group.0)),
             None => Ok(()),
         }
@@ -435,7 +384,5 @@ pub fn hosting_shard(group: RaftGroupId, shards: usize) -> ShardId {
 
 /// Kafka's leader epoch of a partition whose group is in `term`; 0 before its first election here.
 fn leader_epoch(record: &PartitionRecord, term: u64) -> i32 {
-    EpochBase(record.epoch_base)
-        .leader_epoch(Term(term))
-        .unwrap_or(0)
+    EpochBase(record.epoch_base).leader_epoch(Term(term)).unwrap_or(0)
 }

@@ -7,7 +7,8 @@ mod placement;
 mod record;
 
 pub use image::{
-    INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic, hosting_shard,
+    INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic,
+    hosting_shard,
 };
 pub use placement::{Placer, place_partitions};
 pub use record::{

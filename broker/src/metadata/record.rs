@@ -133,10 +133,7 @@ mod tests {
             MetadataRecord::CreateTopic {
                 topic: TopicId([9; 16]),
                 name: "orders".into(),
-                partitions: vec![PartitionRecord {
-                    group: RaftGroupId(1),
-                    epoch_base: -3,
-                }],
+                partitions: vec![PartitionRecord { group: RaftGroupId(1), epoch_base: -3 }],
                 configs: vec![("cleanup.policy".into(), "compact".into())],
             },
             MetadataRecord::ProducerIds { next: 1000 },

@@ -24,9 +24,7 @@ use super::recovery::{self, RecoveredStream, StreamError};
 use super::{DataDirError, Identity, NodeContext, data_dir, serving};
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
-use crate::shard::{
-    CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, newest_logs,
-};
+use crate::shard::{CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, newest_logs};
 
 /// Raft groups and the segments of partitions, on their way to the shards that host them.
 #[derive(Default)]
@@ -140,9 +138,7 @@ struct Boot {
 impl Boot {
     fn others(&self) -> impl Iterator<Item = ShardId> + use<> {
         let me = self.id;
-        (0..self.count as u16)
-            .map(ShardId)
-            .filter(move |to| *to != me)
+        (0..self.count as u16).map(ShardId).filter(move |to| *to != me)
     }
 
     async fn receive(&self) -> Result<(ShardId, BootMessage), BootError> {
@@ -244,17 +240,13 @@ async fn lead_boot(
     shard.bring_up_metadata().await?;
     let listeners = serving::resolve_listeners(&shard.node.config).map_err(BootError::Listen)?;
     let bound = shard.bind(listeners).map_err(BootError::Listen)?;
-    let _ = shard.node.bound.set(
-        bound
-            .iter()
-            .map(|listener| (listener.name.clone(), listener.address))
-            .collect(),
-    );
+    let _ = shard
+        .node
+        .bound
+        .set(bound.iter().map(|listener| (listener.name.clone(), listener.address)).collect());
     shard.register_node(&bound).await?;
     shard.publish_metadata().await;
-    let ready = shard
-        .shards()
-        .map(|to| shard.on(to, |there| there.groups_ready()));
+    let ready = shard.shards().map(|to| shard.on(to, |there| there.groups_ready()));
     for result in join_all(ready).await {
         result?;
     }
@@ -296,7 +288,8 @@ async fn settle(
             data_dir::remove_stream(&shard.node.config.data_dir, stream).await?;
         }
     }
-    let dropped = shard.shards().map(|to| shard.on(to, |there| async move { there.drop_carried() }));
+    let dropped =
+        shard.shards().map(|to| shard.on(to, |there| async move { there.drop_carried() }));
     join_all(dropped).await;
     Ok(())
 }

@@ -81,13 +81,11 @@ pub fn checkpoint_path(dir: &Path, stream: u16) -> PathBuf {
 /// [`DataDirError::Io`].
 pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
     let path = dir.join(PRIVATE);
-    let entries = fs::read_dir(&path)
-        .await
-        .map_err(|source| DataDirError::Io {
-            action: "list",
-            path,
-            source,
-        })?;
+    let entries = fs::read_dir(&path).await.map_err(|source| DataDirError::Io {
+        action: "list",
+        path,
+        source,
+    })?;
     let number = |name: &str| name.strip_prefix("wal-")?.parse().ok();
     let mut streams: Vec<u16> = entries.iter().filter_map(|e| number(&e.name)).collect();
     streams.sort_unstable();
@@ -100,9 +98,11 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
 /// [`DataDirError::Io`].
 pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> {
     let path = stream_dir(dir, stream);
-    fs::remove_dir_all(&path)
-        .await
-        .map_err(|source| DataDirError::Io { action: "remove", path, source })
+    fs::remove_dir_all(&path).await.map_err(|source| DataDirError::Io {
+        action: "remove",
+        path,
+        source,
+    })
 }
 
 /// Creates the directory if it is absent and reads or writes its identity.
@@ -116,64 +116,35 @@ pub async fn open(
     node_id: i32,
     cluster_id: Option<&str>,
 ) -> Result<Identity, DataDirError> {
-    let io = |action| {
-        move |source| DataDirError::Io {
-            action,
-            path: dir.to_owned(),
-            source,
-        }
-    };
-    fs::create_dir_all(&dir.join(PRIVATE))
-        .await
-        .map_err(io("create"))?;
+    let io = |action| move |source| DataDirError::Io { action, path: dir.to_owned(), source };
+    fs::create_dir_all(&dir.join(PRIVATE)).await.map_err(io("create"))?;
     let path = dir.join(META_PROPERTIES);
     if fs::exists(&path).await.map_err(io("look for"))? {
         let bytes = fs::read(&path).await.map_err(io("read"))?;
         return parse_identity(&path, &bytes, node_id);
     }
     let random = || URL_SAFE_NO_PAD.encode(runtime::random::uuid_bytes());
-    let identity = Identity {
-        cluster_id: cluster_id.map_or_else(random, str::to_owned),
-        node_id,
-    };
+    let identity = Identity { cluster_id: cluster_id.map_or_else(random, str::to_owned), node_id };
     let text = format!(
         "#\nversion=1\ncluster.id={}\nnode.id={node_id}\ndirectory.id={}\n",
         identity.cluster_id,
         crate::ids::TopicId::random(),
     );
-    fs::write_atomic(&path, text.as_bytes())
-        .await
-        .map_err(io("write"))?;
+    fs::write_atomic(&path, text.as_bytes()).await.map_err(io("write"))?;
     Ok(identity)
 }
 
 fn parse_identity(path: &Path, bytes: &[u8], expected: i32) -> Result<Identity, DataDirError> {
-    let damaged = |reason: &str| DataDirError::Damaged {
-        path: path.into(),
-        reason: reason.into(),
-    };
+    let damaged = |reason: &str| DataDirError::Damaged { path: path.into(), reason: reason.into() };
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|l| l.strip_prefix(key)?.strip_prefix('='))
-    };
+    let value = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
     let found = value("node.id").and_then(|v| v.trim().parse().ok());
     let found: i32 = found.ok_or_else(|| damaged("no node.id"))?;
-    let cluster_id = value("cluster.id")
-        .ok_or_else(|| damaged("no cluster.id"))?
-        .trim()
-        .to_owned();
+    let cluster_id = value("cluster.id").ok_or_else(|| damaged("no cluster.id"))?.trim().to_owned();
     if found != expected {
-        return Err(DataDirError::OtherNode {
-            path: path.into(),
-            found,
-            expected,
-        });
+        return Err(DataDirError::OtherNode { path: path.into(), found, expected });
     }
-    Ok(Identity {
-        cluster_id,
-        node_id: found,
-    })
+    Ok(Identity { cluster_id, node_id: found })
 }
 
 #[cfg(test)]
@@ -186,16 +157,10 @@ mod tests {
         let text = b"#\nversion=1\ncluster.id=abc\nnode.id=3\ndirectory.id=x\n";
         assert_eq!(
             parse_identity(path, text, 3).unwrap(),
-            Identity {
-                cluster_id: "abc".into(),
-                node_id: 3
-            }
+            Identity { cluster_id: "abc".into(), node_id: 3 }
         );
         let refused = parse_identity(path, text, 1).unwrap_err().to_string();
         assert!(refused.contains("node.id=3"), "{refused}");
-        assert!(matches!(
-            parse_identity(path, b"x=1", 1),
-            Err(DataDirError::Damaged { .. })
-        ));
+        assert!(matches!(parse_identity(path, b"x=1", 1), Err(DataDirError::Damaged { .. })));
     }
 }

@@ -13,9 +13,9 @@ use std::sync::{Arc, OnceLock};
 use config::NodeConfig;
 use server::ConnectionLimits;
 
-pub use serving::resolve_listeners;
 pub use boot::{BootError, BootMessage, shard_main};
 pub use data_dir::{DataDirError, Identity, checkpoint_path};
+pub use serving::resolve_listeners;
 
 use crate::ids::NodeId;
 use crate::metrics::NodeMetrics;
@@ -49,11 +49,8 @@ impl NodeContext {
             .connections_per_ip_overrides
             .iter()
             .filter_map(|(ip, count)| Some((ip.parse().ok()?, *count)));
-        let connections = ConnectionLimits::new(
-            limits.connections_max,
-            limits.connections_per_ip_max,
-            overrides,
-        );
+        let connections =
+            ConnectionLimits::new(limits.connections_max, limits.connections_per_ip_max, overrides);
         Arc::new(NodeContext {
             connections,
             config,
