@@ -1,6 +1,6 @@
 //! A node: its shards from the first byte of its data directory to the last answer.
 //!
-//! [`shard_main`] is the whole life of one shard; the binary runs it on glommio threads, the simulator in virtual time.
+//! [`shard_main`] is the whole life of one shard; the binary runs it on a thread per core, the simulator in virtual time.
 
 mod boot;
 mod data_dir;
