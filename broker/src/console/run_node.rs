@@ -18,10 +18,7 @@ use crate::node::{self, NodeContext};
 pub fn dev(args: DevArgs) -> i32 {
     let (dir, temporary) = match args.data {
         Some(dir) => (dir, false),
-        None => (
-            std::env::temp_dir().join(format!("millrace-dev-{}", std::process::id())),
-            true,
-        ),
+        None => (std::env::temp_dir().join(format!("millrace-dev-{}", std::process::id())), true),
     };
     let mut text = format!(
         "node.id=1\nprocess.roles=broker,controller\n\
@@ -89,11 +86,7 @@ fn run_text(text: &str, set: &[String], warn: bool) -> i32 {
 fn run(config: NodeConfig) -> Result<(), String> {
     let _lock = lock(&config.data_dir)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let shards = if config.shards == 0 {
-        cpus
-    } else {
-        config.shards
-    };
+    let shards = if config.shards == 0 { cpus } else { config.shards };
     let options = runtime::shards::Options {
         count: shards,
         pin: config.pin_shards,
@@ -109,10 +102,8 @@ fn run(config: NodeConfig) -> Result<(), String> {
         http::serve(address, context.metrics.clone(), context.ready.clone())?;
     }
     let shared = context.clone();
-    runtime::shards::run(options, move |shard| {
-        node::shard_main(shard, shared.clone())
-    })
-    .map_err(|e| e.to_string())?;
+    runtime::shards::run(options, move |shard| node::shard_main(shard, shared.clone()))
+        .map_err(|e| e.to_string())?;
     match context.failure.get() {
         Some(reason) => Err(reason.clone()),
         None => Ok(()),
@@ -120,20 +111,30 @@ fn run(config: NodeConfig) -> Result<(), String> {
 }
 
 /// Shards share their addresses (SO_REUSEPORT), so the kernel would let a second broker share them too and hand it half
-/// of the clients. A plain bind finds that out first.
+/// of the clients. A plain bind finds that out first. It is tried for a while: the kernel takes an io_uring apart after
+/// its process is gone, and until then the sockets of a killed node listen on.
 fn check_addresses(config: &NodeConfig) -> Result<(), String> {
+    let started = std::time::Instant::now();
     for listener in node::resolve_listeners(config)? {
-        if let Err(e) = std::net::TcpListener::bind(listener.address)
-            && e.kind() == std::io::ErrorKind::AddrInUse
-        {
-            return Err(format!(
-                "{} of listener {} is in use; stop the process that uses it or change the port",
-                listener.address, listener.name
-            ));
+        let in_use = || {
+            std::net::TcpListener::bind(listener.address)
+                .is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse)
+        };
+        while in_use() {
+            if started.elapsed() > LEFTOVER_SOCKETS_MAX {
+                return Err(format!(
+                    "{} of listener {} is in use; stop the process that uses it or change the port",
+                    listener.address, listener.name
+                ));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
     Ok(())
 }
+
+/// How long sockets of a process that is gone are waited for.
+const LEFTOVER_SOCKETS_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn resolve(listen: &str) -> Result<SocketAddr, String> {
     let resolved = listen.to_socket_addrs().ok().and_then(|mut a| a.next());
@@ -162,17 +163,10 @@ fn announce(context: &NodeContext) {
 fn lock(dir: &Path) -> Result<fs::File, String> {
     let path: PathBuf = dir.join(".lock");
     let cannot = |e: std::io::Error| {
-        format!(
-            "cannot use {}: {e}; check that it is a writable directory",
-            dir.display()
-        )
+        format!("cannot use {}: {e}; check that it is a writable directory", dir.display())
     };
     fs::create_dir_all(dir).map_err(cannot)?;
-    let file = fs::File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let file = fs::File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
