@@ -10,6 +10,10 @@ use crate::shard::{Change, ChangeError, Shard};
 /// Where groups and committed offsets are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
+/// What a topic may have at least. The broker's key allows less, as in Kafka, where no group can then be used; here the
+/// topic gets this instead.
+const SEGMENT_BYTES_MIN: i32 = 1 << 20;
+
 /// Where the coordinator of a group lives; absent while the topic does not exist.
 pub(super) fn coordinator_of(image: &Image, group_id: &str) -> Option<PartitionPlacement> {
     let topic: &Arc<Topic> = image.topic(OFFSETS_TOPIC)?;
@@ -28,10 +32,11 @@ impl Shard {
         }
         let config = &self.node.config;
         let partitions = config.offsets_topic_partitions.max(1);
+        let segment_bytes = config.offsets_topic_segment_bytes.max(SEGMENT_BYTES_MIN);
         let configs = vec![
             ("cleanup.policy".to_owned(), "compact".to_owned()),
             ("compression.type".to_owned(), "producer".to_owned()),
-            ("segment.bytes".to_owned(), config.offsets_topic_segment_bytes.to_string()),
+            ("segment.bytes".to_owned(), segment_bytes.to_string()),
         ];
         let topic = TopicId::random();
         self.change_metadata(move |image| {
