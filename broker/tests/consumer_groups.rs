@@ -187,3 +187,15 @@ fn offsets_go_with_their_topic_and_stay_gone() {
     let offsets = eventually("the group loads", || committed(&mut connection, "g"));
     assert_eq!(offsets, []);
 }
+
+#[test]
+fn a_segment_size_that_no_topic_may_have_does_not_keep_groups_from_working() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &["offsets.topic.segment.bytes=1"]);
+    find(&mut node.connect(), "g");
+    node.kill();
+    let node = Node::start(data.path(), 1, NO_DELAY);
+    let mut connection = node.connect();
+    let joined = join(&mut connection, "g");
+    assert_eq!(sync(&mut connection, "g", &joined).error_code, ErrorCode::None.code());
+}
