@@ -232,7 +232,7 @@ mod tests {
     fn batch(first: i32, n: i32, offset: i64) -> BatchSequence {
         BatchSequence {
             first_sequence: first,
-            last_sequence: first + n - 1,
+            last_sequence: first + (n - 1),
             base_offset: offset,
             last_offset: offset + i64::from(n) - 1,
             timestamp: 1_000,
