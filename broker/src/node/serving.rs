@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use runtime::task::{self, Class};
 use server::{Listener, Options, Server};
 
+use super::takeover;
 use crate::handlers::KafkaService;
 use crate::shard::Shard;
 
@@ -21,21 +22,18 @@ pub fn resolve_listeners(config: &NodeConfig) -> Result<Vec<Listener>, String> {
         let address = match host.parse::<IpAddr>() {
             Ok(ip) => SocketAddr::new(ip, port),
             Err(_) if host.is_empty() => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
-            Err(_) => (host, port)
-                .to_socket_addrs()
-                .ok()
-                .and_then(|mut found| found.next())
-                .ok_or_else(|| {
-                    format!(
-                        "listener {} names host {host}, which cannot be resolved",
-                        listener.name
-                    )
-                })?,
+            Err(_) => {
+                (host, port).to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(
+                    || {
+                        format!(
+                            "listener {} names host {host}, which cannot be resolved",
+                            listener.name
+                        )
+                    },
+                )?
+            }
         };
-        Ok(Listener {
-            name: listener.name.clone(),
-            address,
-        })
+        Ok(Listener { name: listener.name.clone(), address })
     };
     config.listeners.iter().map(resolve).collect()
 }
@@ -60,6 +58,7 @@ fn options(config: &NodeConfig) -> Options {
     Options {
         frame_bytes_max: limits.frame_bytes_max,
         request_bytes_max: limits.request_memory_bytes,
+        calls_max: limits.connection_requests_max,
         unsent_bytes_max: limits.connection_unsent_bytes_max,
         partial_frame_timeout: limits.frame_timeout,
         idle_timeout: limits.idle_timeout,
@@ -111,6 +110,14 @@ impl Shard {
     }
 }
 
+/// Leaves the directory as Kafka would.
+async fn leave(shard: &Rc<Shard>) {
+    let left = join_all(shard.shards().map(|to| shard.on(to, Shard::left_behind))).await;
+    if let Err(error) = takeover::write(&shard.node.config.data_dir, left.concat()).await {
+        tracing::warn!(%error, "Kafka would have to recover these segments");
+    }
+}
+
 /// Waits for SIGTERM or SIGINT and then stops the node in order: no new requests, answers to those that were accepted,
 /// everything durable and destaged, end.
 pub fn stop_on_signal(shard: &Rc<Shard>) {
@@ -122,7 +129,10 @@ pub fn stop_on_signal(shard: &Rc<Shard>) {
         }
         shard.node.set_ready(false);
         join_all(shard.shards().map(|to| shard.on(to, Shard::stop_serving))).await;
-        join_all(shard.shards().map(|to| shard.on(to, Shard::flush))).await;
+        let flushed = join_all(shard.shards().map(|to| shard.on(to, Shard::flush))).await;
+        if flushed.iter().all(|durable| *durable) {
+            leave(&shard).await;
+        }
         for to in shard.shards().filter(|to| *to != shard.id) {
             shard.tell(to, |there| there.finish());
         }

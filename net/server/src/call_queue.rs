@@ -1,8 +1,8 @@
 //! The calls of one connection that run or whose answers wait for earlier ones.
 //!
 //! A small queue in request order. A call is polled in place by its connection's task: no task, no
-//! allocation and no wake-up of its own. All running calls are polled when the task runs, since one
-//! waker serves them all; with at most [`PIPELINE_MAX`] of them that costs less than a waker each.
+//! allocation and no wake-up of its own. One waker serves all running calls (`call_waker`), so all are
+//! polled when one is woken; mostly they wait for the same commit.
 //! Slots (pinned boxes) are shared by the connections of a shard, so an idle connection has none.
 
 use std::{
@@ -15,9 +15,6 @@ use std::{
 };
 
 use crate::service::{Pipelining, Reply};
-
-/// How many requests of one connection are in progress at a time.
-pub const PIPELINE_MAX: usize = 8;
 
 /// Free slots that a shard keeps.
 const FREE_SLOTS_MAX: usize = 256;
@@ -52,6 +49,7 @@ pub struct CallQueue<F> {
     calls: VecDeque<Call<F>>,
     slots: Rc<CallSlots<F>>,
     running: usize,
+    calls_max: usize,
     /// What the running calls are; meaningless while none runs.
     pipelining: Pipelining,
 }
@@ -70,8 +68,15 @@ enum State<F> {
 }
 
 impl<F: Future<Output = Reply>> CallQueue<F> {
-    pub fn new(slots: Rc<CallSlots<F>>) -> CallQueue<F> {
-        CallQueue { calls: VecDeque::new(), slots, running: 0, pipelining: Pipelining::Barrier }
+    /// A queue of at most `calls_max` calls.
+    pub fn new(slots: Rc<CallSlots<F>>, calls_max: usize) -> CallQueue<F> {
+        CallQueue {
+            calls: VecDeque::new(),
+            slots,
+            running: 0,
+            calls_max,
+            pipelining: Pipelining::Barrier,
+        }
     }
 
     /// Calls that have not answered.
@@ -87,7 +92,7 @@ impl<F: Future<Output = Reply>> CallQueue<F> {
     /// Whether a request of this kind may be started beside what is in progress.
     pub fn may_start(&self, pipelining: Pipelining) -> bool {
         let beside = (self.pipelining, pipelining) == (Pipelining::Overlap, Pipelining::Overlap);
-        self.calls.is_empty() || (beside && self.calls.len() < PIPELINE_MAX)
+        self.calls.is_empty() || (beside && self.calls.len() < self.calls_max)
     }
 
     /// Polls a new call for the first time and queues it. Returns the bytes to release if it has
@@ -160,6 +165,8 @@ mod tests {
     use super::*;
     use crate::service::Outcome;
 
+    const CALLS_MAX: usize = 8;
+
     /// Answers `name` once `done` is set.
     fn call(name: &'static str, done: &Rc<Cell<bool>>) -> Pin<Box<dyn Future<Output = Reply>>> {
         let done = Rc::clone(done);
@@ -179,7 +186,7 @@ mod tests {
     #[test]
     fn answers_come_in_the_order_of_requests_whichever_call_is_first() {
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut queue = CallQueue::new(CallSlots::new());
+        let mut queue = CallQueue::new(CallSlots::new(), CALLS_MAX);
         let done: [Rc<Cell<bool>>; 3] = Default::default();
         for (name, done) in ["a", "b", "c"].into_iter().zip(&done) {
             assert_eq!(queue.start(call(name, done), Pipelining::Overlap, 10, cx), 0);
@@ -198,7 +205,7 @@ mod tests {
     #[test]
     fn a_barrier_runs_alone_and_overlapping_calls_run_up_to_the_maximum() {
         let cx = &mut Context::from_waker(Waker::noop());
-        let mut queue = CallQueue::new(CallSlots::new());
+        let mut queue = CallQueue::new(CallSlots::new(), CALLS_MAX);
         let done = Rc::<Cell<bool>>::default();
         queue.start(call("fetch", &done), Pipelining::Barrier, 0, cx);
         assert!(!queue.may_start(Pipelining::Barrier));
@@ -207,7 +214,7 @@ mod tests {
         queue.poll(cx);
         queue.pop();
         done.set(false);
-        for _ in 0..PIPELINE_MAX {
+        for _ in 0..CALLS_MAX {
             assert!(queue.may_start(Pipelining::Overlap));
             queue.start(call("produce", &done), Pipelining::Overlap, 0, cx);
             assert!(!queue.may_start(Pipelining::Barrier));
@@ -219,7 +226,7 @@ mod tests {
     fn slots_are_used_again() {
         let cx = &mut Context::from_waker(Waker::noop());
         let slots = CallSlots::new();
-        let mut queue = CallQueue::new(Rc::clone(&slots));
+        let mut queue = CallQueue::new(Rc::clone(&slots), CALLS_MAX);
         let done = Rc::new(Cell::new(true));
         for _ in 0..3 {
             assert_eq!(queue.start(call("a", &done), Pipelining::Barrier, 7, cx), 7);

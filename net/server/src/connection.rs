@@ -32,6 +32,7 @@ use crate::{
     answers::Answers,
     byte_budget::{Account, Want},
     call_queue::{CallQueue, CallSlots},
+    call_waker::CallWaker,
     close_reason::CloseReason,
     connection_info::ConnectionInfo,
     connection_limits::Place,
@@ -76,10 +77,12 @@ where
     /// Serves the connection from its first byte until it is closed and all its calls are done.
     pub async fn serve(self) {
         let slots = Rc::clone(&self.slots);
+        let calls_max = self.shard.options.calls_max;
         let line = Line {
             account: Account::new(&self.shard.budget, self.info.id),
             connection: self,
-            calls: RefCell::new(CallQueue::new(slots)),
+            calls: RefCell::new(CallQueue::new(slots, calls_max)),
+            call_waker: RefCell::default(),
             answers: RefCell::default(),
             muted_until: Cell::new(None),
             reading_ended: RefCell::default(),
@@ -100,6 +103,8 @@ struct Line<S, C, F> {
     connection: Connection<S, C, F>,
     account: Account,
     calls: RefCell<CallQueue<F>>,
+    /// Present once a call was started.
+    call_waker: RefCell<Option<CallWaker>>,
     answers: RefCell<Answers>,
     muted_until: Cell<Option<Instant>>,
     /// Why nothing more is read.
@@ -203,6 +208,10 @@ where
         shard.counters.requests.add(1);
         poll_fn(|cx| {
             let call = call.take().expect("polled once");
+            self.renew_call_waker(cx);
+            let waker = self.call_waker.borrow();
+            let waker = waker.as_ref().expect("just renewed").waker();
+            let cx = &mut Context::from_waker(waker);
             let answered = self.calls.borrow_mut().start(call, pipelining, request_bytes, cx);
             self.account.release(answered);
             Poll::Ready(())
@@ -294,9 +303,30 @@ where
         .await;
     }
 
-    fn poll_calls(&self, cx: &mut Context<'_>) {
-        let answered = self.calls.borrow_mut().poll(cx);
-        self.account.release(answered);
+    /// True if calls have to be polled to get to know a new waker.
+    fn renew_call_waker(&self, cx: &Context<'_>) -> bool {
+        let mut waker = self.call_waker.borrow_mut();
+        let is_new = !waker.as_ref().is_some_and(|waker| waker.is_of(cx));
+        if is_new {
+            *waker = Some(CallWaker::new(cx));
+        }
+        is_new
+    }
+
+    /// Polls the calls in progress if one of them was woken. Takes the flag whenever the task runs: set, it promises
+    /// a run that is still to come, and a wake that finds it set does nothing.
+    fn poll_calls(&self, cx: &Context<'_>) {
+        let was_woken = self.call_waker.borrow().as_ref().is_some_and(CallWaker::take_woken);
+        if self.calls.borrow().running() == 0 {
+            return;
+        }
+        let is_new = self.renew_call_waker(cx);
+        if was_woken || is_new {
+            let waker = self.call_waker.borrow();
+            let waker = waker.as_ref().expect("just renewed").waker();
+            let answered = self.calls.borrow_mut().poll(&mut Context::from_waker(waker));
+            self.account.release(answered);
+        }
     }
 
     /// Moves the answers whose turn it is to the writing half.

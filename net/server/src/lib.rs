@@ -13,6 +13,7 @@ mod acceptor;
 mod answers;
 mod byte_budget;
 mod call_queue;
+mod call_waker;
 mod close_reason;
 mod connection;
 mod connection_info;
@@ -27,7 +28,6 @@ mod shard_state;
 mod transport;
 mod vitals;
 
-pub use call_queue::PIPELINE_MAX;
 pub use close_reason::CloseReason;
 pub use connection_info::{ConnectionId, ConnectionInfo};
 pub use connection_limits::{ConnectionLimits, Refusal};

@@ -9,6 +9,8 @@ pub struct Options {
     pub frame_bytes_max: usize,
     /// Bytes of requests in memory on this shard (`queued.max.request.bytes`); see `byte_budget`.
     pub request_bytes_max: usize,
+    /// Requests of one connection that are in progress at a time, where they may overlap.
+    pub calls_max: usize,
     /// Bytes of answers that one connection may have unsent before its next request is started.
     pub unsent_bytes_max: usize,
     /// Bytes of unsent answers on this shard. Above it a connection that has unsent answers is not
@@ -29,7 +31,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             frame_bytes_max: 100 << 20,
-            request_bytes_max: 128 << 20,
+            request_bytes_max: 256 << 20,
+            calls_max: 64,
             unsent_bytes_max: 16 << 20,
             unsent_bytes_shard_max: 256 << 20,
             partial_frame_timeout: Duration::from_secs(30),

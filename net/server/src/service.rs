@@ -7,7 +7,7 @@
 //! - a request that is a [`Pipelining::Barrier`] starts when all earlier calls have answered, and
 //!   later ones start when it has answered. That is Kafka's rule for all requests;
 //! - neighbours that are all [`Pipelining::Overlap`] run side by side, at most
-//!   [`PIPELINE_MAX`](crate::PIPELINE_MAX) of them;
+//!   [`Options::calls_max`](crate::Options::calls_max) of them;
 //! - a call that was started is polled to its end, also when its client is gone. Only the last
 //!   deadline of a stop cuts calls short.
 //!

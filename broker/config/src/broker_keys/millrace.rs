@@ -35,7 +35,7 @@ pub(super) const KEYS: &[Key] = &[
         .applied("Largest frame before login, on listeners that need one."),
     int("millrace.frame.timeout.ms").default("30000").valid(AtLeast(1))
         .applied("A frame that has begun must be complete within this time."),
-    int("millrace.connection.requests.max").default("256").valid(AtLeast(1))
+    int("millrace.connection.requests.max").default("64").valid(AtLeast(1))
         .applied("Requests of one connection that are worked on at once; more are not read yet."),
     long("millrace.connection.unsent.bytes").default("16777216").valid(AtLeast(65_536))
         .applied("Answers that one connection may leave unread before its requests are no longer read."),

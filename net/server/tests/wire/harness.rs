@@ -1,7 +1,14 @@
 //! A service whose calls wait for gates, and a client that counts bytes.
 
 use std::{
-    cell::RefCell, collections::BTreeMap, net::SocketAddr, rc::Rc, sync::Arc, time::Duration,
+    cell::RefCell,
+    collections::BTreeMap,
+    future::poll_fn,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -29,11 +36,14 @@ pub enum Api {
     Mute,
     /// Answers when its client is gone.
     UntilGone,
+    /// Echoes, and leaves its waker behind.
+    Restless,
 }
 
 #[derive(Default)]
 pub struct Gated {
     closed_gates: RefCell<BTreeMap<i32, Rc<Notify>>>,
+    pub left_waker: RefCell<Option<Waker>>,
     pub started: RefCell<Vec<i32>>,
     pub finished: RefCell<Vec<i32>>,
 }
@@ -71,6 +81,10 @@ impl Service for Gated {
             gate.notified().await;
         }
         let key = request.header.api_key;
+        if key == Api::Restless as i16 {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            self.left_waker.replace(Some(waker));
+        }
         if key == Api::UntilGone as i16 {
             connection.gone().await;
         }

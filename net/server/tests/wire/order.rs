@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use runtime::{block_on, time::Instant};
-use server::PIPELINE_MAX;
+use server::Options;
 
 use crate::harness::{Api, Site, request, until};
+
+const CALLS_MAX: usize = 8;
 
 #[test]
 fn answers_keep_the_order_of_requests_although_later_calls_finish_first() {
@@ -66,18 +68,18 @@ fn a_barrier_starts_when_everything_before_it_has_answered() {
 #[test]
 fn no_more_than_the_maximum_of_requests_are_in_progress() {
     block_on(async {
-        let site = Site::open();
+        let site = Site::with(Options { calls_max: CALLS_MAX, ..Options::default() });
         let mut client = site.client().await;
-        let ids: Vec<i32> = (1..=2 * PIPELINE_MAX as i32).collect();
+        let ids: Vec<i32> = (1..=2 * CALLS_MAX as i32).collect();
         site.service.close_gate(1);
         for id in &ids {
             client.send(Api::Overlap, *id, b"").await;
         }
-        until("the pipeline is full", || site.service.started().len() == PIPELINE_MAX).await;
+        until("the pipeline is full", || site.service.started().len() == CALLS_MAX).await;
         let mut other = site.client().await;
         other.send(Api::Echo, 100, b"").await;
         other.expect(&[100]).await;
-        assert_eq!(site.service.started().len(), PIPELINE_MAX + 1);
+        assert_eq!(site.service.started().len(), CALLS_MAX + 1);
         site.service.open(1);
         client.expect(&ids).await;
     });
@@ -148,5 +150,25 @@ fn a_throttled_client_gets_its_answer_first_and_is_held_back_after() {
         client.expect(&[2]).await;
         assert!(begun.elapsed() >= Duration::from_millis(50));
         assert_eq!(site.counters.mutes.get(), 1);
+    });
+}
+
+#[test]
+fn a_wake_that_comes_after_its_call_does_not_swallow_the_next_one() {
+    block_on(async {
+        let site = Site::open();
+        let mut client = site.client().await;
+        client.send(Api::Restless, 1, b"").await;
+        client.expect(&[1]).await;
+        let stale = site.service.left_waker.take().expect("the call was polled");
+        stale.wake_by_ref();
+        let mut other = site.client().await;
+        other.send(Api::Echo, 10, b"").await;
+        other.expect(&[10]).await;
+        site.service.close_gate(2);
+        client.send(Api::Echo, 2, b"").await;
+        until("it waits", || site.service.started() == [1, 10, 2]).await;
+        site.service.open(2);
+        client.expect(&[2]).await;
     });
 }
