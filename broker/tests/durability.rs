@@ -25,7 +25,8 @@ const BUSY: [&str; 4] = [
 
 fn create(node: &Node, topic: &str, partitions: i32, configs: &[(&str, &str)]) {
     let configs = configs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let new = NewTopic { name: topic.into(), partitions: Some(partitions), replication: None, configs };
+    let new =
+        NewTopic { name: topic.into(), partitions: Some(partitions), replication: None, configs };
     node.client().create_topic(&new).expect("the topic is created");
 }
 
@@ -37,7 +38,8 @@ fn write(node: &Node, topic: &str, from: u32, to: u32, bytes: usize) {
         let mut value = number.to_string().into_bytes();
         value.resize(bytes, b' ');
         let key = Some(number.to_string().into_bytes());
-        let record = NewRecord { key, value: Some(value), timestamp_ms: 1_000, ..Default::default() };
+        let record =
+            NewRecord { key, value: Some(value), timestamp_ms: 1_000, ..Default::default() };
         writer.write(&record).expect("the record is taken");
     }
     writer.flush().expect("everything is acknowledged");
@@ -110,7 +112,11 @@ fn a_topic_with_memory_durability_survives_an_orderly_stop() {
     create(&node, "fast", 1, &[("millrace.durability", "memory")]);
     write(&node, "fast", 0, 1_000, 100);
     assert!(node.stop().success());
+    let left = |name| std::fs::read_to_string(data.path().join(name)).expect("Kafka's files");
+    assert_eq!(left("recovery-point-offset-checkpoint"), "0\n1\nfast 0 1000\n");
+    assert!(left(".kafka_cleanshutdown").contains("brokerEpoch"));
     let node = Node::start(data.path(), 2, &[]);
+    assert!(!data.path().join(".kafka_cleanshutdown").exists());
     assert_once_each(&read_all(&node, "fast"), 1_000);
 }
 

@@ -21,7 +21,7 @@ use storage::checkpoint::LogCheckpoint;
 use storage::wal::{Wal, WalError, WalReader};
 
 use super::recovery::{self, RecoveredStream, StreamError};
-use super::{DataDirError, Identity, NodeContext, data_dir, serving};
+use super::{DataDirError, Identity, NodeContext, data_dir, serving, takeover};
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
 use crate::shard::{CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, newest_logs};
@@ -166,6 +166,7 @@ impl Boot {
         let config = &self.node.config;
         let identity: Identity = data_dir::open(&config.data_dir, config.node_id, None).await?;
         let _ = self.node.identity.set(identity);
+        takeover::begin(&config.data_dir).await.map_err(StreamError::from)?;
         let streams = Arc::new(data_dir::streams(&config.data_dir).await?);
         for to in self.others() {
             self.send(to, BootMessage::Opened(streams.clone()));

@@ -6,6 +6,7 @@ mod boot;
 mod data_dir;
 mod recovery;
 mod serving;
+mod takeover;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

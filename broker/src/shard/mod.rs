@@ -113,7 +113,7 @@ pub struct Shard {
     watch_number: Cell<u64>,
     tail_bytes: Cell<usize>,
     destage: Destage,
-    /// Destage, checkpoint, retention and compaction take turns.
+    /// Destage, checkpoints and retention take turns; a log guards its own compaction.
     maintenance: Semaphore,
     log_store: Rc<LogStore>,
     wal: Rc<Wal>,
@@ -185,12 +185,15 @@ impl Shard {
     }
 
     /// Makes everything accepted durable; the last thing before [`Shard::finish`].
-    pub(crate) async fn flush(self: Rc<Self>) {
+    /// Returns whether segments and checkpoint are durable too.
+    pub(crate) async fn flush(self: Rc<Self>) -> bool {
         self.raft.stop();
         self.committed.notified().await;
-        if let Err(error) = self.final_checkpoint().await {
+        let done = self.final_checkpoint().await;
+        if let Err(error) = &done {
             tracing::warn!(%error, "no last checkpoint: the next start replays the WAL");
         }
+        done.is_ok()
     }
 
     /// Ends the shard's main function.
