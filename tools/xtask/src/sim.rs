@@ -6,7 +6,7 @@
 
 use crate::step;
 use crate::tally::Tally;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -60,9 +60,11 @@ fn search(program: &std::path::Path, time: Duration, args: &[String]) -> Result<
     while Instant::now() < end {
         let mut round = step::command(program);
         round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);
+        let before = tally;
         if !tally.run(round.args(args))? {
             break;
         }
+        ensure!(tally != before, "the simulator did not say how many seeds passed");
         first += SEEDS_PER_ROUND;
     }
     println!("{tally}");
