@@ -74,6 +74,12 @@ impl Disk {
         self.rules.push(rule);
     }
 
+    /// Forgets rules and crashes that have not come true.
+    pub fn forget_rules(&mut self) {
+        self.rules.clear();
+        self.crash_at = None;
+    }
+
     /// Operations that change the disk so far: writes, syncs and changes of names.
     pub fn operations(&self) -> u64 {
         self.operations

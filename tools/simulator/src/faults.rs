@@ -1,0 +1,126 @@
+//! What breaks while clients work, and how it is made good again.
+
+use crate::plan::Fault;
+use crate::shared::Run;
+use broker::node::{NodeContext, shard_main};
+use config::NodeConfig;
+use runtime::sim::{Crash, DiskOperation, FaultRule, NetworkFaults};
+use runtime::time::{sleep, timeout};
+use std::time::Duration;
+
+/// A node whose disk refuses a sync must have ended by then.
+const ENDED: Duration = Duration::from_secs(60);
+
+/// Starts the node with any number of shards.
+pub fn start(run: &Run) {
+    let shards = 1 + run.below(4) as usize;
+    let text = run.plan.properties(run.address, shards);
+    let (config, _) = NodeConfig::from_properties(&text).expect("the plan's configuration");
+    let context = NodeContext::new(config, shards, |_| ());
+    run.node.start(shards, move |shard| shard_main(shard, context.clone()));
+}
+
+/// One fault after another, each with time to work before.
+pub async fn break_things(run: &Run) {
+    for _ in 0..run.plan.faults {
+        sleep(Duration::from_millis(run.below(2_000))).await;
+        let kind = run.plan.kinds[run.below(run.plan.kinds.len() as u64) as usize];
+        break_one(run, kind).await;
+        run_again(run).await;
+    }
+}
+
+async fn break_one(run: &Run, kind: Fault) {
+    match kind {
+        Fault::Kill => run.node.kill(),
+        Fault::PowerCut => run.node.power_cut(),
+        Fault::CrashAtOperation => {
+            run.node.crash_at_disk_operation(1 + run.below(100), any_crash(run));
+            let _ = timeout(Duration::from_secs(10), run.node.ended()).await;
+        }
+        Fault::CrashAtBoot => crash_at_boot(run).await,
+        Fault::Stop => {
+            run.node.stop();
+            if timeout(Duration::from_secs(120), run.node.ended()).await.is_err() {
+                run.violation("a node that was asked to stop did not".to_owned());
+            }
+        }
+        Fault::SyncError => refuse_sync(run).await,
+        Fault::SlowDisk => {
+            run.mark("the disk was slow");
+            run.node.with_disk(|disk| disk.faults_mut().stall = 0.02);
+            sleep(Duration::from_millis(run.below(5_000))).await;
+            run.node.with_disk(|disk| disk.faults_mut().stall = 0.0);
+        }
+        Fault::Resets => {
+            run.mark("connections were reset");
+            run.world.set_network(NetworkFaults {
+                reset: 0.02,
+                loss: 0.02,
+                ..NetworkFaults::default()
+            });
+            sleep(Duration::from_millis(run.below(3_000))).await;
+            run.world.set_network(NetworkFaults::default());
+        }
+        Fault::Cut => {
+            run.mark("the network was cut");
+            run.world.cut(run.world.driver(), &run.node);
+            sleep(Duration::from_millis(run.below(30_000))).await;
+            run.world.mend_all();
+        }
+    }
+}
+
+fn any_crash(run: &Run) -> Crash {
+    if run.below(2) == 0 { Crash::Kill } else { Crash::PowerCut }
+}
+
+/// Lives that end while they begin, some of them several times in a row.
+async fn crash_at_boot(run: &Run) {
+    run.node.crash(any_crash(run));
+    run.node.ended().await;
+    for _ in 0..1 + run.below(3) {
+        run.crashes.set(run.crashes.get() + 1);
+        start(run);
+        run.node.crash_at_disk_operation(1 + run.below(60), any_crash(run));
+        if timeout(Duration::from_secs(5), run.node.ended()).await.is_err() {
+            run.node.crash(any_crash(run));
+            run.node.ended().await;
+        }
+        run.mark("a crash while booting");
+    }
+}
+
+/// The node must end at the first sync of its WAL that fails; what it could not sync is gone then.
+async fn refuse_sync(run: &Run) {
+    let rule = FaultRule {
+        path: "wal".to_owned(),
+        operation: DiskOperation::Sync,
+        error: std::io::ErrorKind::Other,
+        times: 1,
+    };
+    run.node.with_disk(|disk| disk.fail(rule));
+    match timeout(ENDED, run.node.ended()).await {
+        Ok(()) => run.mark("a failed sync ended the node"),
+        Err(_) => run.mark("no sync came to fail"),
+    }
+    run.node.with_disk(|disk| disk.forget_rules());
+    run.node.power_cut();
+}
+
+/// Has a node that ended (the crash takes effect when this task waits) live again.
+async fn run_again(run: &Run) {
+    sleep(Duration::from_millis(1 + run.below(500))).await;
+    if !run.node.is_running() {
+        run.crashes.set(run.crashes.get() + 1);
+        start(run);
+    }
+}
+
+/// No more faults.
+pub async fn heal(run: &Run) {
+    run.world.mend_all();
+    run.world.set_network(NetworkFaults::default());
+    run.node.with_disk(|disk| disk.forget_rules());
+    run_again(run).await;
+}

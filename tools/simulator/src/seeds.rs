@@ -1,0 +1,113 @@
+//! The command: which seeds run, what is said about them.
+
+use crate::scenario::{self, Verdict};
+use clap::Parser;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+struct Args {
+    /// Run so many seeds
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 1)]
+    first: u64,
+    /// Run this seed only
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run every seed twice: both runs must be the same
+    #[arg(long)]
+    meta: bool,
+}
+
+#[derive(Default)]
+struct Summary {
+    passed: u64,
+    failed: u64,
+    virtual_time: Duration,
+    crashes: u64,
+    acknowledged: u64,
+    marks: BTreeMap<&'static str, u64>,
+}
+
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
+    let mut summary = Summary::default();
+    for seed in first..first.saturating_add(count) {
+        summary.add(seed, &run(seed, args.meta));
+    }
+    summary.print(count);
+    if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A run that panics is one that failed.
+fn run(seed: u64, twice: bool) -> Result<Verdict, String> {
+    let once = || {
+        catch_unwind(AssertUnwindSafe(|| scenario::run(seed))).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("panicked: {}", text.unwrap_or("without words"))
+        })
+    };
+    let verdict = once()?;
+    if twice {
+        let (first, second) = (verdict.trace_hash, once()?.trace_hash);
+        if first != second {
+            return Err(format!("two runs differ: trace {first:016x}, then {second:016x}"));
+        }
+    }
+    Ok(verdict)
+}
+
+impl Summary {
+    fn add(&mut self, seed: u64, verdict: &Result<Verdict, String>) {
+        let failure = match verdict {
+            Ok(verdict) => {
+                self.virtual_time += verdict.virtual_time;
+                self.crashes += verdict.crashes;
+                self.acknowledged += verdict.acknowledged;
+                for (mark, times) in &verdict.marks {
+                    *self.marks.entry(mark).or_default() += times;
+                }
+                verdict.failure.as_ref()
+            }
+            Err(panic) => Some(panic),
+        };
+        match failure {
+            None => self.passed += 1,
+            Some(failure) => {
+                self.failed += 1;
+                println!("seed {seed} FAILED: {failure}");
+                println!("  again: cargo xtask sim --seed {seed}");
+            }
+        }
+    }
+
+    fn print(&self, seeds: u64) {
+        let hours = self.virtual_time.as_secs_f64() / 3600.0;
+        println!(
+            "{seeds} seeds, {hours:.2} simulated hours, {} crashes, {} records acknowledged",
+            self.crashes, self.acknowledged
+        );
+        for (mark, times) in &self.marks {
+            println!("  sometimes: {mark} ({times})");
+        }
+        println!("{} passed, {} failed", self.passed, self.failed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_seed_is_one_run_and_no_other() {
+        for seed in 1..4 {
+            let (one, two) = (crate::scenario::run(seed), crate::scenario::run(seed));
+            assert_eq!(one.trace_hash, two.trace_hash, "seed {seed}");
+            assert_eq!(one.failure, None, "seed {seed}");
+        }
+    }
+}
