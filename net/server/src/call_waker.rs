@@ -82,7 +82,7 @@ mod tests {
         assert!(calls.is_of(&Context::from_waker(&waker)));
         assert!(!calls.take_woken());
         calls.waker().wake_by_ref();
-        calls.waker().clone().wake();
+        calls.waker().wake_by_ref();
         assert_eq!(task.0.load(Ordering::Relaxed), 1);
         assert!(calls.take_woken());
         calls.waker().wake_by_ref();
