@@ -17,6 +17,7 @@ mod matrix;
 mod membership;
 mod node;
 mod outcome;
+mod own_client;
 mod process;
 mod program;
 mod run;

@@ -8,7 +8,7 @@ use crate::node::Brokers;
 use crate::outcome::{Kind, Outcome, Report};
 use crate::process::stop_children_when_interrupted;
 use crate::scenarios::{self, Bench};
-use crate::{differential, matrix, segment_files, tools};
+use crate::{differential, matrix, own_client, segment_files, tools};
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -20,7 +20,8 @@ enum Suite {
     List { name: &'static str, title: &'static str, run: fn(&Suites, &mut Report) -> Result<()> },
 }
 
-const LISTS: [Suite; 2] = [
+const LISTS: [Suite; 3] = [
+    Suite::List { name: "millrace-client", title: "`millrace` as a client", run: own_client::run },
     Suite::List {
         name: "kafka-tools",
         title: "Apache Kafka's command-line tools",
