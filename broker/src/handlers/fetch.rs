@@ -91,6 +91,7 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
         let located = match locate(&image, request, key) {
             // Replicas follow by Raft, so whoever fetches as one is no replica of this partition.
             Ok(_) if request.replica_id >= 0 => Err(ErrorCode::NotLeaderOrFollower),
+            Ok(_) if asked.bytes_max < 0 => Err(ErrorCode::UnknownServerError),
             located => located,
         };
         let result = match located {
