@@ -49,13 +49,19 @@ pub enum StreamError {
     },
 }
 
+const WAL_BLOCK: u64 = storage::wal::FRAME_ALIGNMENT as u64;
+
 /// WAL settings of this node.
 pub fn wal_options(config: &NodeConfig) -> WalOptions {
     let backend = match config.wal_backend {
         WalBackend::IoUring => WriteBackend::IoUring,
         WalBackend::CommitThread => WriteBackend::CommitThread,
     };
-    WalOptions { file_bytes: config.wal_file_bytes, backend, ..WalOptions::default() }
+    // Configuration takes any number from 1 MiB on; the WAL wants whole blocks and files that do not shrink.
+    let file_bytes = config.wal_file_bytes & !(WAL_BLOCK - 1);
+    let defaults = WalOptions::default();
+    let first_file_bytes = defaults.first_file_bytes.min(file_bytes);
+    WalOptions { file_bytes, first_file_bytes, backend, ..defaults }
 }
 
 /// Reads stream `stream` below `dir`.

@@ -16,8 +16,17 @@ pub fn start(run: &Run) {
     let shards = 1 + run.below(4) as usize;
     let text = run.plan.properties(run.address, shards);
     let (config, _) = NodeConfig::from_properties(&text).expect("the plan's configuration");
+    check_last_life(run);
     let context = NodeContext::new(config, shards, |_| ());
+    run.context.replace(Some(context.clone()));
     run.node.start(shards, move |shard| shard_main(shard, context.clone()));
+}
+
+/// A node that ended by itself says why; only a failed sync is a reason.
+pub fn check_last_life(run: &Run) {
+    if let Some(reason) = run.context.take().and_then(|life| life.failure.get().cloned()) {
+        run.violation(format!("a node ended by itself: {reason}"));
+    }
 }
 
 /// One fault after another, each with time to work before.
@@ -105,6 +114,7 @@ async fn refuse_sync(run: &Run) {
         Err(_) => run.mark("no sync came to fail"),
     }
     run.node.with_disk(|disk| disk.forget_rules());
+    run.context.take();
     run.node.power_cut();
 }
 

@@ -62,6 +62,9 @@ impl Plan {
         if kinds.is_empty() {
             kinds.push(Fault::PowerCut);
         }
+        let value_bytes = 1 + [64, 1_000, 20_000][below(3) as usize];
+        // A batch has to fit into a segment.
+        let segment_bytes = [16_384, 65_536, 1 << 20][below(3) as usize].max(6 * value_bytes);
         Plan {
             topics,
             producers: 1 + below(3) as u32,
@@ -71,11 +74,11 @@ impl Plan {
             faults: below(8),
             kinds,
             batches: 20 + below(120),
-            value_bytes: 1 + [64, 1_000, 20_000][below(3) as usize],
+            value_bytes,
             wal_file_bytes: [1, 2, 8][below(3) as usize] << 20,
             checkpoint_ms: [100, 1_000, 5_000][below(3) as usize],
             tail_cache_bytes: [1 << 20, 2 << 20, 16 << 20][below(3) as usize],
-            segment_bytes: [16_384, 65_536, 1 << 20][below(3) as usize],
+            segment_bytes,
         }
     }
 

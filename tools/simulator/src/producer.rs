@@ -62,12 +62,16 @@ pub fn build(values: &[u64], producer: ProducerFields, bytes_max: u64) -> Bytes 
 async fn init_producer_id(run: &Run, connection: &mut Connection) -> i64 {
     loop {
         let request = InitProducerIdRequest::default()
+            .with_transactional_id(None)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1)
             .with_transaction_timeout_ms(60_000);
         match connection.call(&request).await {
             Ok(answer) if answer.error_code == 0 => return answer.producer_id.0,
-            Ok(_) => sleep(RETRY_PAUSE).await,
+            Ok(_) => {
+                run.mark("a producer id was refused");
+                sleep(RETRY_PAUSE).await;
+            }
             Err(Lost) => *connection = run.connect().await,
         }
     }

@@ -42,6 +42,7 @@ pub fn run(seed: u64) -> Verdict {
     let run = Run::new(world.clone(), node, plan);
     let finished = world.run(live(run.clone()));
     let history = run.history.take().finish();
+    faults::check_last_life(&run);
     let report = checker::check(&history);
     let mut failures = run.violations.take();
     failures.extend(finished.err());

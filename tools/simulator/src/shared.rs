@@ -2,6 +2,7 @@
 
 use crate::plan::Plan;
 use crate::wire::{Connection, Lost};
+use broker::node::NodeContext;
 use checker::{HistoryBuilder, OpId, OpKind, Outcome};
 use protocol::StrBytes;
 use protocol::messages::TopicName;
@@ -11,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -22,6 +24,8 @@ pub struct Run {
     pub address: SocketAddr,
     pub plan: Plan,
     pub history: RefCell<HistoryBuilder>,
+    /// The life of the node that began last.
+    pub context: RefCell<Option<Arc<NodeContext>>>,
     /// No new work is begun.
     pub quiet: Cell<bool>,
     pub acknowledged: Cell<u64>,
@@ -45,6 +49,7 @@ impl Run {
             address,
             plan,
             history: RefCell::default(),
+            context: RefCell::default(),
             quiet: Cell::default(),
             acknowledged: Cell::default(),
             crashes: Cell::default(),

@@ -8,6 +8,8 @@ use crate::step;
 use crate::tally::Tally;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Args)]
@@ -51,22 +53,36 @@ pub fn run(args: &Args) -> Result<bool> {
     }
 }
 
-/// Rounds of seeds that nobody has run before (they start at the clock) until the time is over or one fails.
+/// Rounds of seeds that nobody has run before (they start at the clock), on every core, until the time is over or one
+/// fails.
 fn search(program: &std::path::Path, time: Duration, args: &[String]) -> Result<bool> {
     let end = Instant::now() + time;
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).context("clock before 1970")?;
-    let mut first = clock.as_secs() * 1_000;
-    let mut tally = Tally::default();
-    while Instant::now() < end {
-        let mut round = step::command(program);
-        round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);
-        let before = tally;
-        if !tally.run(round.args(args))? {
-            break;
+    let next = AtomicU64::new(clock.as_secs() * 1_000);
+    println!("seeds from {} on", next.load(Relaxed));
+    let failed = AtomicBool::new(false);
+    let rounds = || -> Result<Tally> {
+        let mut tally = Tally::default();
+        while Instant::now() < end && !failed.load(Relaxed) {
+            let first = next.fetch_add(SEEDS_PER_ROUND, Relaxed);
+            let mut round = step::command(program);
+            round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);
+            if !tally.run(round.args(args))? {
+                failed.store(true, Relaxed);
+            }
         }
-        ensure!(tally != before, "the simulator did not say how many seeds passed");
-        first += SEEDS_PER_ROUND;
+        Ok(tally)
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let tallies: Vec<Result<Tally>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(rounds)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join());
+        ended.map(|tally| tally.unwrap_or_else(|_| bail!("a round panicked"))).collect()
+    });
+    let mut all = Tally::default();
+    for tally in tallies {
+        all.add(tally?);
     }
-    println!("{tally}");
-    Ok(tally.green())
+    println!("{all}");
+    Ok(all.green())
 }
