@@ -94,15 +94,22 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
 
 /// Removes the stream of a shard that no longer exists; its groups are durable elsewhere.
 ///
+/// It loses its name first: a crash in the middle must not leave a stream of which only a part is there.
+///
 /// # Errors
 /// [`DataDirError::Io`].
 pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> {
     let path = stream_dir(dir, stream);
-    fs::remove_dir_all(&path).await.map_err(|source| DataDirError::Io {
-        action: "remove",
-        path,
-        source,
-    })
+    let doomed = dir.join(PRIVATE).join(format!("removed-{stream}"));
+    let removed = async {
+        if fs::exists(&doomed).await? {
+            fs::remove_dir_all(&doomed).await?;
+        }
+        fs::rename(&path, &doomed).await?;
+        fs::sync_dir(&dir.join(PRIVATE)).await?;
+        fs::remove_dir_all(&doomed).await
+    };
+    removed.await.map_err(|source| DataDirError::Io { action: "remove", path: path.clone(), source })
 }
 
 /// Creates the directory if it is absent and reads or writes its identity.

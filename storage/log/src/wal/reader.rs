@@ -44,6 +44,9 @@ pub struct WalReader {
     /// Where the next frame should be; the end of the log once `ended`.
     pub(super) next: WalPosition,
     pub(super) epoch_seen: u64,
+    /// The last write that was read: its first sequence, and where the part of it that was read
+    /// begins and ends. A write lies in one file.
+    pub(super) last_write: Option<(u64, WalPosition, WalPosition)>,
     pub(super) ended: bool,
     backend: WriteBackend,
     window: Option<Window>,
@@ -78,6 +81,7 @@ impl WalReader {
             from,
             next: from,
             epoch_seen: 0,
+            last_write: None,
             ended: false,
             backend,
             window: None,
@@ -108,6 +112,11 @@ impl WalReader {
                 Place::Frame(header, payload) => {
                     self.next = header.end();
                     self.epoch_seen = header.epoch;
+                    let begin = match self.last_write {
+                        Some((first, begin, _)) if first == header.write_first => begin,
+                        _ => header.position,
+                    };
+                    self.last_write = Some((header.write_first, begin, header.end()));
                     let position = header.position;
                     return Ok(Some(RecoveredFrame { position, tag: header.tag, payload }));
                 }

@@ -114,6 +114,7 @@ impl Wal {
             tender: RefCell::new(None),
         });
         wal.file_for(reader.next.file).await?;
+        wal.repeat_last_write(&reader).await?;
         wal.state.borrow_mut().pool.plan_ahead();
         let tender =
             task::spawn(task::Class::Background, tend(Rc::downgrade(&wal), Rc::clone(&wal.wanted)));
@@ -126,6 +127,26 @@ impl Wal {
         let mut reader = WalReader::open(dir, WalPosition::START, options.backend).await?;
         assert!(reader.next().await?.is_none(), "the WAL in {} is not empty", dir.display());
         Wal::start(reader, options).await
+    }
+
+    /// What the last life wrote last can be read, but a process that was killed did not wait for it to be durable.
+    /// Readers get it from now on, so it is written once more. Everything before it was durable when it was written.
+    async fn repeat_last_write(&self, reader: &WalReader) -> Result<(), WalError> {
+        let Some((_, begin, end)) = reader.last_write else {
+            return Ok(());
+        };
+        let path = file_path(&reader.dir, begin.file);
+        let handle = match self.state.borrow().pool.get(begin.file) {
+            Some(file) => file.handle.clone(),
+            None => None,
+        };
+        let Some(handle) = handle.filter(|_| end.offset > begin.offset) else {
+            return Ok(());
+        };
+        let bytes = handle.read_at(begin.offset, (end.offset - begin.offset) as usize).await;
+        let bytes = bytes.map_err(WalError::io("read", &path))?.freeze();
+        let written = handle.write_durable(begin.offset, vec![bytes]).await;
+        written.map_err(WalError::io("write", &path))
     }
 
     async fn adopt_files(reader: &WalReader, options: &WalOptions) -> Result<FilePool, WalError> {
