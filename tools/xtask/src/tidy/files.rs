@@ -21,8 +21,7 @@ const FILES: [&str; 11] = [
     "rustfmt.toml",
 ];
 const FULL_ROOTS: &str = "tools/xtask/full_roots.txt";
-const VAGUE: [&str; 8] =
-    ["utils", "util", "helpers", "helper", "common", "manager", "misc", "shared"];
+const VAGUE: [&str; 7] = ["utils", "util", "helpers", "helper", "common", "manager", "misc"];
 
 pub fn top_level_is_fixed(tree: &Tree) -> Result<Findings> {
     let tops: BTreeSet<(&str, bool)> = tree
