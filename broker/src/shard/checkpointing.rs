@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use raft_group::{GroupCheckpoint, GroupError, RaftIndex};
 use serde::{Deserialize, Serialize};
 use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, OwnerCheckpoint};
@@ -24,6 +25,8 @@ use crate::node::checkpoint_path;
 
 /// WAL files in use beyond which a checkpoint is due, in multiples of one file.
 const WAL_FILES_MAX: u64 = 4;
+/// Logs that are synced side by side: a sync waits for the device, not for this shard.
+const SYNCS_TOGETHER: usize = 32;
 
 /// Why there is no new checkpoint; the old one stays valid.
 #[derive(Debug, thiserror::Error)]
@@ -134,20 +137,24 @@ impl Shard {
         leave: Leave,
     ) -> Result<BTreeMap<String, LogCheckpoint>, CheckpointFailure> {
         let mut logs = self.carried_logs.borrow().clone();
-        for partition in self.owned() {
-            if partition.state.borrow().is_untouched() {
-                continue;
+        let held = |p: &Rc<Partition>| !p.state.borrow().is_untouched();
+        let partitions: Vec<_> = self.owned().into_iter().filter(held).collect();
+        for together in partitions.chunks(SYNCS_TOGETHER) {
+            let synced = together.iter().map(|partition| async move {
+                match leave {
+                    Leave::Open => partition.log.sync().await,
+                    Leave::Closed => partition.log.close().await,
+                }
+            });
+            for (partition, state) in together.iter().zip(join_all(synced).await) {
+                match state {
+                    Ok(state) => {
+                        logs.insert(log_name(partition.id), log_checkpoint(partition, state));
+                    }
+                    Err(LogError::Deleted { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
-            let synced = match leave {
-                Leave::Open => partition.log.sync().await,
-                Leave::Closed => partition.log.close().await,
-            };
-            let state = match synced {
-                Ok(state) => state,
-                Err(LogError::Deleted { .. }) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            logs.insert(log_name(partition.id), log_checkpoint(&partition, state));
         }
         Ok(logs)
     }
