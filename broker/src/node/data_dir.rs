@@ -109,7 +109,11 @@ pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> 
         fs::sync_dir(&dir.join(PRIVATE)).await?;
         fs::remove_dir_all(&doomed).await
     };
-    removed.await.map_err(|source| DataDirError::Io { action: "remove", path: path.clone(), source })
+    removed.await.map_err(|source| DataDirError::Io {
+        action: "remove",
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Creates the directory if it is absent and reads or writes its identity.

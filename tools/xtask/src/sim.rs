@@ -6,7 +6,7 @@
 
 use crate::step;
 use crate::tally::Tally;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -67,7 +67,10 @@ fn search(program: &std::path::Path, time: Duration, args: &[String]) -> Result<
             let first = next.fetch_add(SEEDS_PER_ROUND, Relaxed);
             let mut round = step::command(program);
             round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);
-            if !tally.run(round.args(args))? {
+            let before = tally;
+            let green = tally.run(round.args(args))?;
+            ensure!(tally != before, "the simulator did not say how many seeds passed");
+            if !green {
                 failed.store(true, Relaxed);
             }
         }
