@@ -14,8 +14,21 @@ use crate::sample::Sample;
 const COUNTS: [i32; 2] = [1, 1_000];
 const LIMIT: Duration = Duration::from_secs(180);
 
-pub fn run(system: System, place: &Place, _: &Settings) -> Result<Vec<Sample>> {
-    COUNTS.iter().map(|&count| run_count(system, place, count)).collect()
+pub fn run(system: System, place: &Place, settings: &Settings) -> Result<Vec<Sample>> {
+    let counts = if settings.quick { &COUNTS[..1] } else { &COUNTS };
+    counts.iter().map(|&count| run_count(system, place, count)).collect()
+}
+
+/// What a node needs that nobody has asked for anything yet, in MiB.
+fn empty_resident(system: System, place: &Place) -> Result<f64> {
+    let dir = tempfile::Builder::new().prefix("empty-").tempdir_in(&place.dir)?;
+    system.format(dir.path(), place.address)?;
+    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
+    node.ready()?;
+    std::thread::sleep(Duration::from_secs(2));
+    let resident = resident_bytes(node.pid()) as f64 / (1 << 20) as f64;
+    node.stop()?;
+    Ok(resident)
 }
 
 fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
@@ -27,6 +40,7 @@ fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
     let mut sample = Sample::new(15, &format!("{count} partitions"), system, durability);
     let dir = tempfile::Builder::new().prefix("start-").tempdir_in(&place.dir)?;
     system.format(dir.path(), place.address)?;
+    let empty = if count == 1 { empty_resident(system, place)? } else { f64::NAN };
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
     let start = || -> Result<Node> { system.start(dir.path(), place.address, &place.broker_cpus) };
 
@@ -38,11 +52,7 @@ fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
         admin.create_topic("first", 1, &configs)?;
         admin.produce_until_acknowledged("first", 0, LIMIT)?;
         sample.set("first ack, empty directory", ms(node.spawned));
-    } else {
-        // what a node needs that nobody has asked for anything yet
-        std::thread::sleep(Duration::from_secs(2));
-        let resident = resident_bytes(node.pid()) as f64 / (1 << 20) as f64;
-        sample.set("resident, empty node", resident);
+        sample.set("resident, empty node", empty);
     }
     admin.create_topic("start", count, &configs)?;
     admin.wait_for_leaders("start", count)?;

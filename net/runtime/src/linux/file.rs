@@ -1,5 +1,6 @@
 //! Buffered files: reads from the page cache inline, the rest through the ring.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,8 +15,15 @@ use super::ring::is_transient;
 use super::shard::Shard;
 use crate::fs::OpenOptions;
 
+/// From this size on a write is bulk: its pages leave the page cache as soon as they are on disk.
+/// Filling fresh pages costs several times what the write itself does, and who wants such data
+/// again soon has them in a cache of the shard.
+const BULK_BYTES_MIN: usize = 64 << 10;
+
 pub struct File {
     fd: Rc<OwnedFd>,
+    /// The file system (or a kernel before 6.14) does not know `RWF_DONTCACHE`.
+    keeps_pages: Cell<bool>,
 }
 
 impl File {
@@ -35,7 +43,7 @@ impl File {
         }
         let ring = Rc::clone(&Shard::current().ring);
         let fd = ring.open(c_path(path)?, flags, 0o644).await?;
-        Ok(File { fd: Rc::new(fd) })
+        Ok(File { fd: Rc::new(fd), keeps_pages: Cell::new(false) })
     }
 
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Bytes> {
@@ -62,6 +70,15 @@ impl File {
 
     pub async fn write_at(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
         let ring = Rc::clone(&Shard::current().ring);
+        let is_bulk = bufs.iter().map(Bytes::len).sum::<usize>() >= BULK_BYTES_MIN;
+        if is_bulk && !self.keeps_pages.get() {
+            match ring.write(&self.fd, pos, bufs.clone(), libc::RWF_DONTCACHE).await {
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+                    self.keeps_pages.set(true);
+                }
+                done => return done,
+            }
+        }
         ring.write(&self.fd, pos, bufs, 0).await
     }
 
