@@ -109,8 +109,8 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
 
 pub fn command(dir: &Path, cpus: &str) -> Result<Command> {
     let java = java("kafka.Kafka", &jvm_options())?;
-    let mut command = Command::new("taskset");
-    command.args(["-c", cpus]).arg(java.get_program()).args(java.get_args());
+    let mut command = super::pinned(cpus);
+    command.arg(java.get_program()).args(java.get_args());
     command.arg(dir.join("server.properties"));
     Ok(command)
 }

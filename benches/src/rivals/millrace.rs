@@ -44,8 +44,8 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
 }
 
 pub fn command(dir: &Path, cpus: &str) -> Result<Command> {
-    let mut command = Command::new("taskset");
-    command.args(["-c", cpus]).arg(binary()?).args(["start", "--config"]);
+    let mut command = super::pinned(cpus);
+    command.arg(binary()?).args(["start", "--config"]);
     command.arg(dir.join("server.properties"));
     Ok(command)
 }

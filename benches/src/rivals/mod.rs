@@ -8,6 +8,7 @@ pub use node::{Node, log_tail};
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -80,4 +81,12 @@ impl System {
         };
         Node::spawn(command, dir, address)
     }
+}
+
+/// The front of a command line: on these CPUs, and killed if this process ends first. Both tools
+/// replace themselves, so the process id is the broker's.
+fn pinned(cpus: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "taskset", "-c", cpus]);
+    command
 }
