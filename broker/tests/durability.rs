@@ -131,7 +131,7 @@ fn a_nearly_full_disk_refuses_produce_with_a_retriable_error_and_reads_go_on() {
     let refused = node::eventually("produce is refused", || {
         let mut client = node.client();
         let mut writer = client.writer("full", None, Codec::None).expect("the topic is there");
-        let record = NewRecord { value: Some(b"x".to_vec()), ..Default::default() };
+        let record = NewRecord { value: Some(b"77".to_vec()), ..Default::default() };
         writer.write(&record).and_then(|()| writer.flush().map(drop)).err()
     });
     let code = refused.code().expect("an answer of the broker");

@@ -24,7 +24,9 @@ use super::recovery::{self, RecoveredStream, StreamError};
 use super::{DataDirError, Identity, NodeContext, data_dir, serving, takeover};
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
-use crate::shard::{CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, newest_logs};
+use crate::shard::{
+    CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, keep_newer, newest_logs,
+};
 
 /// Raft groups and the segments of partitions, on their way to the shards that host them.
 #[derive(Default)]
@@ -183,7 +185,9 @@ impl Boot {
             if usize::from(stream) % self.count == self.id.index() {
                 let other = recovery::read_stream(&config.data_dir, stream, config).await?;
                 groups.extend(other.groups);
-                logs.extend(other.logs);
+                for (name, log) in other.logs {
+                    keep_newer(&mut logs, name, log);
+                }
             }
         }
         let start = Start { reader, carried: logs.clone(), metadata };
@@ -215,15 +219,20 @@ impl Boot {
         let newest = newest_of(groups);
         let logs = Arc::new(newest_logs(logs));
         let mut by_shard: BTreeMap<ShardId, Vec<RecoveredGroup>> = BTreeMap::new();
+        let mut left_over = newest.left_over;
         for group in newest.groups {
-            by_shard.entry(hosting_shard(group.raft_group, self.count)).or_default().push(group);
+            let host = hosting_shard(group.raft_group, self.count);
+            if group.stream != host.0 {
+                left_over.push((group.stream, group.raft_group));
+            }
+            by_shard.entry(host).or_default().push(group);
         }
         for to in self.others() {
             let groups = by_shard.remove(&to).unwrap_or_default();
             self.send(to, BootMessage::Hosted(groups, logs.clone()));
         }
         let groups = by_shard.remove(&self.id).unwrap_or_default();
-        Ok(Hosted { groups, logs, left_over: newest.left_over })
+        Ok(Hosted { groups, logs, left_over })
     }
 }
 
@@ -274,9 +283,9 @@ async fn settle(
 ) -> Result<(), BootError> {
     let gone: Vec<u16> = left_over_streams(streams, shard.count).collect();
     if !gone.is_empty() || !left_over.is_empty() {
-        for result in join_all(shard.shards().map(|to| shard.on(to, Shard::settle_moved))).await {
-            result?;
-        }
+        // Durable at the new home, then marked as gone at the old one, and only then may a checkpoint of the old one
+        // leave it out: at every crash point one whole copy is found, and no frame without a beginning.
+        settled_everywhere(shard).await?;
         // Where a group is hosted, its new frames supersede an old copy in the same stream.
         let elsewhere = |(stream, group): &(u16, RaftGroupId)| {
             !gone.contains(stream) && hosting_shard(*group, shard.count).0 != *stream
@@ -284,6 +293,11 @@ async fn settle(
         for (stream, group) in left_over.into_iter().filter(elsewhere) {
             let forget = move |there: Rc<Shard>| async move { there.raft.forget_copy(group) };
             shard.on(ShardId(stream), forget).await?;
+        }
+        settled_everywhere(shard).await?;
+        let stored = shard.shards().map(|to| shard.on(to, Shard::checkpoint_now));
+        for result in join_all(stored).await {
+            result?;
         }
         for stream in gone {
             data_dir::remove_stream(&shard.node.config.data_dir, stream).await?;
@@ -295,10 +309,11 @@ async fn settle(
     Ok(())
 }
 
-impl Shard {
-    /// Makes everything that moved to this shard durable in its own stream and checkpoint.
-    async fn settle_moved(self: Rc<Self>) -> Result<(), BootError> {
-        self.raft.settled().await?;
-        Ok(self.checkpoint_now().await?)
+/// Waits until every shard has made durable what it wrote so far.
+async fn settled_everywhere(shard: &Rc<Shard>) -> Result<(), BootError> {
+    let settled = |there: Rc<Shard>| async move { there.raft.settled().await };
+    for result in join_all(shard.shards().map(|to| shard.on(to, settled))).await {
+        result?;
     }
+    Ok(())
 }

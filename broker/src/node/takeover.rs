@@ -22,7 +22,8 @@ impl Shard {
             let state = partition.state.borrow();
             let topic = image.topic_by_id(partition.id.topic)?;
             let (start, end) = (state.log_start_offset(), state.high_watermark());
-            (!state.is_untouched()).then(|| (topic.name.to_string(), partition.id.index, start, end))
+            (!state.is_untouched())
+                .then(|| (topic.name.to_string(), partition.id.index, start, end))
         };
         self.owned().into_iter().filter_map(left).collect()
     }
@@ -35,11 +36,8 @@ impl Shard {
 pub async fn write(dir: &Path, mut left: Vec<Left>) -> Result<(), CheckpointError> {
     left.sort();
     let offsets = |pick: fn(&Left) -> i64| -> Vec<PartitionOffset> {
-        let one = |l: &Left| PartitionOffset {
-            topic: l.0.clone(),
-            partition: l.1,
-            offset: pick(l),
-        };
+        let one =
+            |l: &Left| PartitionOffset { topic: l.0.clone(), partition: l.1, offset: pick(l) };
         left.iter().map(one).collect()
     };
     let ends = offsets(|l| l.3);

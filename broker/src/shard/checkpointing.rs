@@ -80,7 +80,11 @@ enum Leave {
 }
 
 impl Shard {
+    /// Never before everything that moved is settled: a checkpoint leaves out what is hosted elsewhere.
     pub(super) fn checkpoint_is_due(&self) -> bool {
+        if !self.settled.get() {
+            return false;
+        }
         let limit = WAL_FILES_MAX * self.node.config.wal_file_bytes;
         let interval = self.node.config.checkpoint_interval;
         self.wal.live_bytes() > limit || self.last_checkpoint.get().elapsed() >= interval
@@ -166,6 +170,7 @@ impl Shard {
 
     /// Every shard has written a checkpoint: each log's state is where it is hosted.
     pub(crate) fn drop_carried(&self) {
+        self.settled.set(true);
         self.carried_logs.take();
         self.recovered_logs.take();
     }
@@ -193,26 +198,34 @@ fn log_checkpoint(partition: &Rc<Partition>, state: LogState) -> LogCheckpoint {
     LogCheckpoint { state, blob: Bytes::from(extra) }
 }
 
-/// The logs of several checkpoints, each once: of two states the one that ends later.
+/// Of two states of one log the one that ends later is right, or starts later if they end alike.
+fn is_newer(one: &LogState, other: &LogState) -> bool {
+    (one.end_offset, one.log_start_offset) > (other.end_offset, other.log_start_offset)
+}
+
+/// Puts a log into `logs` unless a newer state of it is there.
+pub fn keep_newer(logs: &mut BTreeMap<String, LogCheckpoint>, name: String, log: LogCheckpoint) {
+    if logs.get(&name).is_none_or(|known| is_newer(&log.state, &known.state)) {
+        logs.insert(name, log);
+    }
+}
+
+/// The logs of several checkpoints, each once.
 pub fn newest_logs(
     all: impl IntoIterator<Item = (String, LogCheckpoint)>,
 ) -> BTreeMap<PartitionId, RecoveredLog> {
-    let mut newest: BTreeMap<PartitionId, RecoveredLog> = BTreeMap::new();
+    let mut newest = BTreeMap::new();
     for (name, log) in all {
-        let Some(id) = parse_log_name(&name) else {
-            tracing::warn!("a checkpoint names a log `{name}`, which is not of a partition");
-            continue;
-        };
-        let found = RecoveredLog { state: log.state, extra: log.blob.to_vec() };
-        let order = |l: &RecoveredLog| (l.state.end_offset, l.state.log_start_offset);
-        match newest.get(&id) {
-            Some(known) if order(known) >= order(&found) => {}
-            _ => {
-                newest.insert(id, found);
-            }
-        }
+        keep_newer(&mut newest, name, log);
     }
-    newest
+    let parse = |(name, log): (String, LogCheckpoint)| {
+        let id = parse_log_name(&name);
+        if id.is_none() {
+            tracing::warn!("a checkpoint names a log `{name}`, which is not of a partition");
+        }
+        Some((id?, RecoveredLog { state: log.state, extra: log.blob.to_vec() }))
+    };
+    newest.into_iter().filter_map(parse).collect()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Destage {
     dirty: RefCell<Vec<Rc<Partition>>>,
     /// Destaged and still cached, oldest first.
     cached: RefCell<VecDeque<(Rc<Partition>, usize)>>,
-    /// Frame bytes committed since the last destage began.
+    /// Frame bytes committed and not known to be in segments.
     pinned: Cell<usize>,
     /// Last entry applied of each group.
     applied: RefCell<BTreeMap<RaftGroupId, RaftIndex>>,
@@ -144,7 +144,7 @@ impl Shard {
         self: &Rc<Self>,
     ) -> Result<BTreeMap<RaftGroupId, RaftIndex>, LogError> {
         let applied = self.destage.applied();
-        let pinned = self.destage.pinned.replace(0);
+        let pinned = self.destage.pinned.get();
         let dirty = std::mem::take(&mut *self.destage.dirty.borrow_mut());
         let mut dirty = dirty.into_iter();
         while let Some(partition) = dirty.next() {
@@ -152,13 +152,13 @@ impl Shard {
             if let Err(error) = self.destage_partition(&partition).await {
                 self.destage.mark_dirty(&partition);
                 dirty.for_each(|p| self.destage.dirty.borrow_mut().push(p));
-                self.destage.pinned.set(self.destage.pinned.get() + pinned);
                 return Err(error);
             }
         }
         for (group, index) in &applied {
             self.raft.release_payloads(*group, *index);
         }
+        self.destage.pinned.set(self.destage.pinned.get() - pinned);
         self.evict();
         self.destage.room.notify_waiters();
         Ok(applied)

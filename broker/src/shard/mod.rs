@@ -44,7 +44,7 @@ pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
 pub use router::{Message, Router};
 
-pub use checkpointing::{CheckpointFailure, OwnerState, newest_logs};
+pub use checkpointing::{CheckpointFailure, OwnerState, keep_newer, newest_logs};
 use destage::Destage;
 use patience::Patience;
 pub(crate) use segments::RecoveredLog;
@@ -120,6 +120,8 @@ pub struct Shard {
     recovered_logs: RefCell<Arc<BTreeMap<PartitionId, RecoveredLog>>>,
     carried_logs: RefCell<BTreeMap<String, LogCheckpoint>>,
     last_checkpoint: Cell<Instant>,
+    /// What moved at the start of the node is durable where it is hosted now.
+    settled: Cell<bool>,
 }
 
 impl Shard {
@@ -175,6 +177,7 @@ impl Shard {
             recovered_logs: RefCell::default(),
             carried_logs: RefCell::default(),
             last_checkpoint: Cell::new(Instant::now()),
+            settled: Cell::new(false),
             node,
         })
     }
