@@ -84,6 +84,7 @@ impl KafkaCode for ReadError {
             ReadError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
             ReadError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
             ReadError::Storage => ErrorCode::KafkaStorageError,
+            ReadError::NegativeLimit => ErrorCode::UnknownServerError,
         }
     }
 }

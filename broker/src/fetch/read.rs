@@ -26,8 +26,8 @@ pub struct ReadPart {
     pub partition: PartitionId,
     /// First offset wanted.
     pub offset: i64,
-    /// Limit of this partition.
-    pub bytes_max: usize,
+    /// Limit of this partition; absent if the client gave a negative one, which is an error once there is data.
+    pub bytes_max: Option<usize>,
     /// The client's leader epoch, -1 to skip the check.
     pub current_leader_epoch: i32,
     /// Epoch of the last record the client has, -1 to skip the check.
@@ -82,6 +82,9 @@ pub enum ReadError {
     /// A segment cannot be read.
     #[error("a segment cannot be read")]
     Storage,
+    /// The partition's limit is below zero.
+    #[error("the limit of the partition is negative")]
+    NegativeLimit,
 }
 
 /// Answer for one part, with its slot.
@@ -116,7 +119,7 @@ impl Shard {
         read_committed: bool,
     ) -> Result<Read, ReadError> {
         let partition = self.partition(part.partition).ok_or(ReadError::UnknownPartition)?;
-        let bytes_max = part.bytes_max.min(left);
+        let bytes_max = part.bytes_max.unwrap_or(0).min(left);
         let (mut read, limit) = {
             let state = partition.state.borrow();
             check_epochs(&state, part)?;
@@ -126,7 +129,12 @@ impl Shard {
                 return Ok(read);
             }
             let limit = if read_committed { read.last_stable_offset } else { read.high_watermark };
-            match state.read(part.offset, limit, bytes_max, first, &mut read.records) {
+            let start = state.read(part.offset, limit, bytes_max, first, &mut read.records);
+            let has_data = matches!(start, ReadStart::Cache(_) | ReadStart::Segments);
+            if has_data && part.bytes_max.is_none() {
+                return Err(ReadError::NegativeLimit);
+            }
+            match start {
                 ReadStart::OutOfRange => return Err(ReadError::OutOfRange),
                 ReadStart::AtEnd => return Ok(read),
                 ReadStart::Cache(bytes) => {

@@ -94,7 +94,7 @@ async fn read_chunk(
         slot: 0,
         partition,
         offset,
-        bytes_max: READ_BYTES,
+        bytes_max: Some(READ_BYTES),
         current_leader_epoch: -1,
         last_fetched_epoch: -1,
     };

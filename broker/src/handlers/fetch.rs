@@ -91,7 +91,6 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
         let located = match locate(&image, request, key) {
             // Replicas follow by Raft, so whoever fetches as one is no replica of this partition.
             Ok(_) if request.replica_id >= 0 => Err(ErrorCode::NotLeaderOrFollower),
-            Ok(_) if asked.bytes_max < 0 => Err(ErrorCode::UnknownServerError),
             located => located,
         };
         let result = match located {
@@ -100,7 +99,7 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
                     slot: slot as u32,
                     partition: id,
                     offset: asked.fetch_offset,
-                    bytes_max: asked.bytes_max.max(0) as usize,
+                    bytes_max: usize::try_from(asked.bytes_max).ok(),
                     current_leader_epoch: asked.current_leader_epoch,
                     last_fetched_epoch: asked.last_fetched_epoch,
                 });
@@ -226,7 +225,8 @@ fn write_partition(writer: &mut FetchResponseWriter, answer: &Answer, committed:
         high_watermark: read.high_watermark,
         last_stable_offset: read.last_stable_offset,
         log_start_offset: read.log_start_offset,
-        aborted_transactions: committed.then_some(&[][..]),
+        // A diverging log is told without them, as Kafka does.
+        aborted_transactions: (committed && read.diverging.is_none()).then_some(&[][..]),
         records: &read.records,
         diverging_epoch: read
             .diverging
