@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 
+use record::increment_sequence;
 use runtime::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
@@ -116,8 +117,8 @@ impl ProducerStates {
             return Ok(SequenceCheck::Duplicate(*b));
         }
         match p.batches.back() {
-            Some(last) if next_sequence(last.last_sequence) != first_sequence => {
-                Err(out_of_order(next_sequence(last.last_sequence)))
+            Some(last) if increment_sequence(last.last_sequence, 1) != first_sequence => {
+                Err(out_of_order(increment_sequence(last.last_sequence, 1)))
             }
             _ => Ok(SequenceCheck::Append),
         }
@@ -218,11 +219,6 @@ impl ProducerStates {
             self.by_id.remove(&id);
         }
     }
-}
-
-/// Sequences wrap from `i32::MAX` to 0.
-fn next_sequence(last: i32) -> i32 {
-    if last == i32::MAX { 0 } else { last + 1 }
 }
 
 #[cfg(test)]
