@@ -138,6 +138,11 @@ impl TailCache {
         freed
     }
 
+    /// Drops everything, destaged or not: the partition is gone. Returns the bytes freed.
+    pub fn clear(&mut self) -> usize {
+        std::mem::take(self).bytes
+    }
+
     fn pop_front(&mut self) -> usize {
         let Some(b) = self.batches.pop_front() else {
             return 0;
@@ -162,6 +167,15 @@ mod tests {
             c.push(TailBatch { base_offset: i * 2, last_offset: i * 2 + 1, bytes });
         }
         c
+    }
+
+    #[test]
+    fn what_a_cleared_cache_held_is_freed_once() {
+        let mut c = cache(3);
+        c.mark_destaged(2);
+        assert_eq!((c.clear(), c.clear()), (30, 0));
+        c.mark_destaged(6);
+        assert_eq!((c.evict(30), c.bytes(), c.undestaged_bytes()), (0, 0, 0));
     }
 
     #[test]

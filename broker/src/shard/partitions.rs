@@ -83,7 +83,8 @@ impl Shard {
         let held = {
             let mut state = partition.state.borrow_mut();
             state.waiters.close();
-            state.tail.bytes()
+            // A destage under way may put the partition back among the cached ones: it must find nothing to evict.
+            state.tail.clear()
         };
         self.tail_shrank(held);
     }
