@@ -129,8 +129,8 @@ impl NodeConfig {
                 _ => Durability::Disk,
             },
             wal_backend: match values.text("millrace.wal.backend").as_deref() {
-                Some("commit_thread") => WalBackend::CommitThread,
-                _ => WalBackend::IoUring,
+                Some("io_uring") => WalBackend::IoUring,
+                _ => WalBackend::CommitThread,
             },
             wal_file_bytes: v.number("millrace.wal.file.bytes"),
             tail_cache_bytes: v.size("millrace.tail.cache.bytes"),

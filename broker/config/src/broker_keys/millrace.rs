@@ -11,10 +11,12 @@ pub(super) const KEYS: &[Key] = &[
         .applied("Whether each shard is pinned to one core."),
     int("millrace.shards.spin.us").default("0").valid(Between(0, 1_000_000))
         .applied("How long an idle shard polls before it sleeps. Worth setting on dedicated cores only."),
+    string("millrace.peer.listener")
+        .applied("Address (host:port) where this node listens for other nodes of its cluster; unset: the controller listener, or the port of the first listener plus 1000."),
     string("millrace.durability").default("disk").valid(OneOf(&["disk", "memory"])).high().dynamic()
         .applied("Durability of topics that do not set their own: disk acknowledges what is synced, memory acknowledges first and syncs milliseconds later, as Kafka's defaults promise."),
-    string("millrace.wal.backend").default("io_uring").valid(OneOf(&["io_uring", "commit_thread"]))
-        .applied("Who writes the WAL: an io_uring of the shard, or a thread that blocks, which can be steadier on oversubscribed cores."),
+    string("millrace.wal.backend").default("commit_thread").valid(OneOf(&["commit_thread", "io_uring"]))
+        .applied("Who writes the WAL: a thread per shard that blocks (or the shard itself while it has nothing else to do and the disk is fast), or the shard's io_uring, whose synced writes wait for a worker of the kernel on the core that the disk interrupts."),
     long("millrace.wal.file.bytes").default("134217728").valid(Between(1 << 20, 1 << 34))
         .applied("Size of one WAL file; files are zeroed once, then written in place and recycled."),
     long("millrace.tail.cache.bytes").default("134217728").valid(AtLeast(1 << 20))

@@ -21,7 +21,7 @@ pub struct WalOptions {
 impl Default for WalOptions {
     fn default() -> WalOptions {
         WalOptions {
-            backend: WriteBackend::IoUring,
+            backend: WriteBackend::default(),
             file_bytes: 64 << 20,
             first_file_bytes: 4 << 20,
             spare_files_max: 2,
