@@ -4,7 +4,7 @@
 
 mod boot;
 mod data_dir;
-mod recovery;
+pub(crate) mod recovery;
 mod serving;
 mod takeover;
 

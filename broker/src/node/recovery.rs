@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use config::{NodeConfig, WalBackend};
-use raft_group::{GroupCheckpoint, RecoveredGroup, RecoveryError, StreamReplay};
+use raft_group::{GroupCheckpoint, RaftOptions, RecoveredGroup, RecoveryError, StreamReplay};
 use runtime::fs::WriteBackend;
 use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint};
 use storage::wal::{WalError, WalOptions, WalReader};
@@ -50,6 +50,8 @@ pub enum StreamError {
 }
 
 const WAL_BLOCK: u64 = storage::wal::FRAME_ALIGNMENT as u64;
+/// What a frame needs beside its payload, at most: the header, and the padding to whole blocks.
+const FRAME_OVERHEAD_MAX: usize = 2 * storage::wal::FRAME_ALIGNMENT;
 
 /// WAL settings of this node.
 pub fn wal_options(config: &NodeConfig) -> WalOptions {
@@ -62,6 +64,14 @@ pub fn wal_options(config: &NodeConfig) -> WalOptions {
     let defaults = WalOptions::default();
     let first_file_bytes = defaults.first_file_bytes.min(file_bytes);
     WalOptions { file_bytes, first_file_bytes, backend, ..defaults }
+}
+
+/// These options with no entry that a file of the WAL has no room for.
+pub(crate) fn within_wal_files(options: RaftOptions, config: &NodeConfig) -> RaftOptions {
+    let file = usize::try_from(wal_options(config).file_bytes).unwrap_or(usize::MAX);
+    let entry_bytes_max = options.entry_bytes_max.min(file.saturating_sub(FRAME_OVERHEAD_MAX));
+    let window_bytes_max = options.window_bytes_max.min(entry_bytes_max);
+    RaftOptions { entry_bytes_max, window_bytes_max, ..options }
 }
 
 /// Reads stream `stream` below `dir`.

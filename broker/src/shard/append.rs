@@ -125,7 +125,7 @@ impl Shard {
         let mut answers = Vec::with_capacity(parts.len());
         let now_ms = self.clock_ms();
         for part in &parts {
-            while self.is_backlogged() {
+            while self.is_backlogged() && !self.disk_full.get() {
                 self.room().await;
             }
             let answer = loop {

@@ -47,6 +47,15 @@ impl CheckpointFailure {
     pub fn is_fatal(&self) -> bool {
         matches!(self, CheckpointFailure::Log(LogError::Failed { .. }))
     }
+
+    /// Whether there was no space.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            CheckpointFailure::Log(error) => error.is_disk_full(),
+            CheckpointFailure::File(error) => error.is_disk_full(),
+            CheckpointFailure::Group(_) => false,
+        }
+    }
 }
 
 /// The broker's state of a Raft group in a checkpoint.

@@ -95,16 +95,29 @@ impl Shard {
         self.destage.room.notified().await;
     }
 
+    /// Has those who wait for room look again: on a full disk there will be none.
+    pub(super) fn destage_is_stuck(&self) {
+        self.destage.room.notify_waiters();
+    }
+
     /// Starts the background task.
     pub(super) fn run_destage(self: &Rc<Self>) {
         let shard = self.clone();
         let run = async move {
+            let mut stuck = false;
             loop {
                 shard.wait_for_destage().await;
-                if let Err(error) = shard.destage_or_checkpoint().await {
-                    tracing::warn!(%error, "batches stay in the WAL for now");
-                    time::sleep(RETRY_AFTER).await;
+                let Err(error) = shard.destage_or_checkpoint().await else {
+                    stuck = false;
+                    continue;
+                };
+                if error.is_disk_full() {
+                    shard.found_disk_full();
                 }
+                if !std::mem::replace(&mut stuck, true) {
+                    tracing::warn!(%error, "batches stay in the WAL; tried again until they can be moved");
+                }
+                time::sleep(RETRY_AFTER).await;
             }
         };
         task::spawn(Class::Background, run).detach();

@@ -1,7 +1,9 @@
-//! Watches the free space of the data directory: below the reserve, produce is refused with a retriable error;
-//! everything else goes on, and produce heals when space returns.
+//! Watches the free space of the data directory: below the reserve, or once a write has found no space, produce is
+//! refused with a retriable error; everything else goes on, and produce heals when space returns.
 //!
-//! Lives on: shard 0, which tells the others. Source: nothing in Kafka does this; a Kafka broker ends when its disk is
+//! Lives on: shard 0, which tells the others. A shard whose write failed for want of space tells shard 0 at once
+//! ([`Shard::found_disk_full`]): another program may take the whole reserve between two looks.
+//! Source: nothing in Kafka does this; a Kafka broker ends when its disk is
 //! full. The reserve keeps room for the WAL's next files, checkpoints and the destage of what was acknowledged.
 
 use std::rc::Rc;
@@ -10,15 +12,18 @@ use std::time::Duration;
 use runtime::task::{self, Class};
 use runtime::{fs, time};
 
-use super::Shard;
+use super::{METADATA_SHARD, Shard};
 
 /// How often the free space is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Space must exceed the reserve by this share of it before produce is accepted again.
 const HEAL_SHARE: u64 = 8;
+/// The least reserve, whatever is configured: with less, the next checkpoint may not be written.
+const RESERVE_BYTES_MIN: u64 = 1 << 20;
 
 /// Whether the disk counts as full: it becomes so below `reserve` and stays so until clearly above.
 pub fn is_full(was_full: bool, available: u64, reserve: u64) -> bool {
+    let reserve = reserve.max(RESERVE_BYTES_MIN);
     let threshold = if was_full { reserve + reserve / HEAL_SHARE } else { reserve };
     available < threshold
 }
@@ -47,7 +52,8 @@ async fn look(shard: &Rc<Shard>) {
     };
     shard.metrics.disk_available_bytes.set(space.available);
     let was_full = shard.disk_full.get();
-    let full = is_full(was_full, space.available, config.disk_reserve_bytes);
+    let refused = shard.space_refused.take();
+    let full = refused || is_full(was_full, space.available, config.disk_reserve_bytes);
     if full == was_full {
         return;
     }
@@ -62,10 +68,34 @@ async fn look(shard: &Rc<Shard>) {
     } else {
         tracing::warn!("{} has space again: produce is accepted", config.data_dir.display());
     }
+    tell_all(shard, full);
+}
+
+fn tell_all(shard: &Rc<Shard>, full: bool) {
     for to in shard.shards() {
         shard.tell(to, move |there| {
             there.disk_full.set(full);
             there.metrics.disk_full.set(full as u64);
+            if full {
+                there.destage_is_stuck();
+            }
+        });
+    }
+}
+
+impl Shard {
+    /// A write found no space: produce is refused from now on and not only after the next look. It stays so until a
+    /// look finds space and no write was refused since the one before.
+    pub(super) fn found_disk_full(self: &Rc<Self>) {
+        self.tell(METADATA_SHARD, |there| {
+            there.space_refused.set(true);
+            if !there.disk_full.get() {
+                tracing::error!(
+                    "a write into {} found no space: produce is refused until there is some",
+                    there.node.config.data_dir.display()
+                );
+                tell_all(there, true);
+            }
         });
     }
 }
@@ -76,9 +106,16 @@ mod tests {
 
     #[test]
     fn a_full_disk_heals_only_clearly_above_the_reserve() {
-        assert!(!is_full(false, 800, 800));
-        assert!(is_full(false, 799, 800));
-        assert!(is_full(true, 899, 800));
-        assert!(!is_full(true, 900, 800));
+        let mib = |n: u64| n << 20;
+        assert!(!is_full(false, mib(800), mib(800)));
+        assert!(is_full(false, mib(799), mib(800)));
+        assert!(is_full(true, mib(899), mib(800)));
+        assert!(!is_full(true, mib(900), mib(800)));
+    }
+
+    #[test]
+    fn without_a_reserve_a_disk_is_still_full_when_nothing_is_left() {
+        assert!(is_full(false, 0, 0));
+        assert!(!is_full(false, RESERVE_BYTES_MIN, 0));
     }
 }

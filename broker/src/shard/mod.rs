@@ -23,6 +23,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use raft_group::{RaftOptions, RaftShard, RecoveredGroup};
 use record::Scratch;
@@ -30,7 +31,7 @@ use runtime::collections::HashMap;
 use runtime::shards::{Mailbox, ShardId};
 use runtime::sync::Notify;
 use runtime::sync::Semaphore;
-use runtime::time::Instant;
+use runtime::time::{Instant, timeout};
 use server::{RunningServer, Server};
 use storage::checkpoint::LogCheckpoint;
 use storage::log::{Log, LogStore};
@@ -55,8 +56,11 @@ use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::Image;
 use crate::metrics::ShardMetrics;
 use crate::node::NodeContext;
+use crate::node::recovery::within_wal_files;
 use crate::partition::{FetchSignal, PartitionState};
 
+/// How long a stop waits at least for what was accepted to become durable.
+const FLUSH_TIME_MIN: Duration = Duration::from_secs(5);
 /// Most bytes that one compressed batch may become while it is validated.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
@@ -93,6 +97,8 @@ pub struct Shard {
     pub admin: Admin,
     /// Produce is refused while this is set.
     pub disk_full: Cell<bool>,
+    /// On shard 0: a write has found no space since the last look at it.
+    space_refused: Cell<bool>,
     /// Group coordinators of the partitions owned here.
     pub groups: Groups,
     pub(crate) router: Router,
@@ -150,10 +156,11 @@ impl Shard {
             id,
             count,
             metrics: node.metrics.shards[id.index()].clone(),
-            raft: RaftShard::new(options, wal.clone()),
+            raft: RaftShard::new(within_wal_files(options, &node.config), wal.clone()),
             sessions: RefCell::new(FetchSessions::new(slots)),
             admin: Admin::default(),
             disk_full: Cell::new(false),
+            space_refused: Cell::new(false),
             groups: Groups::default(),
             router: Router::new(id, mailbox),
             patience: Patience::default(),
@@ -191,7 +198,11 @@ impl Shard {
     /// Returns whether segments and checkpoint are durable too.
     pub(crate) async fn flush(self: Rc<Self>) -> bool {
         self.raft.stop();
-        self.committed.notified().await;
+        let patience = self.node.config.stop_timeout.max(FLUSH_TIME_MIN);
+        if timeout(patience, self.committed.notified()).await.is_err() {
+            tracing::warn!("the WAL takes nothing more (a full disk?): what was not acknowledged is given up");
+            return false;
+        }
         let done = self.final_checkpoint().await;
         if let Err(error) = &done {
             tracing::warn!(%error, "no last checkpoint: the next start replays the WAL");

@@ -16,6 +16,12 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// Whether the disk was full.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, CheckpointError::Io { kind: StorageFull | QuotaExceeded, .. })
+    }
+
     pub(crate) fn io<'a>(
         operation: &'static str,
         file: &'a Path,

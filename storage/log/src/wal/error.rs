@@ -45,6 +45,12 @@ pub enum WalError {
 }
 
 impl WalError {
+    /// Whether there was no space for a file; it heals when there is.
+    pub fn is_disk_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, WalError::Io { kind: StorageFull | QuotaExceeded, .. })
+    }
+
     /// Wraps an I/O error with what was attempted on which file.
     pub(crate) fn io<'a>(
         operation: &'static str,

@@ -113,7 +113,9 @@ impl Wal {
             prepared: Notify::new(),
             tender: RefCell::new(None),
         });
-        wal.file_for(reader.next.file).await?;
+        while wal.state.borrow().pool.get(reader.next.file).is_none() {
+            wal.prepare_next().await?;
+        }
         wal.repeat_last_write(&reader).await?;
         wal.state.borrow_mut().pool.plan_ahead();
         let tender =
@@ -315,7 +317,8 @@ impl Wal {
         state.failed.get_or_insert(error).clone()
     }
 
-    /// The open file with this number, made ready here if the background task is not at it.
+    /// The open file with this number, made ready here if the background task is not at it. A full
+    /// disk is waited out: what comes to this file is not acknowledged yet, and nothing is broken.
     async fn file_for(&self, number: u64) -> Result<WalFile, WalError> {
         let mut waited = false;
         loop {
@@ -328,9 +331,12 @@ impl Wal {
             }
             if self.preparing.get() {
                 self.prepared.notified().await;
-            } else {
-                self.prepare_next().await?;
-                self.wanted.notify_one();
+                continue;
+            }
+            match self.prepare_next().await {
+                Ok(_) => self.wanted.notify_one(),
+                Err(error) if error.is_disk_full() => runtime::time::sleep(PREPARE_RETRY).await,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -376,9 +382,14 @@ impl Wal {
         if fs::exists(&path).await.map_err(WalError::io("look for", &path))? {
             fs::remove_file(&path).await.map_err(WalError::io("delete", &path))?;
         }
-        let handle = DirectFile::open(&path, bytes, self.options.backend).await;
-        let handle = Some(Rc::new(handle.map_err(WalError::io("create", &path))?));
-        Ok(WalFile { path, bytes, handle })
+        match DirectFile::open(&path, bytes, self.options.backend).await {
+            Ok(handle) => Ok(WalFile { path, bytes, handle: Some(Rc::new(handle)) }),
+            Err(error) => {
+                // Half a file on a full disk would keep the rest of the node from its last bytes.
+                let _ = fs::remove_file(&path).await;
+                Err(WalError::io("create", &path)(error))
+            }
+        }
     }
 }
 
@@ -406,16 +417,20 @@ impl State {
 
 /// Keeps files ready until the stream is dropped.
 async fn tend(wal: Weak<Wal>, wanted: Rc<Notify>) {
+    let mut refused = false;
     loop {
         let Some(strong) = wal.upgrade() else { return };
         // A writer that is out of files prepares one itself; both at once would race for a number.
         let outcome = if strong.preparing.get() { Ok(false) } else { strong.prepare_next().await };
         drop(strong);
         match outcome {
-            Ok(true) => {}
+            Ok(true) => refused = false,
             Ok(false) => wanted.notified().await,
             Err(error) => {
-                tracing::warn!(%error, "no WAL file could be made ready; trying again");
+                if !refused {
+                    tracing::warn!(%error, "no WAL file can be made ready; tried again until one is");
+                }
+                refused = true;
                 runtime::time::sleep(PREPARE_RETRY).await;
             }
         }

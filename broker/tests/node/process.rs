@@ -1,0 +1,92 @@
+//! The built binary as a child process: started, killed, stopped, started again on the same data.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use client::{Client, Connection};
+
+/// Longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Node {
+    child: Child,
+    pub address: String,
+}
+
+impl Node {
+    /// Starts a node on `data` and waits until it is ready. The system chooses the port.
+    pub fn start(data: &Path, shards: usize, settings: &[&str]) -> Node {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.args(["dev", "--port", "0", "--shards", &shards.to_string(), "--data"]);
+        command.arg(data).stdout(Stdio::piped());
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let mut child = command.spawn().expect("the binary runs");
+        let out = child.stdout.take().expect("its output is piped");
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line).expect("it says that it is ready");
+        let address =
+            line.split_whitespace().find_map(|word| word.split_once("bootstrap.servers="));
+        let address = address.unwrap_or_else(|| panic!("not ready: {line:?}")).1.to_owned();
+        Node { child, address }
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(&self.address).expect("the node accepts")
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(&self.address).expect("the node accepts")
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the node runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the process runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// SIGTERM; what the node ends with.
+    pub fn stop(mut self) -> ExitStatus {
+        self.terminate();
+        eventually("the node ends", || self.child.try_wait().expect("it is our child"))
+    }
+
+    /// Sends SIGTERM and does not wait.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks until there is an answer; fails the test after a bound.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
