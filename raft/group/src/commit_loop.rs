@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The next write is started before the entries of the last one are delivered, so the disk works
-//! while the broker does. At low load an entry costs one write; under load each write carries what
+//! while the broker does. If there is nothing to deliver, the WAL is told that nobody waits for
+//! anything but the write. At low load an entry costs one write; under load each write carries what
 //! came during the one before.
 
 use std::future::{Future, poll_fn};
@@ -58,7 +59,13 @@ impl<W: FrameLog> RaftShard<W> {
                 continue;
             }
             self.state.borrow_mut().writing = true;
-            let mut write = pin!(self.wal.write_queued());
+            let alone = !self.has_news();
+            let mut write = pin!(async {
+                match alone {
+                    true => self.wal.write_queued_alone().await,
+                    false => self.wal.write_queued().await,
+                }
+            });
             let mut done = poll_once(write.as_mut()).await;
             self.check_failure()?;
             self.hand_out(apply, transport);
@@ -91,6 +98,12 @@ impl<W: FrameLog> RaftShard<W> {
         self.state.borrow_mut().close_windows(which, &*self.wal)?;
         self.closed.notify_waiters();
         Ok(())
+    }
+
+    /// Whether the broker or a peer is about to hear something.
+    fn has_news(&self) -> bool {
+        let state = self.state.borrow();
+        !state.out.events.is_empty() || !state.out.messages.is_empty()
     }
 
     fn has_queued(&self) -> bool {

@@ -16,6 +16,12 @@ pub trait FrameLog {
     /// Frames may be sealed meanwhile. After an error the log is dead.
     fn write_queued(&self) -> impl Future<Output = Result<WalPosition, WalError>>;
 
+    /// As `write_queued`, when nobody waits for anything else: the poll may last as long as the
+    /// write does.
+    fn write_queued_alone(&self) -> impl Future<Output = Result<WalPosition, WalError>> {
+        self.write_queued()
+    }
+
     /// Everything before this position is durable.
     fn durable_end(&self) -> WalPosition;
 }
@@ -27,6 +33,10 @@ impl FrameLog for Wal {
 
     fn write_queued(&self) -> impl Future<Output = Result<WalPosition, WalError>> {
         Wal::write_queued(self)
+    }
+
+    fn write_queued_alone(&self) -> impl Future<Output = Result<WalPosition, WalError>> {
+        Wal::write_queued_alone(self)
     }
 
     fn durable_end(&self) -> WalPosition {

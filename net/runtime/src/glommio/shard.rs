@@ -68,6 +68,11 @@ impl Shard {
         })
     }
 
+    /// glommio does not tell: the shard never writes itself.
+    pub fn has_nothing_else(&self) -> bool {
+        false
+    }
+
     /// The commit thread of this shard, started on first use.
     pub fn commit_thread(&self) -> io::Result<&CommitThread> {
         if self.commit_thread.get().is_none() {

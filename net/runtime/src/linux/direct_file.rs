@@ -65,6 +65,17 @@ impl DirectFile {
         }
     }
 
+    pub async fn write_durable_alone(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        if let Backend::CommitThread(fd) = &self.backend {
+            let shard = Shard::current();
+            let commit = shard.commit_thread()?;
+            if commit.may_write_here(&bufs) && shard.has_nothing_else() {
+                return commit.write_here(fd, pos, bufs);
+            }
+        }
+        self.write_durable(pos, bufs).await
+    }
+
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
         let shard = Shard::current();
         let mut into = AlignedBuf::with_capacity(len);

@@ -217,6 +217,11 @@ impl Executor {
         ring.unwatch(&wakeups);
     }
 
+    /// Whether no other task is ready and nothing has come in.
+    pub fn has_nothing_else(&self, ring: &Ring) -> bool {
+        !self.has_ready() && self.remote.woken.is_empty() && !ring.has_news()
+    }
+
     fn has_ready(&self) -> bool {
         !self.latency.borrow().is_empty()
             || !self.background.borrow().is_empty()
@@ -307,15 +312,8 @@ impl Executor {
 
     /// Sleeps until something happens.
     fn park(&self, ring: &Ring) {
-        if self.spin_ns > 0 {
-            let begin = now_ns();
-            ring.turn(0);
-            while now_ns() - begin < self.spin_ns {
-                if self.has_ready() || !self.remote.woken.is_empty() || ring.has_news() {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
+        if self.spin_ns > 0 && self.spin(ring) {
+            return;
         }
         self.remote.parked.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
@@ -325,6 +323,27 @@ impl Executor {
             ring.turn(wait.clamp(1, SLEEP_MAX_NS));
         }
         self.remote.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Polls until something happens (true), or in vain. A thread of this shard that commits may
+    /// need the very CPU, so there is no polling meanwhile.
+    fn spin(&self, ring: &Ring) -> bool {
+        if Shard::with(|shard| shard.is_some_and(|shard| shard.is_committing())) {
+            return false;
+        }
+        if ring.has_entries() {
+            ring.turn(0);
+        }
+        let begin = now_ns();
+        let next = self.timers.borrow().keys().next().map_or(u64::MAX, |key| key.0);
+        let end = next.min(begin + self.spin_ns);
+        while now_ns() < end {
+            if !self.has_nothing_else(ring) {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        next <= end
     }
 
     /// Drops every task, and those that their destructors spawn.

@@ -64,6 +64,16 @@ impl Shard {
         Ok(self.commit_thread.get().expect("set just now"))
     }
 
+    /// Whether the running task is the only one with something to do.
+    pub fn has_nothing_else(&self) -> bool {
+        self.executor.has_nothing_else(&self.ring)
+    }
+
+    /// Whether a thread of this shard, which may share its CPU, is writing the WAL.
+    pub fn is_committing(&self) -> bool {
+        self.commit_thread.get().is_some_and(CommitThread::is_busy)
+    }
+
     /// The helper thread of this shard, started on first use.
     ///
     /// # Panics

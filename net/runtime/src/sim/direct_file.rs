@@ -35,6 +35,10 @@ impl DirectFile {
         self.handle.sync(snapshot).await
     }
 
+    pub async fn write_durable_alone(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        self.write_durable(pos, bufs).await
+    }
+
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<AlignedBuf> {
         self.handle.operate(DiskOperation::Read, pos).await?;
         let mut into = AlignedBuf::with_capacity(len);

@@ -43,6 +43,13 @@ pub struct WalStats {
     pub file_waits: u64,
 }
 
+/// Whether others on the shard wait while a write is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    Alone,
+    Others,
+}
+
 /// One write in the making: consecutive frames of one file.
 struct Chunk {
     file: u64,
@@ -207,19 +214,29 @@ impl Wal {
     /// the caller stops acknowledging and ends the process. Dropping the future in the middle of
     /// a write closes the stream too, since nobody knows any more what is durable.
     pub async fn write_queued(&self) -> Result<WalPosition, WalError> {
+        self.write_all_queued(Company::Others).await
+    }
+
+    /// As [`Wal::write_queued`], when nobody waits for anything but this write: the first poll may
+    /// hold the shard up until the disk is done ([`DirectFile::write_durable_alone`]).
+    pub async fn write_queued_alone(&self) -> Result<WalPosition, WalError> {
+        self.write_all_queued(Company::Alone).await
+    }
+
+    async fn write_all_queued(&self, company: Company) -> Result<WalPosition, WalError> {
         assert!(!self.writing.get(), "two tasks write the WAL in {}", self.dir.display());
         let guard = WriteGuard::new(self);
         let chunks = self.state.borrow().queue.len();
         for _ in 0..chunks {
             self.check_open()?;
-            self.write_first_chunk().await?;
+            self.write_first_chunk(company).await?;
         }
         guard.done();
         self.check_open()?;
         Ok(self.durable_end())
     }
 
-    async fn write_first_chunk(&self) -> Result<(), WalError> {
+    async fn write_first_chunk(&self, company: Company) -> Result<(), WalError> {
         let file_number = self.state.borrow().queue.front().map(|chunk| chunk.file);
         let Some(file_number) = file_number else {
             return Ok(());
@@ -233,7 +250,11 @@ impl Wal {
         };
         let handle = file.handle.expect("files that are written are open");
         let frames = chunk.frames.len() as u64;
-        if let Err(error) = handle.write_durable(chunk.offset, chunk.frames).await {
+        let written = match company {
+            Company::Alone => handle.write_durable_alone(chunk.offset, chunk.frames).await,
+            Company::Others => handle.write_durable(chunk.offset, chunk.frames).await,
+        };
+        if let Err(error) = written {
             let message = error.to_string();
             let offset = chunk.offset;
             return Err(self.fail(WalError::Failed { file: file.path, offset, message }));
