@@ -1,7 +1,7 @@
 //! `listeners`, `advertised.listeners` and `listener.security.protocol.map` as one list.
 //!
 //! Controller listeners of a combined-roles Kafka file are recognised by
-//! `controller.listener.names` and left out: metadata travel inside the node. Invariant: every
+//! `controller.listener.names` and left out: clients have no use for them (`quorum.rs` has). Invariant: every
 //! listener has a unique name and speaks PLAINTEXT, the only protocol of this release.
 
 use std::collections::BTreeMap;
@@ -82,6 +82,14 @@ pub(crate) fn resolve(values: &BrokerValues) -> Result<Vec<Listener>, ConfigErro
         return Err(ConfigError::BadListener { name: LISTENERS, value, reason });
     }
     Ok(listeners)
+}
+
+/// Where a combined-roles Kafka file puts the controller, if it names a listener for it.
+pub(crate) fn controller(values: &BrokerValues) -> Result<Option<Endpoint>, ConfigError> {
+    let controllers = upper(values.list("controller.listener.names"));
+    let listeners = parse_list(values, LISTENERS)?;
+    let first = listeners.into_iter().find(|(name, ..)| controllers.contains(name));
+    Ok(first.map(|(_, endpoint, _)| endpoint))
 }
 
 fn upper(names: Vec<String>) -> Vec<String> {

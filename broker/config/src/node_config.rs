@@ -12,6 +12,7 @@ use crate::broker_keys::broker_key;
 use crate::broker_values::{BrokerValues, Warning};
 use crate::error::ConfigError;
 use crate::listeners::{self, Listener};
+use crate::quorum::{self, Quorum};
 use crate::topic_config::Durability;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,11 @@ pub struct NodeConfig {
     pub node_id: i32,
     pub rack: Option<String>,
     pub listeners: Vec<Listener>,
+    /// Who decides about metadata, and where nodes meet.
+    pub quorum: Quorum,
+    pub heartbeat_interval: Duration,
+    /// A node that is silent for longer is fenced.
+    pub session_timeout: Duration,
     pub data_dir: PathBuf,
     /// 0: one per core that the process may use.
     pub shards: usize,
@@ -116,10 +122,14 @@ impl NodeConfig {
         check_roles(&values)?;
         let v = Reader(&values);
         let limits = limits(&v)?;
+        let listeners = listeners::resolve(&values)?;
         let config = NodeConfig {
             node_id,
             rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
-            listeners: listeners::resolve(&values)?,
+            quorum: quorum::resolve(&values, node_id, &listeners)?,
+            heartbeat_interval: v.millis("broker.heartbeat.interval.ms"),
+            session_timeout: v.millis("broker.session.timeout.ms"),
+            listeners,
             data_dir: data_dir(&values)?,
             shards: v.size("millrace.shards"),
             pin_shards: values.boolean("millrace.shards.pin"),

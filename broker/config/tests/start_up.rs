@@ -43,14 +43,13 @@ fn error(text: &str) -> String {
 
 #[test]
 fn a_combined_roles_file_of_kafka_starts_a_node_unchanged() {
-    let (node, warnings) = NodeConfig::from_properties(COMBINED).unwrap();
+    let (node, _) = NodeConfig::from_properties(COMBINED).unwrap();
     assert_eq!(node.node_id, 1);
     assert_eq!(node.data_dir, std::path::Path::new("/var/lib/kafka/data"));
     assert_eq!(node.listeners.len(), 1);
     assert_eq!(node.listeners[0].bind.port, 21611);
     assert_eq!(node.listeners[0].advertised.as_ref().unwrap().host, "127.0.0.1");
-    let quorum = warnings.iter().find(|w| w.keys.iter().any(|k| k == "controller.quorum.voters"));
-    assert!(quorum.unwrap().to_string().contains("metadata are kept in Millrace's own Raft group"));
+    assert!(!node.quorum.is_clustered(), "it votes alone");
 }
 
 #[test]

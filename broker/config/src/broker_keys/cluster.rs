@@ -28,11 +28,11 @@ pub(super) const KEYS: &[Key] = &[
     int("initial.broker.registration.timeout.ms").default("60000")
         .no_effect(METADATA_GROUP),
     int("broker.heartbeat.interval.ms").default("2000")
-        .no_effect(METADATA_GROUP),
+        .applied("Most time between two heartbeats of a node to the leader of the metadata group; Millrace sends one every 500 ms at least."),
     int("broker.session.timeout.ms").default("9000")
-        .no_effect(METADATA_GROUP),
+        .applied("A node whose heartbeats stay away for so long is fenced: clients are not told of it, and it gets no new replicas."),
     list("controller.listener.names").required().high()
-        .applied("Listeners that Kafka reserves for controllers. Millrace opens no socket for them."),
+        .applied("Listeners that Kafka reserves for controllers. In a cluster the first of them is where the nodes meet; a single node opens no socket for them."),
     long("controller.performance.sample.period.ms").default("60000").valid(AtLeast(100)).internal()
         .no_effect(METADATA_GROUP),
     long("controller.performance.always.log.threshold.ms").default("2000").valid(AtLeast(0)).internal()
@@ -74,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     class("alter.config.policy.class.name").low()
         .no_effect(JAVA_CLASS),
     list("controller.quorum.voters").default("").high()
-        .no_effect(METADATA_GROUP),
+        .applied("The nodes that vote on metadata, as id@host:port pairs, the same on every node. Without it, or with this node alone, the node is a cluster of one."),
     list("controller.quorum.bootstrap.servers").default("").high()
         .no_effect(METADATA_GROUP),
     int("controller.quorum.election.timeout.ms").default("1000").valid(AtLeast(0)).high()
