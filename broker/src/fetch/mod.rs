@@ -5,6 +5,7 @@
 mod long_poll;
 mod read;
 mod session;
+mod session_move;
 
 pub use long_poll::{Plan, fetch};
 pub use read::{Read, ReadAnswer, ReadError, ReadLimits, ReadPart};

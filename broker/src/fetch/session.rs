@@ -1,10 +1,11 @@
 //! Incremental fetch sessions (KIP-227; Kafka's `FetchSessionCache`, `FetchContext`).
 //!
-//! Lives on: each shard keeps the sessions of the connections it accepted; a session id that another shard made is
-//! unknown here, and the client then opens a new one, as KIP-227 provides. Pure state.
+//! Lives on: each shard keeps the sessions of the connections it accepted. A session belongs to the node, not to a
+//! connection: a client that comes back on another shard brings its session with it (`session_move.rs`). Pure state.
 //!
 //! Bounds: [`FetchSessions::new`] takes the slots of this shard. A full cache evicts a session that was unused for
-//! [`EVICTION_MS`]; otherwise the fetch is served without a session (session id 0).
+//! [`EVICTION_MS`]; otherwise the fetch is served without a session (session id 0), and a session that comes from
+//! another shard is dropped, upon which its client opens a new one.
 //!
 //! Invariants: an incremental request changes the session only if its epoch matched; a partition moves to the end of
 //! the order when it returned records, so none starves.
@@ -142,11 +143,20 @@ pub struct Told {
 }
 
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     epoch: i32,
     used_ms: u64,
     uses_topic_ids: bool,
     partitions: Partitions,
+}
+
+/// A [`Session`] on its way to another shard.
+#[derive(Debug)]
+pub(super) struct SessionParts {
+    epoch: i32,
+    used_ms: u64,
+    uses_topic_ids: bool,
+    partitions: Vec<(TopicId, String, i32, CachedPartition)>,
 }
 
 /// The sessions of one shard.
@@ -260,9 +270,21 @@ impl FetchSessions {
         id
     }
 
-    /// Ends a session, as when its connection is gone for good.
-    pub fn close(&mut self, id: i32) {
-        self.by_id.remove(&id);
+    /// Whether this shard keeps that session.
+    pub fn contains(&self, id: i32) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
+    /// Gives a session away.
+    pub(super) fn take(&mut self, id: i32) -> Option<Session> {
+        self.by_id.remove(&id)
+    }
+
+    /// Keeps a session that another shard gave away, if there is room.
+    pub(super) fn put(&mut self, id: i32, session: Session, now_ms: u64) {
+        if self.by_id.len() < self.slots || self.evict(now_ms) {
+            self.by_id.insert(id, session);
+        }
     }
 
     fn evict(&mut self, now_ms: u64) -> bool {
@@ -278,6 +300,26 @@ impl FetchSessions {
 }
 
 impl Session {
+    /// What it is made of, without what is bound to this thread.
+    pub(super) fn into_parts(self) -> SessionParts {
+        let Session { epoch, used_ms, uses_topic_ids, partitions } = self;
+        let part = |(key, cached): (PartitionKey, CachedPartition)| {
+            (key.topic_id, key.topic_name.to_string(), key.index, cached)
+        };
+        let partitions = partitions.into_iter().map(part).collect();
+        SessionParts { epoch, used_ms, uses_topic_ids, partitions }
+    }
+
+    /// The session again, on another shard.
+    pub(super) fn from_parts(parts: SessionParts) -> Session {
+        let SessionParts { epoch, used_ms, uses_topic_ids, partitions } = parts;
+        let partition = |(topic_id, topic_name, index, cached): (TopicId, String, i32, _)| {
+            (PartitionKey { topic_id, topic_name: topic_name.into(), index }, cached)
+        };
+        let partitions = partitions.into_iter().map(partition).collect();
+        Session { epoch, used_ms, uses_topic_ids, partitions }
+    }
+
     fn update(&mut self, named: Partitions, forgotten: &[PartitionKey]) {
         for (key, asked) in named {
             match self.partitions.get_mut(&key) {
@@ -371,6 +413,29 @@ mod tests {
         let id = opened(&mut s, &[0]);
         s.open(id, 1, false, Partitions::default(), &[key(0)], 0).unwrap();
         assert!(s.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_moves_keeps_its_epoch_order_and_what_was_told() {
+        let (mut here, mut there) = (FetchSessions::new(1), FetchSessions::new(1));
+        let id = opened(&mut there, &[0, 1]);
+        there.tell(id, &key(0), told(6, 10));
+        let parts = there.take(id).unwrap().into_parts();
+        assert!(there.is_empty());
+        here.put(id, Session::from_parts(parts), 0);
+        let context = here.open(id, 1, false, Partitions::default(), &[], 0).unwrap();
+        let order: Vec<i32> = context.partitions().keys().map(|k| k.index).collect();
+        assert_eq!(order, [1, 0]);
+        assert!(!here.tell(id, &key(0), told(6, 0)), "it was told before");
+    }
+
+    #[test]
+    fn a_session_that_comes_to_a_full_cache_is_dropped() {
+        let (mut here, mut there) = (FetchSessions::new(1), FetchSessions::new(1));
+        here.create(named(&[0]), &[told(0, 0)], false, 0, || 5);
+        let id = opened(&mut there, &[0]);
+        here.put(id, there.take(id).unwrap(), 0);
+        assert!(!here.contains(id) && here.contains(5));
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     if request.partition_count() > call.shard.node.config.limits.request_partitions_max {
         return refuse_whole(&call, &request, ErrorCode::InvalidRequest);
     }
+    call.shard.bring_session(request.session_id).await;
     let context = match open_session(&call, &request) {
         Ok(context) => context,
         Err(code) => return session_error(&call, code),

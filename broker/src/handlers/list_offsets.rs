@@ -1,15 +1,17 @@
 //! ListOffsets (key 2): offsets by timestamp, and the special timestamps.
 //!
 //! Source: Kafka's `ReplicaManager.fetchOffset`, KIP-405, KIP-734, KIP-1005, KIP-1075. A special timestamp below its
-//! version, or an unknown negative one, is UNSUPPORTED_VERSION; a partition named twice is INVALID_REQUEST.
+//! version, or an unknown negative one, is UNSUPPORTED_VERSION; a partition named twice is INVALID_REQUEST, once. A topic
+//! that is named again is answered in one place, one without partitions not at all.
 
 use std::collections::BTreeMap;
 
 use protocol::ErrorCode;
+use protocol::messages::list_offsets_request::ListOffsetsPartition;
 use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, TopicName};
 
 use super::Call;
 use super::scatter::scatter;
@@ -23,20 +25,14 @@ const LEADER_EPOCH_FROM: i16 = 4;
 pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let (version, isolation) = (call.version(), request.isolation_level);
     let image = call.shard.image();
-    let mut seen: BTreeMap<(&str, i32), u32> = BTreeMap::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            *seen.entry((&**topic.name, partition.partition_index)).or_default() += 1;
-        }
-    }
+    let asked_topics = by_name(&request);
     let mut questions = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for (t, topic) in request.topics.iter().enumerate() {
-        let known = image.topic(&topic.name);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (p, asked) in topic.partitions.iter().enumerate() {
-            let index = asked.partition_index;
-            let refused = if seen[&(&**topic.name, index)] > 1 {
+    let mut topics = Vec::with_capacity(asked_topics.len());
+    for (t, (name, asked_partitions)) in asked_topics.into_iter().enumerate() {
+        let known = image.topic(name);
+        let mut partitions = Vec::with_capacity(asked_partitions.len());
+        for (p, (index, (asked, times))) in asked_partitions.into_iter().enumerate() {
+            let refused = if times > 1 {
                 Some(ErrorCode::InvalidRequest)
             } else if !is_served_timestamp(asked.timestamp, version) {
                 Some(ErrorCode::UnsupportedVersion)
@@ -57,7 +53,7 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
             };
             partitions.push(answer(index, error, FoundOffset::NONE));
         }
-        let topic = ListOffsetsTopicResponse::default().with_name(topic.name.clone());
+        let topic = ListOffsetsTopicResponse::default().with_name(name.clone());
         topics.push(topic.with_partitions(partitions));
     }
     let read_committed = isolation == 1;
@@ -81,6 +77,20 @@ pub async fn handle(call: Call, request: ListOffsetsRequest) -> ListOffsetsRespo
         };
     }
     ListOffsetsResponse::default().with_topics(topics)
+}
+
+/// What is asked of each partition, and how often it is named.
+type AskedPartitions<'a> = BTreeMap<i32, (&'a ListOffsetsPartition, u32)>;
+
+fn by_name(request: &ListOffsetsRequest) -> BTreeMap<&TopicName, AskedPartitions<'_>> {
+    let mut topics: BTreeMap<&TopicName, AskedPartitions<'_>> = BTreeMap::new();
+    for topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let partitions = topics.entry(&topic.name).or_default();
+        for asked in &topic.partitions {
+            partitions.entry(asked.partition_index).or_insert((asked, 0)).1 += 1;
+        }
+    }
+    topics
 }
 
 fn answer(index: i32, error: ErrorCode, found: FoundOffset) -> ListOffsetsPartitionResponse {

@@ -9,6 +9,7 @@ mod authorized_operations;
 mod configs;
 mod delete_records;
 mod describe_cluster;
+mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
 mod groups;
@@ -101,6 +102,7 @@ impl Service for KafkaService {
             ApiKey::ApiVersions => answer(call, body, api_versions::handle).await,
             ApiKey::Metadata => answer(call, body, metadata::handle).await,
             ApiKey::DescribeCluster => answer(call, body, describe_cluster::handle).await,
+            ApiKey::DescribeProducers => answer(call, body, describe_producers::handle).await,
             ApiKey::DescribeTopicPartitions => {
                 answer(call, body, describe_topic_partitions::handle).await
             }

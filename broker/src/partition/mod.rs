@@ -8,6 +8,8 @@ mod tail_cache;
 mod waiters;
 
 pub use partition_state::{AppendOutcome, PartitionState, ReadStart, StoredLog};
-pub use producer_state::{BatchSequence, ProducerStates, SequenceCheck, SequenceError};
+pub use producer_state::{
+    ActiveProducer, BatchSequence, ProducerStates, SequenceCheck, SequenceError,
+};
 pub use tail_cache::{TailBatch, TailCache};
 pub use waiters::{FetchSignal, ProduceJoin, ProduceTicket, Waiters};

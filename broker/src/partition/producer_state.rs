@@ -34,6 +34,19 @@ pub struct BatchSequence {
     pub timestamp: i64,
 }
 
+/// What a partition tells of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Whose.
+    pub producer_id: i64,
+    /// Newest epoch seen.
+    pub epoch: i16,
+    /// Sequence of the last record of its last batch.
+    pub last_sequence: i32,
+    /// Max timestamp of that batch, ms.
+    pub last_timestamp: i64,
+}
+
 /// What to do with a batch that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SequenceCheck {
@@ -159,6 +172,30 @@ impl ProducerStates {
         }
     }
 
+    /// Every producer with its last batch, by id.
+    pub fn active(&self) -> Vec<ActiveProducer> {
+        let producer = |(id, p): (&i64, &Producer)| {
+            let last = p.batches.back()?;
+            Some(ActiveProducer {
+                producer_id: *id,
+                epoch: p.epoch,
+                last_sequence: last.last_sequence,
+                last_timestamp: last.timestamp,
+            })
+        };
+        let mut active: Vec<ActiveProducer> = self.by_id.iter().filter_map(producer).collect();
+        active.sort_by_key(|p| p.producer_id);
+        active
+    }
+
+    /// Forgets batches at and behind `end`: they were proposed and may never be committed.
+    pub fn forget_from(&mut self, end: i64) {
+        self.by_id.retain(|_, p| {
+            p.batches.retain(|b| b.last_offset < end);
+            !p.batches.is_empty()
+        });
+    }
+
     /// Forgets producers silent since before `before_ms` (`producer.id.expiration.ms`).
     pub fn expire(&mut self, before_ms: i64) {
         self.by_id.retain(|_, p| p.seen_ms >= before_ms);
@@ -278,6 +315,21 @@ mod tests {
         assert_eq!(back.len(), 1);
         assert_eq!(back.check(1, 0, 1, 1), Ok(SequenceCheck::Append));
         assert_eq!(back.check(1, 0, 0, 0), Ok(SequenceCheck::Duplicate(batch(0, 1, 0))));
+    }
+
+    #[test]
+    fn every_producer_is_described_by_its_newest_epoch_and_last_batch() {
+        let mut s = ProducerStates::default();
+        s.append(7, 0, batch(0, 3, 0), 0, 0);
+        s.append(5, 0, batch(0, 1, 3), 0, 0);
+        s.append(5, 1, BatchSequence { timestamp: 44, ..batch(0, 2, 4) }, 0, 0);
+        let active = |producer_id, epoch, last_sequence, last_timestamp| ActiveProducer {
+            producer_id,
+            epoch,
+            last_sequence,
+            last_timestamp,
+        };
+        assert_eq!(s.active(), [active(5, 1, 1, 44), active(7, 0, 2, 1_000)]);
     }
 
     #[test]

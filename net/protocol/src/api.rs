@@ -58,6 +58,7 @@ pub const SUPPORTED: &[ApiVersionRange] = &[
     api(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
     ApiVersionRange { flexible_from: None, ..api(ApiKey::OffsetDelete, 0, 0, 0) },
     api(ApiKey::DescribeCluster, 0, 2, 0),
+    api(ApiKey::DescribeProducers, 0, 0, 0),
     api(ApiKey::DescribeTopicPartitions, 0, 0, 0),
 ];
 

@@ -226,6 +226,7 @@ fn decode_any(api: ApiKey, version: i16, body: Bytes) {
         IncrementalAlterConfigs: IncrementalAlterConfigsRequest;
         OffsetDelete: OffsetDeleteRequest;
         DescribeCluster: DescribeClusterRequest;
+        DescribeProducers: DescribeProducersRequest;
         DescribeTopicPartitions: DescribeTopicPartitionsRequest;
     }
 }

@@ -77,6 +77,7 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
             DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
+            DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
             DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
         );
         let direction = if is_request { "request" } else { "response" };

@@ -21,10 +21,11 @@ final class Cases {
     /** Everything that a node serves (the API table of net/PROTOCOL.md). */
     static final List<ApiMessageType> APIS = List.of(
         ApiMessageType.API_VERSIONS, ApiMessageType.METADATA, ApiMessageType.DESCRIBE_CLUSTER,
-        ApiMessageType.DESCRIBE_TOPIC_PARTITIONS, ApiMessageType.PRODUCE, ApiMessageType.INIT_PRODUCER_ID,
+        ApiMessageType.DESCRIBE_TOPIC_PARTITIONS, ApiMessageType.PRODUCE, ApiMessageType.DESCRIBE_PRODUCERS,
+        ApiMessageType.INIT_PRODUCER_ID,
         ApiMessageType.FETCH, ApiMessageType.LIST_OFFSETS, ApiMessageType.OFFSET_FOR_LEADER_EPOCH,
         ApiMessageType.CREATE_TOPICS, ApiMessageType.CREATE_PARTITIONS, ApiMessageType.DESCRIBE_CONFIGS,
-        ApiMessageType.INCREMENTAL_ALTER_CONFIGS, ApiMessageType.DELETE_RECORDS, ApiMessageType.DELETE_TOPICS,
+        ApiMessageType.ALTER_CONFIGS, ApiMessageType.INCREMENTAL_ALTER_CONFIGS, ApiMessageType.DELETE_RECORDS, ApiMessageType.DELETE_TOPICS,
         ApiMessageType.FIND_COORDINATOR, ApiMessageType.JOIN_GROUP, ApiMessageType.SYNC_GROUP, ApiMessageType.HEARTBEAT,
         ApiMessageType.OFFSET_COMMIT, ApiMessageType.OFFSET_FETCH, ApiMessageType.LIST_GROUPS,
         ApiMessageType.DESCRIBE_GROUPS, ApiMessageType.LEAVE_GROUP, ApiMessageType.OFFSET_DELETE,
@@ -36,8 +37,7 @@ final class Cases {
      */
     static final Set<ApiMessageType> NOT_RANDOM = Set.of(
         ApiMessageType.JOIN_GROUP, ApiMessageType.SYNC_GROUP, ApiMessageType.API_VERSIONS, ApiMessageType.LIST_GROUPS,
-        ApiMessageType.PRODUCE, ApiMessageType.DELETE_TOPICS, ApiMessageType.INIT_PRODUCER_ID,
-        ApiMessageType.INCREMENTAL_ALTER_CONFIGS);
+        ApiMessageType.PRODUCE, ApiMessageType.DELETE_TOPICS, ApiMessageType.INIT_PRODUCER_ID);
 
     /** Metadata that cannot say so creates topics, at once or a moment later. */
     static boolean hasRandom(ApiMessageType api, short version) {
@@ -163,6 +163,10 @@ final class Cases {
                 "configuration_keys", List.of("retention.ms", "cleanup.policy", "no.such.key"))));
             case INCREMENTAL_ALTER_CONFIGS -> Map.of("resources", List.of(Map.of("resource_type", 2, "resource_name", topic, "configs", List.of(
                 Map.of("name", "segment.bytes", "config_operation", 0, "value", "2000000")))));
+            case ALTER_CONFIGS -> Map.of("resources", List.of(Map.of("resource_type", 2, "resource_name", topic, "configs", List.of(
+                Map.of("name", "segment.bytes", "value", "2000000")))));
+            case DESCRIBE_PRODUCERS -> Map.of("topics", List.of(Map.of("name", topic, "partition_indexes", List.of(0, 1, 9)),
+                Map.of("name", "no-topic", "partition_indexes", List.of(0))));
             case DELETE_RECORDS -> Map.of("timeout_ms", 30000, "topics", List.of(Map.of("name", topic, "partitions", List.of(
                 Map.of("partition_index", 0, "offset", 1), Map.of("partition_index", 1, "offset", 100)))));
             case DELETE_TOPICS -> Map.of("timeout_ms", 30000, "topic_names", List.of(topic, "no-topic"),
