@@ -95,4 +95,29 @@ impl TcpStream {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.0.shutdown(how)
     }
+
+    /// Takes the connection off this shard, so that it can be sent to another one. Bytes that were
+    /// read already are the caller's to send along.
+    pub fn detach(self) -> io::Result<DetachedStream> {
+        Ok(DetachedStream(self.0.detach()?))
+    }
+
+    /// Puts a detached connection on this shard.
+    pub fn attach(detached: DetachedStream) -> TcpStream {
+        TcpStream(world::net::TcpStream::attach(detached.0))
+    }
+}
+
+/// A connection between two shards of a node, for [`TcpStream::attach`]. Dropping it closes it.
+pub struct DetachedStream(world::net::DetachedStream);
+
+/// The addresses of a host by name or literal, as the operating system resolves them; at least one.
+/// In the simulated world the name of a node is its host name.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(ip) = bare.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let found = world::net::resolve(host, port).await?;
+    if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
 }

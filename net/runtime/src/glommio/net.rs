@@ -74,6 +74,18 @@ impl TcpStream {
         TcpStream { stream: RefCell::new(stream), fd }
     }
 
+    /// Through a second descriptor: the stream takes its polls with it.
+    pub fn detach(self) -> io::Result<DetachedStream> {
+        // SAFETY: plain system call on an open descriptor.
+        let fd = cvt(unsafe { libc::fcntl(self.fd, libc::F_DUPFD_CLOEXEC, 0) })?;
+        // SAFETY: just opened, owned by nobody else.
+        Ok(DetachedStream(unsafe { std::net::TcpStream::from_raw_fd(fd) }))
+    }
+
+    pub fn attach(detached: DetachedStream) -> TcpStream {
+        TcpStream::new(detached.0)
+    }
+
     pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         let stream = glommio::net::TcpStream::connect(addr).await?;
         let fd = stream.as_raw_fd();
@@ -166,6 +178,19 @@ impl TcpStream {
         // SAFETY: plain system call on an open descriptor.
         cvt(unsafe { libc::shutdown(self.fd, how) }).map(drop)
     }
+}
+
+/// A connection that is on no shard.
+pub struct DetachedStream(std::net::TcpStream);
+
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = host.to_owned();
+    glommio::executor()
+        .spawn_blocking(move || {
+            use std::net::ToSocketAddrs;
+            Ok((host.as_str(), port).to_socket_addrs()?.collect())
+        })
+        .await
 }
 
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {

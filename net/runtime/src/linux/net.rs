@@ -55,18 +55,33 @@ impl TcpListener {
 }
 
 pub struct TcpStream {
+    /// Dropped before the socket.
+    poller: Armed,
     socket: std::net::TcpStream,
     fd: RawFd,
-    /// Armed at the first read that finds nothing.
-    poller: RefCell<Option<Poller>>,
     /// The last read may have left something.
     try_first: Cell<bool>,
 }
 
+/// The kernel's poll of a connection, from the first read that finds nothing.
+#[derive(Default)]
+struct Armed(RefCell<Option<Poller>>);
+
+/// A connection that is on no shard's ring.
+pub struct DetachedStream(std::net::TcpStream);
+
 impl TcpStream {
     fn new(socket: std::net::TcpStream) -> TcpStream {
         let fd = socket.as_raw_fd();
-        TcpStream { socket, fd, poller: RefCell::default(), try_first: Cell::new(true) }
+        TcpStream { poller: Armed::default(), socket, fd, try_first: Cell::new(true) }
+    }
+
+    pub fn detach(self) -> io::Result<DetachedStream> {
+        Ok(DetachedStream(self.socket))
+    }
+
+    pub fn attach(detached: DetachedStream) -> TcpStream {
+        TcpStream::new(detached.0)
     }
 
     pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
@@ -145,7 +160,7 @@ impl TcpStream {
     /// Whether `recv` may find something. The note that the kernel made is taken before the look,
     /// so what comes after it makes a new one.
     fn worth_a_try(&self) -> bool {
-        let noted = match &*self.poller.borrow() {
+        let noted = match &*self.poller.0.borrow() {
             Some(poller) => poller.watch.ready.replace(false) || poller.watch.hung_up.get(),
             None => false,
         };
@@ -153,7 +168,7 @@ impl TcpStream {
     }
 
     fn poll_ready(&self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        let mut poller = self.poller.borrow_mut();
+        let mut poller = self.poller.0.borrow_mut();
         if poller.as_ref().is_none_or(|p| p.watch.ended.get()) {
             // What arrived before the kernel polls is noted at once.
             *poller = Some(Shard::current().ring.watch(self.fd));
@@ -212,15 +227,24 @@ impl TcpStream {
     }
 }
 
-impl Drop for TcpStream {
+impl Drop for Armed {
     fn drop(&mut self) {
-        let Some(poller) = self.poller.borrow_mut().take() else { return };
+        let Some(poller) = self.0.borrow_mut().take() else { return };
         Shard::with(|shard| {
             if let Some(shard) = shard {
                 shard.ring.unwatch(&poller);
             }
         });
     }
+}
+
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let host = host.to_owned();
+    super::blocking::run(move || {
+        use std::net::ToSocketAddrs;
+        Ok((host.as_str(), port).to_socket_addrs()?.collect())
+    })
+    .await
 }
 
 fn open_socket(addr: SocketAddr) -> io::Result<OwnedFd> {

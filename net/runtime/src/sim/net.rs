@@ -84,7 +84,44 @@ pub struct TcpStream {
     side: usize,
 }
 
+/// Names a connection that the kernel keeps while it is on no shard.
+pub struct DetachedStream(u64);
+
+impl Drop for DetachedStream {
+    fn drop(&mut self) {
+        let stream = Kernel::try_current()
+            .and_then(|kernel| kernel.network.borrow_mut().detached.remove(&self.0));
+        drop(stream);
+    }
+}
+
+/// The node of that name.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let kernel = Kernel::current();
+    let ip = match kernel.nodes.borrow().iter().position(|node| node.name == host) {
+        _ if host == "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(node) => address(node),
+        None => return Err(io::ErrorKind::NotFound.into()),
+    };
+    Ok(vec![SocketAddr::new(ip, port)])
+}
+
 impl TcpStream {
+    pub fn detach(self) -> io::Result<DetachedStream> {
+        let kernel = Kernel::current();
+        let number = kernel.number();
+        kernel.network.borrow_mut().detached.insert(number, self);
+        Ok(DetachedStream(number))
+    }
+
+    /// # Panics
+    /// If the connection belongs to another world.
+    pub fn attach(detached: DetachedStream) -> TcpStream {
+        let kernel = Kernel::current();
+        let stream = kernel.network.borrow_mut().detached.remove(&detached.0);
+        stream.expect("kept from its detach until here")
+    }
+
     pub async fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
         let kernel = Kernel::current();
         let place = kernel.place();

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::kernel::{Event, Kernel, Place};
+use super::net::TcpStream;
 
 /// First pause before a lost segment is sent again.
 const RETRANSMIT_NS: u64 = 200_000_000;
@@ -54,6 +55,8 @@ pub(super) struct Network {
     /// Sockets that listen on a port of a node; several share one.
     pub listeners: BTreeMap<(usize, u16), Vec<Weak<RefCell<Backlog>>>>,
     pub connections: Vec<Weak<RefCell<Connection>>>,
+    /// Streams between two shards of a node.
+    pub detached: BTreeMap<u64, TcpStream>,
 }
 
 /// Connections made and not yet accepted.

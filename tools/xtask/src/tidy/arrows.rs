@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Crate and those of our crates that it may use. What is absent here is not an accident: `server` does not know what
 /// a partition is, `storage` knows neither topics nor Raft, `raft_group` no sockets, `protocol` never sees one.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("runtime", &[]),
     ("protocol", &[]),
     ("record", &[]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("checker", &[]),
     ("xtask", &[]),
     ("server", &["protocol", "runtime"]),
+    ("rpc", &["runtime"]),
     ("storage", &["record", "runtime"]),
     ("raft_group", &["storage", "runtime"]),
     ("client", &["protocol", "record"]),
@@ -32,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "runtime",
             "protocol",
             "server",
+            "rpc",
             "record",
             "storage",
             "raft_group",
@@ -46,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
             "runtime",
             "protocol",
             "server",
+            "rpc",
             "record",
             "storage",
             "raft_group",
@@ -64,10 +67,11 @@ const RING: [&str; 2] = ["glommio", "io-uring"];
 const RING_OWNER: &str = "runtime";
 
 /// Crates of which some part runs on a shard.
-const SHARD_CRATES: [&str; 9] = [
+const SHARD_CRATES: [&str; 10] = [
     "runtime",
     "protocol",
     "server",
+    "rpc",
     "record",
     "storage",
     "raft_group",
