@@ -9,6 +9,7 @@ use crate::alter::{Alteration, apply};
 use crate::broker_keys::{broker_key, broker_keys};
 use crate::error::{ConfigError, InvalidConfig};
 use crate::key::{Key, Meaning};
+use crate::node_config::{IP_OVERRIDES, parse_ip_overrides};
 use crate::properties::{Property, parse_properties};
 use crate::value::Value;
 
@@ -177,10 +178,21 @@ impl BrokerValues {
             };
             if let Some(text) = altered.get(name) {
                 Value::parse(key, text)?;
+                check_rule(name, text)?;
             }
         }
         Ok(altered)
     }
+}
+
+/// What a value must keep to beyond its type.
+fn check_rule(name: &str, text: &str) -> Result<(), InvalidConfig> {
+    if name != IP_OVERRIDES {
+        return Ok(());
+    }
+    let refused =
+        |reason| InvalidConfig::Value { name: name.to_owned(), value: text.to_owned(), reason };
+    parse_ip_overrides(text).map(drop).map_err(refused)
 }
 
 enum Found {

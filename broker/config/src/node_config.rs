@@ -5,6 +5,7 @@
 //! ([`NodeConfig::with_values`]).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,14 +32,12 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub frame_bytes_max: usize,
-    pub login_frame_bytes_max: usize,
-    pub login_timeout: Duration,
     pub frame_timeout: Duration,
     pub idle_timeout: Duration,
     pub backlog: i32,
     pub connections_max: usize,
     pub connections_per_ip_max: usize,
-    pub connections_per_ip_overrides: BTreeMap<String, usize>,
+    pub connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// New connections per second and shard.
     pub connection_rate_max: u32,
     pub connection_requests_max: usize,
@@ -56,6 +55,13 @@ pub struct Limits {
     pub receive_buffer_bytes: Option<usize>,
     /// Per shard.
     pub producer_ids_max: usize,
+}
+
+impl Limits {
+    /// `max.connections.per.ip.overrides`.
+    pub fn address_overrides(&self) -> impl Iterator<Item = (IpAddr, usize)> + '_ {
+        self.connections_per_ip_overrides.iter().map(|(address, count)| (*address, *count))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +109,6 @@ pub struct NodeConfig {
     pub offset_metadata_bytes_max: usize,
     pub offsets_retention: Duration,
     pub offsets_retention_check_interval: Duration,
-    pub offsets_commit_timeout: Duration,
     pub limits: Limits,
     /// The text of every key, for `DescribeConfigs` and for resolving topics.
     pub values: BrokerValues,
@@ -171,7 +176,6 @@ impl NodeConfig {
             offset_metadata_bytes_max: v.size("offset.metadata.max.bytes"),
             offsets_retention: Duration::from_secs(60 * v.number("offsets.retention.minutes")),
             offsets_retention_check_interval: v.millis("offsets.retention.check.interval.ms"),
-            offsets_commit_timeout: v.millis("offsets.commit.timeout.ms"),
             limits,
             values: values.clone(),
         };
@@ -261,8 +265,6 @@ fn limits(v: &Reader<'_>) -> Result<Limits, ConfigError> {
     let buffer = |name: &str| usize::try_from(v.integer(name)).ok().filter(|&size| size > 0);
     Ok(Limits {
         frame_bytes_max: v.size("socket.request.max.bytes"),
-        login_frame_bytes_max: v.size("millrace.login.frame.max.bytes"),
-        login_timeout: v.millis("millrace.login.timeout.ms"),
         frame_timeout: v.millis("millrace.frame.timeout.ms"),
         idle_timeout: v.millis("connections.max.idle.ms"),
         backlog: v.int("socket.listen.backlog.size"),
@@ -283,20 +285,26 @@ fn limits(v: &Reader<'_>) -> Result<Limits, ConfigError> {
     })
 }
 
-/// `host:count,host:count`
-fn ip_overrides(v: &Reader<'_>) -> Result<BTreeMap<String, usize>, ConfigError> {
-    const NAME: &str = "max.connections.per.ip.overrides";
-    debug_assert!(broker_key(NAME).is_some());
-    let text = v.0.get(NAME).unwrap_or_default();
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    let parse = |pair: &str| {
-        let (host, count) = pair.rsplit_once(':')?;
-        Some((host.trim().to_owned(), count.trim().parse().ok()?))
-    };
-    let refused = || ConfigError::Refused {
-        name: NAME.to_owned(),
+fn ip_overrides(v: &Reader<'_>) -> Result<BTreeMap<IpAddr, usize>, ConfigError> {
+    debug_assert!(broker_key(IP_OVERRIDES).is_some());
+    let text = v.0.get(IP_OVERRIDES).unwrap_or_default();
+    parse_ip_overrides(text).map_err(|reason| ConfigError::Refused {
+        name: IP_OVERRIDES.to_owned(),
         value: text.to_owned(),
-        reason: "write address:count pairs, as in 10.0.0.7:2000".to_owned(),
+        reason,
+    })
+}
+
+pub(crate) const IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
+
+/// `address:count,address:count`. Names, which Kafka resolves once when it reads them, are refused.
+pub(crate) fn parse_ip_overrides(text: &str) -> Result<BTreeMap<IpAddr, usize>, String> {
+    let parse = |pair: &str| {
+        let (address, count) = pair.rsplit_once(':')?;
+        let address = address.trim().trim_matches(['[', ']']);
+        Some((address.parse().ok()?, count.trim().parse().ok()?))
     };
-    pairs.map(|pair| parse(pair).ok_or_else(refused)).collect()
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    let refused = |pair: &str| format!("{pair} is not address:count, as in 10.0.0.7:2000");
+    pairs.map(|pair| parse(pair).ok_or_else(|| refused(pair))).collect()
 }

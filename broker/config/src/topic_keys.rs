@@ -17,7 +17,7 @@ const KEYS: &[Key] = &[
     long("segment.ms").default("604800000").valid(AtLeast(1))
         .applied("A segment of this age is closed even if it is small."),
     long("segment.jitter.ms").default("0").valid(AtLeast(0))
-        .applied("Random part subtracted from segment.ms so that partitions do not roll together."),
+        .no_effect("Segments are closed one after the other by the one task of their shard, so there is no rush to spread."),
     int("segment.index.bytes").default("10485760").valid(AtLeast(4))
         .applied("Largest index file; a full index closes the segment."),
     long("flush.messages").default("9223372036854775807").valid(AtLeast(1))

@@ -22,9 +22,9 @@ pub fn dev(args: DevArgs) -> i32 {
     };
     let mut text = format!(
         "node.id=1\nprocess.roles=broker,controller\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:0\n\
+         listeners=PLAINTEXT://127.0.0.1:{port}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-         controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@127.0.0.1:0\n\
+         controller.listener.names=CONTROLLER\n\
          offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\nmillrace.log.level=warn\n",

@@ -268,6 +268,7 @@ async fn lead_boot(
     for result in join_all(opened).await {
         result.map_err(BootError::Listen)?;
     }
+    shard.clone().resume_deletions().await;
     crate::shard::watch_disk(shard);
     shard.node.set_ready(true);
     (shard.node.on_ready)(&shard.node);

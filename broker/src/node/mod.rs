@@ -46,12 +46,11 @@ impl NodeContext {
     /// For a node with this configuration and `shards` shards.
     pub fn new(config: NodeConfig, shards: usize, on_ready: fn(&NodeContext)) -> Arc<NodeContext> {
         let limits = &config.limits;
-        let overrides = limits
-            .connections_per_ip_overrides
-            .iter()
-            .filter_map(|(ip, count)| Some((ip.parse().ok()?, *count)));
-        let connections =
-            ConnectionLimits::new(limits.connections_max, limits.connections_per_ip_max, overrides);
+        let connections = ConnectionLimits::new(
+            limits.connections_max,
+            limits.connections_per_ip_max,
+            limits.address_overrides(),
+        );
         Arc::new(NodeContext {
             connections,
             config,

@@ -55,6 +55,8 @@ fn options(config: &NodeConfig) -> Options {
     // Kafka's default of 50 loses connections in a storm that `connection_rate_max` spreads over seconds
     let is_set = config.values.set_value("socket.listen.backlog.size").is_some();
     let backlog = if is_set { limits.backlog } else { Options::default().backlog };
+    // and its default of 100 KiB keeps a connection from growing its buffers with what is on the way
+    let if_set = |name, bytes| config.values.set_value(name).and(bytes);
     Options {
         frame_bytes_max: limits.frame_bytes_max,
         request_bytes_max: limits.request_memory_bytes,
@@ -64,6 +66,8 @@ fn options(config: &NodeConfig) -> Options {
         idle_timeout: limits.idle_timeout,
         accepts_per_second: limits.connection_rate_max,
         backlog,
+        send_buffer_bytes: if_set("socket.send.buffer.bytes", limits.send_buffer_bytes),
+        receive_buffer_bytes: if_set("socket.receive.buffer.bytes", limits.receive_buffer_bytes),
         ..Options::default()
     }
 }
@@ -72,7 +76,7 @@ impl Shard {
     /// Opens the listening sockets; clients wait until [`Shard::open_listeners`].
     pub(super) fn bind(&self, listeners: Vec<Listener>) -> Result<Vec<Listener>, String> {
         let limits = self.node.connections.clone();
-        let options = options(&self.node.config);
+        let options = options(&self.settings());
         let server = match Server::bind(options.clone(), limits.clone(), &listeners) {
             Err(e) if listeners != without_ipv6(&listeners) => {
                 tracing::debug!("no IPv6 here: {e}");

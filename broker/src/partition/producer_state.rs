@@ -201,6 +201,11 @@ impl ProducerStates {
         self.by_id.retain(|_, p| p.seen_ms >= before_ms);
     }
 
+    /// When each producer was last heard of, ms, in no particular order.
+    pub fn seen_ms(&self) -> impl Iterator<Item = i64> + '_ {
+        self.by_id.values().map(|p| p.seen_ms)
+    }
+
     /// Producers known.
     pub fn len(&self) -> usize {
         self.by_id.len()

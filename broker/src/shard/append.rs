@@ -137,6 +137,7 @@ impl Shard {
             };
             answers.push((part.slot, answer));
         }
+        self.bound_producers();
         if let Some(patience) = patience
             && join.is_open()
         {
@@ -230,7 +231,11 @@ impl Shard {
             Err(WindowFull::Later { .. }) => return Ok(Attempt::WindowFull),
             Err(WindowFull::Never { bytes, .. }) => return Err(AppendError::TooLarge { bytes }),
         }
+        let known = state.producers.len();
         let outcome = state.propose(&validated.header, now_ms)?;
+        if state.producers.len() > known {
+            self.producer_added();
+        }
         if let AppendOutcome::Appended { base_offset, .. } = outcome {
             let header = entry::item_header(ItemKind::Batch, memory, partition.id, stored.len());
             let at = window.append_all(&[&header, stored]).expect("room was checked");

@@ -24,7 +24,7 @@ impl Shard {
         let shard = self.clone();
         let run = async move {
             loop {
-                time::sleep(shard.node.config.cleaner_backoff).await;
+                time::sleep(shard.settings().cleaner_backoff).await;
                 for partition in shard.owned() {
                     if let Err(error) = shard.compact_if_due(&partition).await {
                         tracing::warn!(partition = ?partition.id, %error, "not compacted for now");

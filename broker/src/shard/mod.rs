@@ -15,9 +15,11 @@ mod lookups;
 mod metadata_writer;
 mod partitions;
 mod patience;
+mod producer_bound;
 mod retention;
 mod router;
 mod segments;
+mod settings;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::NodeConfig;
 use raft_group::{RaftOptions, RaftShard, RecoveredGroup};
 use record::Scratch;
 use runtime::collections::HashMap;
@@ -115,8 +118,12 @@ pub struct Shard {
     finish_notify: Notify,
     image: RefCell<Arc<Image>>,
     partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
+    /// As altered while the node runs.
+    settings: RefCell<Rc<NodeConfig>>,
     metadata_writer: OnceCell<MetadataWriter>,
     watch_number: Cell<u64>,
+    /// Since the last pass of `producer_bound`.
+    producers_added: Cell<usize>,
     tail_bytes: Cell<usize>,
     destage: Destage,
     /// Destage, checkpoints and retention take turns; a log guards its own compaction.
@@ -174,12 +181,14 @@ impl Shard {
             finish_notify: Notify::new(),
             image: RefCell::new(image),
             partitions: RefCell::default(),
+            settings: RefCell::new(Rc::new(node.config.clone())),
             metadata_writer,
             watch_number: Cell::new(0),
+            producers_added: Cell::new(0),
             tail_bytes: Cell::new(0),
             destage: Destage::default(),
             maintenance: Semaphore::new(1),
-            log_store: segments::log_store(&node.config),
+            log_store: segments::log_store(),
             wal,
             recovered_logs: RefCell::default(),
             carried_logs: RefCell::default(),

@@ -21,6 +21,7 @@ impl Shard {
             return;
         }
         let before = self.image.replace(image.clone());
+        self.follow_settings(&before, &image);
         for topic in image.topics() {
             match before.topic_by_id(topic.id) {
                 Some(old) if Arc::ptr_eq(old, topic) && before.groups == image.groups => {}

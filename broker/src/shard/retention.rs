@@ -45,7 +45,7 @@ impl Shard {
                 tracing::warn!(partition = ?partition.id, %error, "old segments stay for now");
             }
         }
-        let expired = self.node.config.producer_id_expiration.as_millis();
+        let expired = self.settings().producer_id_expiration.as_millis();
         let before = now_ms.saturating_sub(i64::try_from(expired).unwrap_or(i64::MAX));
         partition.state.borrow_mut().producers.expire(before);
         if !partition.queued.get()

@@ -7,10 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use config::{NodeConfig, TopicConfig};
+use config::TopicConfig;
 use record::{BatchHeader, BatchView, Codec, Decompressor, Records};
 use serde::{Deserialize, Serialize};
 use storage::log::{LeaderEpochs, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions};
@@ -54,13 +53,8 @@ impl PartitionExtra {
 }
 
 /// The segment store of one shard.
-pub(super) fn log_store(config: &NodeConfig) -> Rc<LogStore> {
-    let delay =
-        config.values.get("log.segment.delete.delay.ms").and_then(|v| v.trim().parse().ok());
-    LogStore::new(LogStoreOptions {
-        open_files_max: OPEN_FILES_MAX,
-        delete_delay: Duration::from_millis(delay.unwrap_or(60_000)),
-    })
+pub(super) fn log_store() -> Rc<LogStore> {
+    LogStore::new(LogStoreOptions { open_files_max: OPEN_FILES_MAX })
 }
 
 impl Shard {
@@ -105,9 +99,17 @@ impl Shard {
         Rc::new(Partition { id, state, log, queued: Cell::new(false) })
     }
 
+    /// Removes what an earlier life had begun to delete; once per node.
+    pub(crate) async fn resume_deletions(self: Rc<Self>) {
+        let resumed = self.log_store.resume_deletions(&self.node.config.data_dir).await;
+        if let Err(error) = resumed {
+            tracing::warn!(%error, "directories of deleted topics stay");
+        }
+    }
+
     /// The settings that segments obey.
     pub(super) fn log_config(&self, topic: &TopicConfig) -> Rc<LogConfig> {
-        let expiration = self.node.config.producer_id_expiration.as_millis();
+        let expiration = self.settings().producer_id_expiration.as_millis();
         Rc::new(LogConfig {
             segment_bytes: u32::try_from(topic.segment_bytes).unwrap_or(u32::MAX),
             segment_ms: topic.segment_ms,
@@ -118,6 +120,7 @@ impl Shard {
             delete: topic.cleanup_policy.delete,
             compact: topic.cleanup_policy.compact,
             delete_retention_ms: topic.delete_retention_ms,
+            file_delete_delay_ms: u64::try_from(topic.file_delete_delay_ms).unwrap_or(0),
             producer_id_expiration_ms: i64::try_from(expiration).unwrap_or(i64::MAX),
         })
     }

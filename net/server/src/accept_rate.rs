@@ -25,6 +25,11 @@ impl AcceptRate {
         AcceptRate { per_second: per_second.max(1), credit: NANOS, updated: now }
     }
 
+    /// Changes the rate; what was earned at the old one stays.
+    pub fn set_per_second(&mut self, per_second: u32) {
+        self.per_second = per_second.max(1);
+    }
+
     /// Takes one connection's credit, or says how long to wait until there is one.
     pub fn take(&mut self, now: Instant) -> Result<(), Duration> {
         let passed = now.saturating_duration_since(self.updated).as_nanos();
@@ -56,6 +61,16 @@ mod tests {
         let later = start + Duration::from_millis(2);
         assert_eq!(rate.take(later), Ok(()));
         assert_eq!(rate.take(later), Err(Duration::from_millis(2)));
+    }
+
+    #[test]
+    fn a_changed_rate_holds_from_the_next_connection_on() {
+        let start = Instant::from_nanos(7);
+        let mut rate = AcceptRate::new(2, start);
+        assert_eq!((rate.take(start), rate.take(start)), (Ok(()), Ok(())));
+        assert_eq!(rate.take(start), Err(Duration::from_millis(500)));
+        rate.set_per_second(10);
+        assert_eq!(rate.take(start), Err(Duration::from_millis(100)));
     }
 
     #[test]

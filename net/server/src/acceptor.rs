@@ -41,8 +41,9 @@ where
 {
     /// Never ends; dropped, it takes nothing more.
     pub async fn run(self, listener: TcpListener) {
-        let mut rate = AcceptRate::new(self.shard.options.accepts_per_second, Instant::now());
+        let mut rate = AcceptRate::new(self.shard.accepts_per_second.get(), Instant::now());
         loop {
+            rate.set_per_second(self.shard.accepts_per_second.get());
             while let Err(pause) = rate.take(Instant::now()) {
                 self.shard.counters.accepts_delayed.add(1);
                 sleep(pause).await;
@@ -65,9 +66,11 @@ where
             Ok(place) => place,
             Err(refusal) => return self.refuse(&refusal, peer),
         };
-        // Both fail only for a peer that is gone already, which the first read will tell.
+        // These fail only for a peer that is gone already, which the first read will tell.
         let _ = stream.set_nodelay(true);
         let _ = stream.set_keepalive(true);
+        let options = &self.shard.options;
+        let _ = stream.set_buffer_sizes(options.send_buffer_bytes, options.receive_buffer_bytes);
         self.shard.counters.accepted.add(1);
         let (id, vitals) = self.shard.enter();
         let connection = Connection {

@@ -4,6 +4,9 @@
 //! over the shards by hash, so a limit per shard would be wrong by chance. Touched at accept and at
 //! close only, under a lock that is never held across an await; no request ever comes here.
 //!
+//! Limits may change while the node runs: they hold for connections from then on, and none that is
+//! open is closed.
+//!
 //! Source: Kafka's `ConnectionQuotas`, `max.connections`, `max.connections.per.ip` and its
 //! overrides. Kafka stops accepting at `max.connections`; here the connection is closed at once, so
 //! that a client sees a refusal and not a hang.
@@ -26,14 +29,14 @@ pub enum Refusal {
 /// Limits and counts of one node. One per node, shared by its shards.
 #[derive(Debug)]
 pub struct ConnectionLimits {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
     per_node_max: usize,
     per_address_max: usize,
     overrides: BTreeMap<IpAddr, usize>,
-    open: Mutex<Open>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
     total: usize,
     by_address: BTreeMap<IpAddr, usize>,
 }
@@ -49,12 +52,27 @@ impl ConnectionLimits {
         per_address_max: usize,
         overrides: impl IntoIterator<Item = (IpAddr, usize)>,
     ) -> Arc<ConnectionLimits> {
-        Arc::new(ConnectionLimits {
+        let state = State {
             per_node_max,
             per_address_max,
-            overrides: overrides.into_iter().map(|(ip, max)| (ip.to_canonical(), max)).collect(),
-            open: Mutex::default(),
-        })
+            overrides: canonical(overrides),
+            total: 0,
+            by_address: BTreeMap::new(),
+        };
+        Arc::new(ConnectionLimits { state: Mutex::new(state) })
+    }
+
+    /// Changes the limits, from the next connection on.
+    pub fn set(
+        &self,
+        per_node_max: usize,
+        per_address_max: usize,
+        overrides: impl IntoIterator<Item = (IpAddr, usize)>,
+    ) {
+        let mut state = self.lock();
+        state.per_node_max = per_node_max;
+        state.per_address_max = per_address_max;
+        state.overrides = canonical(overrides);
     }
 
     /// The limits that are on by default.
@@ -65,16 +83,17 @@ impl ConnectionLimits {
     /// Counts a connection from `address`; it counts until the place is dropped.
     pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refusal> {
         let address = address.to_canonical();
-        let limit = self.overrides.get(&address).copied().unwrap_or(self.per_address_max);
-        let mut open = self.lock();
-        if open.total >= self.per_node_max {
-            return Err(Refusal::Node { limit: self.per_node_max });
+        let mut state = self.lock();
+        let limit = state.overrides.get(&address).copied().unwrap_or(state.per_address_max);
+        if state.total >= state.per_node_max {
+            return Err(Refusal::Node { limit: state.per_node_max });
         }
-        if open.by_address.get(&address).copied().unwrap_or(0) >= limit {
+        if state.by_address.get(&address).copied().unwrap_or(0) >= limit {
             return Err(Refusal::Address { address, limit });
         }
-        open.total += 1;
-        *open.by_address.entry(address).or_insert(0) += 1;
+        state.total += 1;
+        *state.by_address.entry(address).or_insert(0) += 1;
+        drop(state);
         Ok(Place { limits: Arc::clone(self), address })
     }
 
@@ -84,9 +103,13 @@ impl ConnectionLimits {
     }
 
     /// The counts are plain numbers that no panic can leave half changed.
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn canonical(overrides: impl IntoIterator<Item = (IpAddr, usize)>) -> BTreeMap<IpAddr, usize> {
+    overrides.into_iter().map(|(ip, max)| (ip.to_canonical(), max)).collect()
 }
 
 /// One counted connection.
@@ -98,12 +121,12 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.limits.lock();
-        open.total -= 1;
-        if let Some(count) = open.by_address.get_mut(&self.address) {
+        let mut state = self.limits.lock();
+        state.total -= 1;
+        if let Some(count) = state.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                open.by_address.remove(&self.address);
+                state.by_address.remove(&self.address);
             }
         }
     }
@@ -143,6 +166,18 @@ mod tests {
         assert!(limits.admit(ip(1)).is_err());
         let _places = [limits.admit(ip(2)), limits.admit(ip(2))].map(|p| p.expect("place"));
         assert!(limits.admit(ip(2)).is_err());
+    }
+
+    #[test]
+    fn changed_limits_hold_for_the_next_connection_and_close_none() {
+        let limits = ConnectionLimits::new(10, 1, []);
+        let _first = limits.admit(ip(1)).expect("first");
+        limits.set(10, 2, [(ip(2), 0)]);
+        let _second = limits.admit(ip(1)).expect("the limit is higher now");
+        assert!(limits.admit(ip(2)).is_err());
+        limits.set(1, 9, []);
+        assert_eq!(limits.admit(ip(1)).expect_err("full"), Refusal::Node { limit: 1 });
+        assert_eq!(limits.open(), 2);
     }
 
     #[test]

@@ -20,8 +20,14 @@ pub struct Options {
     pub partial_frame_timeout: Duration,
     /// A connection without any traffic is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
-    /// New connections per second on this shard (`max.connection.creation.rate`).
+    /// New connections per second on this shard (`max.connection.creation.rate`);
+    /// [`RunningServer::set_accepts_per_second`](crate::RunningServer) changes it.
     pub accepts_per_second: u32,
+    /// The kernel's send buffer of a connection (`socket.send.buffer.bytes`); `None` leaves its
+    /// size to the kernel, which lets it grow with the connection.
+    pub send_buffer_bytes: Option<usize>,
+    /// The same for the receive buffer (`socket.receive.buffer.bytes`).
+    pub receive_buffer_bytes: Option<usize>,
     /// Connections that the kernel holds for us (`socket.listen.backlog.size`). Kafka's default of
     /// 50 loses connections in a reconnect storm that the rate above spreads over seconds.
     pub backlog: i32,
@@ -38,6 +44,8 @@ impl Default for Options {
             partial_frame_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(600),
             accepts_per_second: 500,
+            send_buffer_bytes: None,
+            receive_buffer_bytes: None,
             backlog: 1024,
         }
     }

@@ -120,6 +120,11 @@ impl RunningServer {
         self.shard.budget.used()
     }
 
+    /// Changes `max.connection.creation.rate` on this shard, from the next connection on.
+    pub fn set_accepts_per_second(&self, accepts_per_second: u32) {
+        self.shard.accepts_per_second.set(accepts_per_second);
+    }
+
     /// Stops accepting, answers every request that was received whole, closes each connection when
     /// its last answer is written. Connections that take longer than `patience` are cut, and calls
     /// that still run then are dropped. Returns when no connection is left.

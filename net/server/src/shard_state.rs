@@ -31,6 +31,8 @@ pub struct ShardState {
     pub budget: Rc<ByteBudget>,
     pub pool: ReadPool,
     pub counters: Rc<Counters>,
+    /// As configured now; may change while the server runs.
+    pub accepts_per_second: Cell<u32>,
     connections: RefCell<BTreeMap<ConnectionId, Rc<Vitals>>>,
     next_id: Cell<u64>,
     stopping: Cell<bool>,
@@ -48,6 +50,7 @@ impl ShardState {
             budget: Rc::new(ByteBudget::new(options.request_bytes_max)),
             pool: ReadPool::default(),
             counters: Rc::default(),
+            accepts_per_second: Cell::new(options.accepts_per_second),
             connections: RefCell::default(),
             next_id: Cell::new(0),
             stopping: Cell::new(false),

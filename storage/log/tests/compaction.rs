@@ -5,7 +5,6 @@ mod scratch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -20,16 +19,14 @@ const MAP_BYTES: usize = 1 << 20;
 type Change = (u8, Option<u16>);
 
 fn open(dir: &Path, state: LogState) -> Rc<Log> {
-    let store = LogStore::new(LogStoreOptions {
-        delete_delay: Duration::ZERO,
-        ..LogStoreOptions::default()
-    });
+    let store = LogStore::new(LogStoreOptions::default());
     let config = LogConfig {
         segment_bytes: 600,
         index_interval_bytes: 100,
         delete: false,
         compact: true,
         delete_retention_ms: 1000,
+        file_delete_delay_ms: 0,
         ..LogConfig::default()
     };
     Log::open(&store, dir.to_path_buf(), [0; 16], Rc::new(config), state)

@@ -23,12 +23,13 @@ fn small() -> LogConfig {
         segment_bytes: 3000,
         index_interval_bytes: 300,
         retention_ms: -1,
+        file_delete_delay_ms: 0,
         ..LogConfig::default()
     }
 }
 
 fn store() -> Rc<LogStore> {
-    LogStore::new(LogStoreOptions { open_files_max: 5, delete_delay: Duration::ZERO })
+    LogStore::new(LogStoreOptions { open_files_max: 5 })
 }
 
 fn open(store: &Rc<LogStore>, dir: &Path, config: LogConfig, state: LogState) -> Rc<Log> {

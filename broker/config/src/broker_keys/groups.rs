@@ -1,7 +1,9 @@
 //! Consumer, share and streams groups and their internal topics.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{CONSUMER_PROTOCOL, COORDINATOR_LOG, PURGATORY, SHARE, STREAMS, THREADS};
+use super::reasons::{
+    COMMITS, CONSUMER_PROTOCOL, COORDINATOR_LOG, PURGATORY, SHARE, STREAMS, THREADS,
+};
 use crate::key::{Key, int, list, long, short, string};
 use crate::validator::Validator::{AtLeast, Between, EachOneOf, OneOfIgnoringCase};
 
@@ -16,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     int("group.coordinator.append.linger.ms").default("-1").valid(AtLeast(-1))
         .no_effect(COORDINATOR_LOG),
     int("offsets.commit.timeout.ms").default("5000").valid(AtLeast(1)).high()
-        .applied("How long a commit may wait to become durable."),
+        .no_effect(COMMITS),
     int("offsets.load.buffer.size").default("5242880").valid(AtLeast(1)).high()
         .no_effect(COORDINATOR_LOG),
     short("offsets.topic.replication.factor").default("3").valid(AtLeast(1)).high()

@@ -1,7 +1,7 @@
 //! The partition log: segments, retention, flushing, cleaning and time stamps.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{CLEANER, FLUSH, ONE_DIRECTORY, PACED, PREALLOCATE, THREADS};
+use super::reasons::{CLEANER, FLUSH, JITTER, ONE_DIRECTORY, PACED, PREALLOCATE, THREADS};
 use crate::key::{Key, boolean, double, int, list, long, string};
 use crate::validator::Validator::{AtLeast, Between, BetweenDouble, EachOneOf, GzipLevel, OneOf};
 
@@ -52,9 +52,9 @@ pub(super) const KEYS: &[Key] = &[
     int("log.roll.hours").default("168").valid(AtLeast(1)).high()
         .applied("A segment of this age is closed even if it is small."),
     long("log.roll.jitter.ms").high().dynamic()
-        .applied("Random part subtracted from the roll age so that partitions do not roll together."),
+        .no_effect(JITTER),
     int("log.roll.jitter.hours").default("0").valid(AtLeast(0)).high()
-        .applied("Random part subtracted from the roll age so that partitions do not roll together."),
+        .no_effect(JITTER),
     long("log.retention.ms").high().dynamic()
         .applied("Age at which closed segments are deleted, -1 for never; wins over minutes and hours."),
     int("log.retention.minutes").high()

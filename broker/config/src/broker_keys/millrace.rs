@@ -1,5 +1,6 @@
 //! Millrace's own keys. Sizes are bytes, times carry their unit in the name.
 
+use super::reasons::LOGIN;
 use crate::key::{Key, boolean, int, long, string};
 use crate::validator::Validator::{AtLeast, Between, OneOf};
 
@@ -18,7 +19,7 @@ pub(super) const KEYS: &[Key] = &[
     string("millrace.wal.backend").default("commit_thread").valid(OneOf(&["commit_thread", "io_uring"]))
         .applied("Who writes the WAL: a thread per shard that blocks (or the shard itself while it has nothing else to do and the disk is fast), or the shard's io_uring, whose synced writes wait for a worker of the kernel on the core that the disk interrupts."),
     long("millrace.wal.file.bytes").default("134217728").valid(Between(1 << 20, 1 << 34))
-        .applied("Size of one WAL file; files are zeroed once, then written in place and recycled."),
+        .applied("Largest size of a WAL file, and so of a batch; the first has 4 MiB, each new one twice as much as the one before. Files are zeroed once, then written in place and recycled."),
     long("millrace.tail.cache.bytes").default("134217728").valid(AtLeast(1 << 20))
         .applied("Recent batches that each shard keeps in memory for readers and for destaging."),
     long("millrace.checkpoint.interval.ms").default("10000").valid(AtLeast(100))
@@ -32,9 +33,9 @@ pub(super) const KEYS: &[Key] = &[
     string("millrace.log.level").default("info").low()
         .applied("What the node logs, as a tracing filter: info, or warn,broker=debug."),
     int("millrace.login.timeout.ms").default("10000").valid(AtLeast(1))
-        .applied("A connection that has not finished its first request or its login by then is closed."),
+        .no_effect(LOGIN),
     int("millrace.login.frame.max.bytes").default("65536").valid(AtLeast(1024))
-        .applied("Largest frame before login, on listeners that need one."),
+        .no_effect(LOGIN),
     int("millrace.frame.timeout.ms").default("30000").valid(AtLeast(1))
         .applied("A frame that has begun must be complete within this time."),
     int("millrace.connection.requests.max").default("64").valid(AtLeast(1))

@@ -23,20 +23,20 @@ pub(super) const KEYS: &[Key] = &[
         .applied("Upper bound of one fetch response, whatever the client asks for."),
     int("max.request.partition.size.limit").default("2000").valid(AtLeast(1))
         .applied("Partitions in one page of DescribeTopicPartitions."),
-    list("listeners").default("PLAINTEXT://:9092").high().dynamic()
-        .applied("Addresses to listen on, as NAME://host:port; an empty host means every interface."),
+    list("listeners").default("PLAINTEXT://:9092").high()
+        .applied("Addresses to listen on, as NAME://host:port; an empty host means every interface. Read at the start only."),
     list("advertised.listeners").high()
         .applied("Addresses told to clients, by listener name; the listeners themselves when unset."),
-    string("listener.security.protocol.map").default("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").low().dynamic()
-        .applied("Which security protocol each listener name speaks. This release speaks PLAINTEXT."),
+    string("listener.security.protocol.map").default("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT").low()
+        .applied("Which security protocol each listener name speaks. This release speaks PLAINTEXT. Read at the start only."),
     int("socket.send.buffer.bytes").default("102400").high()
-        .applied("SO_SNDBUF of client sockets; -1 leaves it to the system."),
+        .applied("SO_SNDBUF of client sockets. Unset or -1 leaves it to the system, which lets it grow with the connection."),
     int("socket.receive.buffer.bytes").default("102400").high()
-        .applied("SO_RCVBUF of client sockets; -1 leaves it to the system."),
+        .applied("SO_RCVBUF of client sockets. Unset or -1 leaves it to the system, which lets it grow with the connection."),
     int("socket.request.max.bytes").default("104857600").valid(AtLeast(1)).high()
         .applied("Largest request frame; a larger one closes the connection."),
     int("socket.listen.backlog.size").default("50").valid(AtLeast(1))
-        .applied("Length of the queue of connections not yet accepted, per listener and shard."),
+        .applied("Length of the queue of connections not yet accepted, per listener and shard; 1024 when unset."),
     int("max.connections.per.ip").default("1000").valid(AtLeast(0)).dynamic()
         .applied("Connections from one address at once. Kafka sets no limit unless asked; Millrace does."),
     string("max.connections.per.ip.overrides").default("").dynamic()

@@ -21,6 +21,8 @@ pub struct LogConfig {
     pub compact: bool,
     /// `delete.retention.ms`: how long compaction keeps a tombstone.
     pub delete_retention_ms: i64,
+    /// `file.delete.delay.ms`: how long a deleted file stays for those who still read it.
+    pub file_delete_delay_ms: u64,
     /// `producer.id.expiration.ms`: producers not heard of for this long leave the snapshots.
     pub producer_id_expiration_ms: i64,
 }
@@ -37,6 +39,7 @@ impl Default for LogConfig {
             delete: true,
             compact: false,
             delete_retention_ms: 24 * 3600 * 1000,
+            file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3600 * 1000,
         }
     }

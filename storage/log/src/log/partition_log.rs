@@ -43,13 +43,11 @@ pub struct LogStore {
 pub struct LogStoreOptions {
     /// Most segment files kept open on the shard.
     pub open_files_max: usize,
-    /// `file.delete.delay.ms`: how long a deleted file stays for those who still read it.
-    pub delete_delay: Duration,
 }
 
 impl Default for LogStoreOptions {
     fn default() -> LogStoreOptions {
-        LogStoreOptions { open_files_max: 1024, delete_delay: Duration::from_secs(60) }
+        LogStoreOptions { open_files_max: 1024 }
     }
 }
 
@@ -58,7 +56,7 @@ impl LogStore {
     pub fn new(options: LogStoreOptions) -> Rc<LogStore> {
         Rc::new(LogStore {
             files: OpenFiles::new(options.open_files_max),
-            reaper: Reaper::start(options.delete_delay),
+            reaper: Reaper::start(),
             next_log: Cell::new(0),
         })
     }
@@ -77,7 +75,7 @@ impl LogStore {
     pub async fn resume_deletions(&self, data_dir: &Path) -> Result<(), LogError> {
         for entry in fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))? {
             if entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX) {
-                self.reaper.add_dir(data_dir.join(&entry.name));
+                self.reaper.add_dir(data_dir.join(&entry.name), Duration::ZERO);
             }
         }
         Ok(())
@@ -268,8 +266,14 @@ impl Log {
         if let Some(parent) = dir.parent() {
             fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
         }
-        self.store.reaper.add_dir(doomed);
+        let delay = self.delete_delay();
+        self.store.reaper.add_dir(doomed, delay);
         Ok(())
+    }
+
+    /// `file.delete.delay.ms`.
+    pub(super) fn delete_delay(&self) -> Duration {
+        Duration::from_millis(self.inner.borrow().config.file_delete_delay_ms)
     }
 
     /// Gives back what an idle log does not need: descriptors, lists, caches.

@@ -77,7 +77,7 @@ impl Log {
         for entry in fs::read_dir(&**dir).await.map_err(LogError::io("list", &dir))? {
             let path = dir.join(&entry.name);
             if entry.name.ends_with(DELETED_SUFFIX) {
-                self.store.reaper.add_file(path);
+                self.store.reaper.add_file(path, self.delete_delay());
             } else if entry.name.ends_with(CLEANED_SUFFIX) {
                 fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
             } else if let Some(name) = entry.name.strip_suffix(SWAP_SUFFIX) {
@@ -275,7 +275,7 @@ impl Log {
         let path = self.path(base, kind);
         let doomed = with_suffix(&path, DELETED_SUFFIX);
         match fs::rename(&path, &doomed).await {
-            Ok(()) => self.store.reaper.add_file(doomed),
+            Ok(()) => self.store.reaper.add_file(doomed, self.delete_delay()),
             // Not every segment has every file.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(LogError::io("rename", &path)(error)),

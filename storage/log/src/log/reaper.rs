@@ -4,8 +4,8 @@
 //! One background task per shard. A file waits for the delay first (readers may still use it), is
 //! cut down in steps, and removed. Whatever is left at a stop is found again by its suffix.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use runtime::fs::{self, File, OpenOptions};
 use runtime::sync::Notify;
 use runtime::task::{self, Class};
-use runtime::time::{self, Instant};
+use runtime::time::{self, Instant, timeout};
 
 /// Bytes freed at once.
 const STEP_BYTES: u64 = 16 << 20;
@@ -21,47 +21,44 @@ const STEP_BYTES: u64 = 16 << 20;
 const STEP_PAUSE: Duration = Duration::from_millis(10);
 
 struct Doomed {
-    due: Instant,
     path: PathBuf,
     is_dir: bool,
 }
 
+#[derive(Default)]
 pub(crate) struct Reaper {
-    delay: Duration,
-    queue: RefCell<VecDeque<Doomed>>,
+    /// By when they are due; the number tells those of one moment apart.
+    queue: RefCell<BTreeMap<(Instant, u64), Doomed>>,
+    number: Cell<u64>,
     added: Rc<Notify>,
+    /// Ends with this value.
     task: RefCell<Option<task::Task<()>>>,
 }
 
 impl Reaper {
-    pub fn start(delay: Duration) -> Rc<Reaper> {
+    pub fn start() -> Rc<Reaper> {
         let added = Rc::new(Notify::new());
-        let reaper = Rc::new(Reaper {
-            delay,
-            queue: RefCell::default(),
-            added: Rc::clone(&added),
-            task: RefCell::new(None),
-        });
+        let reaper = Rc::new(Reaper { added: Rc::clone(&added), ..Reaper::default() });
         let run = run(Rc::downgrade(&reaper), added);
         *reaper.task.borrow_mut() = Some(task::spawn(Class::Background, run));
         reaper
     }
 
-    pub fn add_file(&self, path: PathBuf) {
-        self.add(path, false);
+    pub fn add_file(&self, path: PathBuf, delay: Duration) {
+        self.add(Doomed { path, is_dir: false }, delay);
     }
 
-    pub fn add_dir(&self, path: PathBuf) {
-        self.add(path, true);
+    pub fn add_dir(&self, path: PathBuf, delay: Duration) {
+        self.add(Doomed { path, is_dir: true }, delay);
     }
 
     pub fn waiting(&self) -> usize {
         self.queue.borrow().len()
     }
 
-    fn add(&self, path: PathBuf, is_dir: bool) {
-        let due = Instant::now() + self.delay;
-        self.queue.borrow_mut().push_back(Doomed { due, path, is_dir });
+    fn add(&self, doomed: Doomed, delay: Duration) {
+        let number = self.number.replace(self.number.get() + 1);
+        self.queue.borrow_mut().insert((Instant::now() + delay, number), doomed);
         self.added.notify_one();
     }
 }
@@ -69,17 +66,22 @@ impl Reaper {
 async fn run(reaper: Weak<Reaper>, added: Rc<Notify>) {
     loop {
         let Some(strong) = reaper.upgrade() else { return };
-        let next = strong.queue.borrow().front().map(|doomed| doomed.due);
+        let next = strong.queue.borrow().first_key_value().map(|((due, _), _)| *due);
         drop(strong);
         let Some(due) = next else {
             added.notified().await;
             continue;
         };
-        time::sleep_until(due).await;
+        let wait = due.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            // What was added meanwhile may be due before.
+            let _ = timeout(wait, added.notified()).await;
+            continue;
+        }
         let Some(strong) = reaper.upgrade() else { return };
-        let doomed = strong.queue.borrow_mut().pop_front();
+        let doomed = strong.queue.borrow_mut().pop_first();
         drop(strong);
-        if let Some(Doomed { path, is_dir, .. }) = doomed {
+        if let Some((_, Doomed { path, is_dir })) = doomed {
             let removed = if is_dir { remove_dir(&path).await } else { remove_file(&path).await };
             if let Err(error) = removed {
                 tracing::warn!(path = %path.display(), %error, "a deleted file stays");
