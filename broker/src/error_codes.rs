@@ -21,6 +21,7 @@ impl KafkaCode for AppendError {
         match self {
             AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
             AppendError::NotLeader | AppendError::Stopping => ErrorCode::NotLeaderOrFollower,
+            AppendError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
             AppendError::DiskFull => ErrorCode::KafkaStorageError,
             AppendError::Batch(refusal) => refusal.kind().code(),
             AppendError::Sequence(e) => e.code(),
@@ -80,6 +81,7 @@ impl KafkaCode for ReadError {
     fn code(&self) -> ErrorCode {
         match self {
             ReadError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ReadError::NotLeader => ErrorCode::NotLeaderOrFollower,
             ReadError::OutOfRange => ErrorCode::OffsetOutOfRange,
             ReadError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
             ReadError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,

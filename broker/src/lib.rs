@@ -2,8 +2,9 @@
 //!
 //! Where things are: [`node`] boots and stops, [`shard`] owns partitions and Raft groups, [`partition`] is the state of
 //! one partition, [`metadata`] the cluster's, [`fetch`] and [`handlers`] answer requests, [`groups`] runs the consumer
-//! group coordinators, [`console`] is the binary's outside.
+//! group coordinators, [`cluster`] makes one of several nodes, [`console`] is the binary's outside.
 
+pub mod cluster;
 pub mod console;
 pub mod entry;
 pub mod error_codes;

@@ -74,6 +74,10 @@ pub struct NodeConfig {
     pub heartbeat_interval: Duration,
     /// A node that is silent for longer is fenced.
     pub session_timeout: Duration,
+    /// A replica that has not had everything committed for longer is out of sync.
+    pub replica_lag_max: Duration,
+    /// Whether preferred leaders get their groups back.
+    pub prefer_leaders: bool,
     pub data_dir: PathBuf,
     /// 0: one per core that the process may use.
     pub shards: usize,
@@ -134,6 +138,8 @@ impl NodeConfig {
             quorum: quorum::resolve(&values, node_id, &listeners)?,
             heartbeat_interval: v.millis("broker.heartbeat.interval.ms"),
             session_timeout: v.millis("broker.session.timeout.ms"),
+            replica_lag_max: v.millis("replica.lag.time.max.ms"),
+            prefer_leaders: values.boolean("auto.leader.rebalance.enable"),
             listeners,
             data_dir: data_dir(&values)?,
             shards: v.size("millrace.shards"),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check, run_node};
+use super::{check, run_cluster, run_node};
 
 /// Millrace: an event-streaming broker that speaks the Apache Kafka protocol.
 #[derive(Parser)]
@@ -35,7 +35,10 @@ pub(super) struct DevArgs {
     /// Keep data here; without it, in a temporary directory that is removed at a clean stop.
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// Number of shards (threads); default: one per CPU.
+    /// Number of nodes, each a process of its own; clients reach them on ports from PORT on.
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
+    /// Number of shards (threads) of each node; default: one per CPU.
     #[arg(long)]
     pub shards: Option<usize>,
     /// Set any key of server.properties, as in `--set log.retention.ms=60000`; repeatable.
@@ -72,6 +75,7 @@ enum Output {
 /// Parses the command line and runs the command.
 pub fn run() -> ExitCode {
     let code = match Args::parse().command {
+        Command::Dev(args) if args.nodes > 1 => run_cluster::dev(args),
         Command::Dev(args) => run_node::dev(args),
         Command::Start(args) => run_node::start(args),
         Command::Check(args) => {

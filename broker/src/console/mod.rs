@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod http;
 mod logs;
+mod run_cluster;
 mod run_node;
 
 pub use args::run;

@@ -49,13 +49,13 @@ pub fn start(args: StartArgs) -> i32 {
     }
 }
 
-fn refuse(sentence: &str) -> i32 {
+pub(super) fn refuse(sentence: &str) -> i32 {
     eprintln!("millrace: {sentence}");
     1
 }
 
 /// A path as a value in properties syntax.
-fn escape(path: &Path) -> String {
+pub(super) fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\")
 }
 

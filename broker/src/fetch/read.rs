@@ -70,6 +70,9 @@ pub enum ReadError {
     /// Not on this shard (any more).
     #[error("the partition does not exist here")]
     UnknownPartition,
+    /// Another node leads it.
+    #[error("this node does not lead the partition")]
+    NotLeader,
     /// Outside the log.
     #[error("the offset is outside of the log")]
     OutOfRange,
@@ -118,10 +121,18 @@ impl Shard {
         first: bool,
         read_committed: bool,
     ) -> Result<Read, ReadError> {
-        let partition = self.partition(part.partition).ok_or(ReadError::UnknownPartition)?;
+        let partition = self.partition(part.partition).ok_or_else(|| {
+            match self.is_elsewhere(part.partition) {
+                true => ReadError::NotLeader,
+                false => ReadError::UnknownPartition,
+            }
+        })?;
         let bytes_max = part.bytes_max.unwrap_or(0).min(left);
         let (mut read, limit) = {
             let state = partition.state.borrow();
+            if !state.leads {
+                return Err(ReadError::NotLeader);
+            }
             check_epochs(&state, part)?;
             let mut read = facts(&state);
             read.diverging = diverging(&state, part)?;

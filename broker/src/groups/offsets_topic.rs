@@ -39,11 +39,13 @@ impl Shard {
             ("segment.bytes".to_owned(), segment_bytes.to_string()),
         ];
         let topic = TopicId::random();
+        let replicas = usize::try_from(config.offsets_topic_replication_factor).unwrap_or(1);
         self.change_metadata(move |image| {
             let mut records = Vec::new();
             if image.topic(OFFSETS_TOPIC).is_none() {
                 let name = OFFSETS_TOPIC.to_owned();
-                let partitions = place_partitions(image, partitions as usize);
+                let (groups, partitions) = place_partitions(image, partitions as usize, replicas);
+                records = groups;
                 records.push(MetadataRecord::CreateTopic { topic, name, partitions, configs });
             }
             Change { records, answer: () }

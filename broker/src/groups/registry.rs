@@ -82,18 +82,19 @@ impl Shard {
             .flat_map(|topic| (0..topic.partitions.len() as i32).map(move |index| (topic, index)))
             .filter_map(|(topic, index)| Some((index, image.placement(topic, index)?)))
             .filter(|(_, placement)| placement.shard == self.id)
-            .map(|(index, placement)| (index, placement.id))
+            .filter(|(_, placement)| self.leads_as_told(image, placement.group))
+            .map(|(index, placement)| (index, (placement.id, placement.leader_epoch)))
             .collect();
         self.groups.seats.borrow_mut().retain(|index, seat| {
-            let stays = owned.get(index) == Some(&seat.partition);
+            let stays = owned.get(index) == Some(&(seat.partition, seat.leader_epoch));
             if !stays {
                 seat.close();
             }
             stays
         });
-        for (index, partition) in owned {
+        for (index, (partition, leader_epoch)) in owned {
             if self.groups.seat(index).is_none() {
-                let seat = Seat::new(partition);
+                let seat = Seat::new(partition, leader_epoch);
                 self.groups.seats.borrow_mut().insert(index, seat.clone());
                 task::spawn(Class::Latency, seat.load(self.clone())).detach();
                 self.start_group_timer();

@@ -39,6 +39,8 @@ const LOAD_PATIENCE: Duration = Duration::from_millis(200);
 /// See the module.
 pub(super) struct Seat {
     pub(super) partition: PartitionId,
+    /// Of the leadership that it belongs to: another one begins with another seat, loaded anew.
+    pub(super) leader_epoch: i32,
     state: RefCell<State>,
     waiting: RefCell<HashMap<RequestToken, oneshot::Sender<Response>>>,
     next_token: Cell<u64>,
@@ -63,9 +65,10 @@ pub(super) fn clock() -> Clock {
 }
 
 impl Seat {
-    pub(super) fn new(partition: PartitionId) -> Rc<Seat> {
+    pub(super) fn new(partition: PartitionId, leader_epoch: i32) -> Rc<Seat> {
         Rc::new(Seat {
             partition,
+            leader_epoch,
             state: RefCell::new(State::Loading(Vec::new())),
             waiting: RefCell::default(),
             next_token: Cell::new(0),
@@ -248,6 +251,7 @@ fn as_failure(error: &AppendError) -> AppendFailure {
         AppendError::Batch(_)
         | AppendError::Sequence(_)
         | AppendError::DiskFull
+        | AppendError::NotEnoughReplicas
         | AppendError::TimedOut => AppendFailure::NotAvailable,
     }
 }

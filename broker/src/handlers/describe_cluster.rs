@@ -24,19 +24,22 @@ pub async fn handle(call: Call, request: DescribeClusterRequest) -> DescribeClus
         }
     }
     let image = call.shard.image();
-    let brokers = image.nodes.iter().filter_map(|(id, node)| {
+    let brokers =
+        image.nodes.iter().filter(|(_, node)| !node.fenced || request.include_fenced_brokers);
+    let brokers = brokers.filter_map(|(id, node)| {
         let (host, port) = node.endpoint(&call.connection.listener)?;
         let rack = node.rack.as_deref();
         let broker = DescribeClusterBroker::default()
             .with_broker_id(BrokerId(id.0))
             .with_host(StrBytes::from_string(host.to_owned()))
             .with_port(port.into())
+            .with_is_fenced(node.fenced)
             .with_rack(rack.map(|rack| StrBytes::from_string(rack.to_owned())));
         Some(broker)
     });
     let mut response = DescribeClusterResponse::default()
         .with_cluster_id(StrBytes::from_string(image.cluster_id.to_string()))
-        .with_controller_id(BrokerId(image.node.0))
+        .with_controller_id(BrokerId(image.controller_node().0))
         .with_brokers(brokers.collect());
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = authorized_operations::CLUSTER;

@@ -16,6 +16,7 @@ use protocol::{ErrorCode, StrBytes, Uuid};
 
 use super::topics::is_valid_name;
 use super::{Call, authorized_operations};
+use crate::ids::NodeId;
 use crate::metadata::{INTERNAL_TOPICS, Image, Topic};
 
 /// Answers a request.
@@ -97,18 +98,23 @@ fn describe(
 ) -> DescribeTopicPartitionsResponseTopic {
     let partition = |index: usize| {
         let placement = image.placement(topic, index as i32)?;
-        let replicas: Vec<BrokerId> = placement.replicas.iter().map(|n| BrokerId(n.0)).collect();
-        let error = match placement.leader {
+        let ids =
+            |nodes: &[NodeId]| -> Vec<BrokerId> { nodes.iter().map(|n| BrokerId(n.0)).collect() };
+        let offline: Vec<NodeId> =
+            placement.replicas.iter().copied().filter(|n| image.is_fenced(*n)).collect();
+        let leader = placement.leader.filter(|n| !offline.contains(n));
+        let error = match leader {
             Some(_) => ErrorCode::None,
             None => ErrorCode::LeaderNotAvailable,
         };
         let partition = DescribeTopicPartitionsResponsePartition::default()
             .with_error_code(error.code())
             .with_partition_index(placement.id.index)
-            .with_leader_id(BrokerId(placement.leader.map_or(-1, |leader| leader.0)))
+            .with_leader_id(BrokerId(leader.map_or(-1, |leader| leader.0)))
             .with_leader_epoch(placement.leader_epoch)
-            .with_isr_nodes(replicas.clone())
-            .with_replica_nodes(replicas)
+            .with_isr_nodes(ids(&placement.in_sync))
+            .with_replica_nodes(ids(&placement.replicas))
+            .with_offline_replicas(ids(&offline))
             .with_eligible_leader_replicas(Some(Vec::new()))
             .with_last_known_elr(Some(Vec::new()));
         Some(partition)

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::fetch::{DivergingEpoch, FetchRequestView, FetchResponseWriter, PartitionData};
+use protocol::produce::CurrentLeader;
 use protocol::{ErrorCode, Uuid};
 use server::Reply;
 
 use super::Call;
+use super::leader_hints::LeaderHints;
 use crate::error_codes::KafkaCode;
 use crate::fetch::{
     self, CachedPartition, FetchContext, PartitionKey, Partitions, Plan, Read, ReadLimits,
@@ -202,23 +204,36 @@ fn write_answer(
     let mut writer =
         FetchResponseWriter::new(version, correlation_id, 0, ErrorCode::None, session_id, topics);
     let mut bytes = 0;
+    let image = call.shard.image();
+    let mut hints = LeaderHints::new(&image, &call.connection.listener);
     for topic in answers.chunk_by(same_topic) {
         let key = &topic[0].key;
         writer.topic(&key.topic_name, Uuid::from_bytes(key.topic_id.0), topic.len());
         for answer in topic {
-            bytes += write_partition(&mut writer, answer, request.isolation_level == 1);
+            let leader = answer.result.as_ref().err().and_then(|code| {
+                let known =
+                    image.topic_by_id(key.topic_id).or_else(|| image.topic(&key.topic_name));
+                hints.hint(known.map(|topic| &**topic), answer.key.index, *code)
+            });
+            bytes += write_partition(&mut writer, answer, request.isolation_level == 1, leader);
         }
     }
     call.shard.metrics.fetch_bytes.add(bytes as u64);
-    writer.finish(&[])
+    writer.finish(&hints.endpoints())
 }
 
-fn write_partition(writer: &mut FetchResponseWriter, answer: &Answer, committed: bool) -> usize {
+fn write_partition(
+    writer: &mut FetchResponseWriter,
+    answer: &Answer,
+    committed: bool,
+    current_leader: Option<CurrentLeader>,
+) -> usize {
     let index = answer.key.index;
     let read = match &answer.result {
         Ok(read) => read,
         Err(code) => {
-            writer.partition(&PartitionData::failure(index, *code));
+            let failure = PartitionData::failure(index, *code);
+            writer.partition(&PartitionData { current_leader, ..failure });
             return 0;
         }
     };

@@ -58,7 +58,7 @@ pub async fn handle(call: Call, request: MetadataRequest) -> MetadataResponse {
     let mut response = MetadataResponse::default()
         .with_brokers(view.brokers())
         .with_cluster_id(Some(StrBytes::from_string(image.cluster_id.to_string())))
-        .with_controller_id(BrokerId(image.node.0))
+        .with_controller_id(BrokerId(image.controller_node().0))
         .with_topics(topics);
     if asked {
         response.cluster_authorized_operations = authorized_operations::CLUSTER;
@@ -149,7 +149,7 @@ struct View<'a> {
 
 impl View<'_> {
     fn brokers(&self) -> Vec<MetadataResponseBroker> {
-        let nodes = self.image.nodes.iter();
+        let nodes = self.image.live_nodes();
         let broker = nodes.filter_map(|(id, node)| {
             let (host, port) = node.endpoint(self.listener)?;
             let broker = MetadataResponseBroker::default()
@@ -210,8 +210,11 @@ impl View<'_> {
     }
 
     fn partition(&self, placement: PartitionPlacement) -> MetadataResponsePartition {
-        let replicas: Vec<BrokerId> = placement.replicas.iter().map(|n| BrokerId(n.0)).collect();
-        let (error, leader) = match placement.leader {
+        let ids =
+            |nodes: &[NodeId]| -> Vec<BrokerId> { nodes.iter().map(|n| BrokerId(n.0)).collect() };
+        let offline: Vec<NodeId> =
+            placement.replicas.iter().copied().filter(|n| self.image.is_fenced(*n)).collect();
+        let (error, leader) = match placement.leader.filter(|n| !offline.contains(n)) {
             Some(leader) if self.is_reachable(leader) => (ErrorCode::None, leader.0),
             Some(_) if self.version >= LISTENER_NOT_FOUND_FROM => (ErrorCode::ListenerNotFound, -1),
             _ => (ErrorCode::LeaderNotAvailable, -1),
@@ -221,8 +224,9 @@ impl View<'_> {
             .with_partition_index(placement.id.index)
             .with_leader_id(BrokerId(leader))
             .with_leader_epoch(placement.leader_epoch)
-            .with_isr_nodes(replicas.clone())
-            .with_replica_nodes(replicas)
+            .with_isr_nodes(ids(&placement.in_sync))
+            .with_replica_nodes(ids(&placement.replicas))
+            .with_offline_replicas(ids(&offline))
     }
 
     fn is_reachable(&self, node: NodeId) -> bool {

@@ -14,6 +14,7 @@ mod describe_topic_partitions;
 mod fetch;
 mod groups;
 mod init_producer_id;
+mod leader_hints;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;

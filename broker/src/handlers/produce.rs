@@ -13,13 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use protocol::produce::{
-    PartitionOutcome, ProduceRequestView, ProduceResponseWriter, RecordErrorEntry,
+    CurrentLeader, PartitionOutcome, ProduceRequestView, ProduceResponseWriter, RecordErrorEntry,
 };
 use protocol::{ErrorCode, Uuid};
 use runtime::shards::ShardId;
 use server::Reply;
 
 use super::Call;
+use super::leader_hints::LeaderHints;
 use crate::error_codes::KafkaCode;
 use crate::ids::{PartitionId, TopicId};
 use crate::metadata::{Image, Topic};
@@ -47,7 +48,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     let (mut outcomes, parts) = plan(&call, &request);
     let wait = request.acks != 0;
     let patience = wait.then(|| Duration::from_millis(request.timeout_ms.max(0) as u64));
-    let origin = Origin::Client { api_version: call.version() };
+    let origin = Origin::Client { api_version: call.version(), all: request.acks == -1 };
     for (slot, result) in append(&call, parts, origin, patience).await {
         outcomes[slot as usize] = Outcome::Done(result);
     }
@@ -212,17 +213,29 @@ fn write_answer(call: &Call, request: &ProduceRequestView, outcomes: &[Outcome])
     let topics = request.topic_count();
     let mut writer = ProduceResponseWriter::new(call.version(), correlation_id, topics);
     let mut outcomes = outcomes.iter();
+    let image = call.shard.image();
+    let mut hints = LeaderHints::new(&image, &call.connection.listener);
     for topic in request.topics() {
         writer.topic(topic.name, topic.topic_id, topic.partition_count());
         for partition in topic.partitions() {
             let outcome = outcomes.next().expect("one outcome per partition");
-            write_partition(&mut writer, partition.index, outcome);
+            let leader = failure(outcome).and_then(|code| {
+                let id = TopicId(*topic.topic_id.as_bytes());
+                let known = image.topic_by_id(id).or_else(|| image.topic(topic.name));
+                hints.hint(known.map(|topic| &**topic), partition.index, code)
+            });
+            write_partition(&mut writer, partition.index, outcome, leader);
         }
     }
-    writer.finish(0, &[])
+    writer.finish(0, &hints.endpoints())
 }
 
-fn write_partition(writer: &mut ProduceResponseWriter, index: i32, outcome: &Outcome) {
+fn write_partition(
+    writer: &mut ProduceResponseWriter,
+    index: i32,
+    outcome: &Outcome,
+    current_leader: Option<CurrentLeader>,
+) {
     let Refused { error, log_start_offset } = match outcome {
         Outcome::Done(Ok(done)) => {
             let success = PartitionOutcome::success(index, done.base_offset, done.log_start_offset);
@@ -237,7 +250,7 @@ fn write_partition(writer: &mut ProduceResponseWriter, index: i32, outcome: &Out
     };
     let log_start_offset = *log_start_offset;
     let failure = PartitionOutcome::failure(index, error.code());
-    let failure = PartitionOutcome { log_start_offset, ..failure };
+    let failure = PartitionOutcome { log_start_offset, current_leader, ..failure };
     let AppendError::Batch(refusal) = error else {
         return writer.partition(&failure);
     };

@@ -7,10 +7,11 @@ mod placement;
 mod record;
 
 pub use image::{
-    INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, RaftGroupView, RegisteredNode, Topic,
-    hosting_shard,
+    INTERNAL_TOPICS, Image, ImageError, LedGroup, NodeLink, PartitionPlacement, RaftGroupView,
+    RegisteredNode, Topic, hosting_shard,
 };
 pub use placement::{Placer, place_partitions};
 pub use record::{
-    ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records, encode_records,
+    BrokerRecord, ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records,
+    encode_records,
 };

@@ -1,61 +1,227 @@
 //! Which Raft group carries a new partition.
 //!
-//! A replica list is a group's list of voters: one that an administrator dictates picks among the groups with exactly
-//! these voters, else any group of the right size does. Least loaded first, ties by id: leaders, and with them shards
-//! and cores, fill evenly whatever the order in which topics come and go. Load is the number of partitions.
+//! A replica list is a group's list of voters, the preferred leader first. In a cluster of one the groups are there from
+//! the start. In a larger one they come into being with the first partition that needs them: for `r` replicas each live
+//! node leads the list that begins with it and goes on around the ring of nodes, in which racks take turns; it gets as many
+//! groups of that list as it has shards. So a node leads about as many groups as it has shards, whatever the number of
+//! topics. A list that an administrator dictates gets a group of its own if none has exactly these voters in this order.
+//!
+//! Least loaded first, ties by id: leaders, and with them shards and cores, fill evenly whatever the order in which
+//! topics come and go. Load is the number of partitions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use raft_group::{EpochBase, Term};
 
 use super::image::Image;
-use super::record::PartitionRecord;
+use super::record::{MetadataRecord, PartitionRecord};
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 
 /// Places partitions of one change; counts what it placed. Leader epochs start at 0.
 pub struct Placer<'a> {
     image: &'a Image,
     load: BTreeMap<RaftGroupId, usize>,
+    voters: BTreeMap<RaftGroupId, Arc<[NodeId]>>,
+    created: Vec<MetadataRecord>,
+    /// Numbers of replicas whose lists all have their groups.
+    prepared: Vec<usize>,
 }
 
 impl<'a> Placer<'a> {
     /// Counts the partitions of every data group: once per change, in the time that takes.
     pub fn new(image: &'a Image) -> Placer<'a> {
-        let groups = image.groups.keys().filter(|id| **id != METADATA_GROUP);
-        let mut load: BTreeMap<_, _> = groups.map(|id| (*id, 0)).collect();
+        let groups = image.groups.iter().filter(|(id, _)| **id != METADATA_GROUP);
+        let voters: BTreeMap<_, _> = groups.map(|(id, g)| (*id, g.voters.clone())).collect();
+        let mut load: BTreeMap<_, _> = voters.keys().map(|id| (*id, 0)).collect();
         for partition in image.topics().flat_map(|topic| topic.partitions.iter()) {
             *load.entry(partition.group).or_default() += 1;
         }
-        Placer { image, load }
+        Placer { image, load, voters, created: Vec::new(), prepared: Vec::new() }
     }
 
-    /// A partition with this many replicas; none if no group has as many voters.
+    /// A partition with this many replicas; none if there are not as many nodes.
     pub fn place(&mut self, replicas: usize) -> Option<PartitionRecord> {
-        self.place_where(|voters| voters.len() == replicas)
+        if !self.prepared.contains(&replicas) {
+            self.prepared.push(replicas);
+            self.prepare(replicas);
+        }
+        let image = self.image;
+        self.place_where(|voters| {
+            voters.len() == replicas && !voters.iter().any(|node| image.is_fenced(*node))
+        })
     }
 
-    /// A partition on exactly these nodes; none if no group has them as voters.
-    pub fn place_on(&mut self, nodes: &BTreeSet<NodeId>) -> Option<PartitionRecord> {
-        self.place_where(|voters| voters.iter().copied().collect::<BTreeSet<_>>() == *nodes)
+    /// A partition on exactly these nodes, the first of which is preferred to lead; none if it cannot be.
+    pub fn place_on(&mut self, nodes: &[NodeId]) -> Option<PartitionRecord> {
+        if nodes.is_empty() {
+            return None;
+        }
+        let is_there = self.voters.values().any(|voters| **voters == *nodes);
+        if !is_there && nodes.iter().all(|node| self.is_linked(*node)) {
+            self.create(nodes.to_vec());
+        }
+        self.place_where(|voters| voters == nodes)
+    }
+
+    /// The groups that come into being with the partitions placed so far; they go before them.
+    pub fn take_created(&mut self) -> Vec<MetadataRecord> {
+        std::mem::take(&mut self.created)
+    }
+
+    /// Nodes of a cluster of one are not linked: their groups are there.
+    fn is_linked(&self, node: NodeId) -> bool {
+        self.image.nodes.get(&node).is_some_and(|node| node.link.is_some())
+    }
+
+    /// Gives every live node its groups of `replicas` voters.
+    fn prepare(&mut self, replicas: usize) {
+        let ring = ring(self.image);
+        if replicas == 0 || replicas > ring.len() {
+            return;
+        }
+        for (first, (_, shards)) in ring.iter().enumerate() {
+            let list: Vec<NodeId> =
+                (0..replicas).map(|i| ring[(first + i) % ring.len()].0).collect();
+            let there = self.voters.values().filter(|voters| ***voters == *list).count();
+            for _ in there..usize::from(*shards) {
+                self.create(list.clone());
+            }
+        }
+    }
+
+    fn create(&mut self, voters: Vec<NodeId>) {
+        let last = self.voters.keys().next_back().map_or(0, |id| id.0);
+        let group = RaftGroupId(last + 1);
+        self.voters.insert(group, voters.clone().into());
+        self.load.insert(group, 0);
+        self.created.push(MetadataRecord::CreateRaftGroup { group, voters });
     }
 
     fn place_where(&mut self, which: impl Fn(&[NodeId]) -> bool) -> Option<PartitionRecord> {
-        let image = self.image;
-        let fits = |id: &RaftGroupId| image.groups.get(id).is_some_and(|g| which(&g.voters));
+        let voters = &self.voters;
+        let fits = |id: &RaftGroupId| voters.get(id).is_some_and(|voters| which(voters));
         let candidates = self.load.iter_mut().filter(|(id, _)| fits(id));
         let (group, load) = candidates.min_by_key(|(id, load)| (**load, **id))?;
         *load += 1;
-        let term = image.groups.get(group)?.term;
+        let term = self.image.groups.get(group).map_or(0, |group| group.term);
         Some(PartitionRecord { group: *group, epoch_base: EpochBase::create(Term(term)).0 })
     }
 }
 
-/// Places `count` partitions of one topic of the broker itself, whatever the number of replicas.
+/// Live nodes of a cluster with their shards, racks taking turns.
+fn ring(image: &Image) -> Vec<(NodeId, u16)> {
+    let mut racks: BTreeMap<Option<&str>, Vec<(NodeId, u16)>> = BTreeMap::new();
+    for (id, node) in image.live_nodes() {
+        if let Some(link) = &node.link {
+            racks.entry(node.rack.as_deref()).or_default().push((*id, link.shards));
+        }
+    }
+    let longest = racks.values().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..longest).flat_map(|turn| racks.values().filter_map(move |r| r.get(turn)));
+    turns.copied().collect()
+}
+
+/// Places `count` partitions of one topic of the broker itself, on as many of `replicas` nodes as there are. The groups
+/// that this takes are created before.
 ///
 /// # Panics
-/// If the node has no data group: it creates them before it serves.
-pub fn place_partitions(image: &Image, count: usize) -> Vec<PartitionRecord> {
+/// If the node has no data group: it creates them, or others join, before it serves.
+pub fn place_partitions(
+    image: &Image,
+    count: usize,
+    replicas: usize,
+) -> (Vec<MetadataRecord>, Vec<PartitionRecord>) {
+    let nodes = image.live_nodes().count();
+    let replicas = replicas.clamp(1, nodes.max(1));
     let mut placer = Placer::new(image);
-    let place = |_| placer.place_where(|_| true).expect("a node that serves has a data group");
-    (0..count).map(place).collect()
+    let mut place = |_| {
+        let placed = placer.place(replicas).or_else(|| placer.place_where(|_| true));
+        placed.expect("a node that serves has a data group")
+    };
+    let partitions = (0..count).map(&mut place).collect();
+    (placer.take_created(), partitions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TopicId;
+    use crate::metadata::BrokerRecord;
+    use config::NodeConfig;
+
+    fn cluster(racks: &[Option<&str>], shards: u16) -> Image {
+        let (config, _) = NodeConfig::from_properties("node.id=1\nlog.dirs=/x").unwrap();
+        let mut image = Image::empty("c", NodeId(1), shards.into(), Arc::new(config.values));
+        for (i, rack) in racks.iter().enumerate() {
+            let record = BrokerRecord {
+                node: NodeId(i as i32 + 1),
+                rack: rack.map(str::to_owned),
+                endpoints: Vec::new(),
+                directory: TopicId([i as u8 + 1; 16]),
+                peer: ("h".to_owned(), 1),
+                shards,
+                epoch: 1,
+                fenced: false,
+            };
+            image.apply(&MetadataRecord::RegisterBroker(record)).unwrap();
+        }
+        image
+    }
+
+    fn ids(nodes: &[i32]) -> Vec<NodeId> {
+        nodes.iter().map(|id| NodeId(*id)).collect()
+    }
+
+    #[test]
+    fn every_node_leads_as_many_groups_as_it_has_shards() {
+        let image = cluster(&[None; 3], 2);
+        let mut placer = Placer::new(&image);
+        let placed: Vec<_> = (0..12).map(|_| placer.place(3).unwrap()).collect();
+        let mut led: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for record in placer.take_created() {
+            let MetadataRecord::CreateRaftGroup { voters, .. } = record else { panic!() };
+            assert_eq!(voters.len(), 3);
+            *led.entry(voters[0]).or_default() += 1;
+        }
+        assert_eq!(led.into_values().collect::<Vec<_>>(), [2, 2, 2]);
+        let mut load: BTreeMap<RaftGroupId, usize> = BTreeMap::new();
+        placed.iter().for_each(|record| *load.entry(record.group).or_default() += 1);
+        assert!(load.values().all(|count| *count == 2), "{load:?}");
+    }
+
+    #[test]
+    fn replicas_lie_in_different_racks_and_not_on_fenced_nodes() {
+        let image = cluster(&[Some("a"), Some("a"), Some("b"), Some("b")], 1);
+        let mut placer = Placer::new(&image);
+        placer.place(2).unwrap();
+        for record in placer.take_created() {
+            let MetadataRecord::CreateRaftGroup { voters, .. } = record else { panic!() };
+            let racks: Vec<_> = voters.iter().map(|n| image.nodes[n].rack.clone()).collect();
+            assert_ne!(racks[0], racks[1], "{voters:?}");
+        }
+        let mut fenced = cluster(&[None; 3], 1);
+        fenced.apply(&MetadataRecord::Fence { node: NodeId(2) }).unwrap();
+        let mut placer = Placer::new(&fenced);
+        assert!(placer.place(3).is_none());
+        assert!(placer.place(2).is_some());
+        let without = |record: &MetadataRecord| match record {
+            MetadataRecord::CreateRaftGroup { voters, .. } => !voters.contains(&NodeId(2)),
+            _ => false,
+        };
+        assert!(placer.take_created().iter().all(without));
+    }
+
+    #[test]
+    fn a_dictated_list_keeps_its_order_and_is_made_once() {
+        let image = cluster(&[None; 3], 1);
+        let mut placer = Placer::new(&image);
+        let first = placer.place_on(&ids(&[3, 1])).unwrap();
+        let again = placer.place_on(&ids(&[3, 1])).unwrap();
+        let other = placer.place_on(&ids(&[1, 3])).unwrap();
+        assert_eq!(first.group, again.group);
+        assert_ne!(first.group, other.group);
+        assert!(placer.place_on(&ids(&[1, 9])).is_none());
+        assert_eq!(placer.take_created().len(), 2);
+    }
 }

@@ -68,6 +68,49 @@ pub enum MetadataRecord {
         /// First id never handed out.
         next: i64,
     },
+    /// The cluster has a name; the first record of a cluster of several nodes.
+    ClusterId {
+        /// As in `meta.properties`.
+        id: String,
+    },
+    /// A node of a cluster exists, or came back.
+    RegisterBroker(BrokerRecord),
+    /// A node is not heard of: clients are not told of it.
+    Fence {
+        /// Which.
+        node: NodeId,
+    },
+    /// A fenced node is back.
+    Unfence {
+        /// Which.
+        node: NodeId,
+    },
+    /// A node will not come back.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+    },
+}
+
+/// A node of a cluster of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerRecord {
+    /// Its `node.id`.
+    pub node: NodeId,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// Advertised endpoints: listener name, security protocol, host, port.
+    pub endpoints: Vec<(String, String, String, u16)>,
+    /// `directory.id`: two directories with one node id are two nodes.
+    pub directory: TopicId,
+    /// Host and port for other nodes.
+    pub peer: (String, u16),
+    /// Its shards, over which its replicas are spread.
+    pub shards: u16,
+    /// Metadata version of this life of the node; 0: that of the entry which the record stands in.
+    pub epoch: u64,
+    /// Whether it is fenced (in snapshots).
+    pub fenced: bool,
 }
 
 /// Where a partition lives and how its leader epoch follows from its group's term.

@@ -4,7 +4,8 @@
 //! 1. shard 0 opens the data directory and tells every shard which WAL streams exist;
 //! 2. each shard reads its stream (and those left over from a larger number of shards) and sends what it found to
 //!    shard 0, which picks the newest copy of each Raft group and hands every group to the shard that hosts it now;
-//! 3. shard 0 brings up the metadata group, registers this node, creates missing data groups and publishes the image;
+//! 3. shard 0 brings up the metadata group, registers this node, creates missing data groups and publishes the image; in a
+//!    cluster of several nodes it waits for a leader of the group, and has then applied all that others did;
 //! 4. every shard creates its partitions from the image and brings up its data groups, which replays their entries;
 //! 5. listeners open on every shard; the node is ready.
 //!
@@ -20,8 +21,9 @@ use runtime::shards::{Context, Mailbox, ShardId};
 use storage::checkpoint::LogCheckpoint;
 use storage::wal::{Wal, WalError, WalReader};
 
+use super::data_dir::Formation;
 use super::recovery::{self, RecoveredStream, StreamError};
-use super::{DataDirError, Identity, NodeContext, data_dir, serving, takeover};
+use super::{DataDirError, NodeContext, data_dir, serving, takeover};
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
 use crate::shard::{
@@ -166,7 +168,11 @@ impl Boot {
             };
         }
         let config = &self.node.config;
-        let identity: Identity = data_dir::open(&config.data_dir, config.node_id, None).await?;
+        let formation = match config.quorum.is_clustered() {
+            true => Formation::Agreed,
+            false => Formation::Alone,
+        };
+        let identity = data_dir::open(&config.data_dir, config.node_id, formation).await?;
         let _ = self.node.identity.set(identity);
         takeover::begin(&config.data_dir).await.map_err(StreamError::from)?;
         let streams = Arc::new(data_dir::streams(&config.data_dir).await?);
@@ -247,6 +253,12 @@ async fn lead_boot(
     streams: &[u16],
     left_over: Vec<(u16, RaftGroupId)>,
 ) -> Result<(), BootError> {
+    if shard.node.config.quorum.is_clustered() {
+        let started = shard.shards().map(|to| shard.on(to, Shard::start_cluster));
+        for result in join_all(started).await {
+            result.map_err(BootError::Listen)?;
+        }
+    }
     shard.bring_up_metadata().await?;
     let listeners = serving::resolve_listeners(&shard.node.config).map_err(BootError::Listen)?;
     let bound = shard.bind(listeners).map_err(BootError::Listen)?;

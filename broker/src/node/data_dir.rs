@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use runtime::fs;
+use storage::log::topic_id_from_text;
+
+use crate::ids::TopicId;
 
 /// Name of Kafka's identity file.
 const META_PROPERTIES: &str = "meta.properties";
@@ -59,10 +62,21 @@ pub enum DataDirError {
 /// Who the directory belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// 22 characters of URL-safe base64.
+    /// 22 characters of URL-safe base64; empty as long as a new cluster has not agreed on it.
     pub cluster_id: String,
     /// `node.id`.
     pub node_id: i32,
+    /// `directory.id`: tells two directories of one node id apart.
+    pub directory: TopicId,
+}
+
+/// How a new directory gets its cluster id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formation {
+    /// This node is the cluster: at random, now.
+    Alone,
+    /// The nodes of the cluster agree on it; [`set_cluster_id`] writes it.
+    Agreed,
 }
 
 /// Directory of the WAL stream of shard number `stream`.
@@ -118,60 +132,115 @@ pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> 
 
 /// Creates the directory if it is absent and reads or writes its identity.
 ///
-/// `cluster_id` is used for a new directory if given, else a random one.
-///
 /// # Errors
 /// [`DataDirError`].
 pub async fn open(
     dir: &Path,
     node_id: i32,
-    cluster_id: Option<&str>,
+    formation: Formation,
 ) -> Result<Identity, DataDirError> {
     let io = |action| move |source| DataDirError::Io { action, path: dir.to_owned(), source };
     fs::create_dir_all(&dir.join(PRIVATE)).await.map_err(io("create"))?;
     let path = dir.join(META_PROPERTIES);
-    if fs::exists(&path).await.map_err(io("look for"))? {
+    let (identity, is_new) = if fs::exists(&path).await.map_err(io("look for"))? {
         let bytes = fs::read(&path).await.map_err(io("read"))?;
-        return parse_identity(&path, &bytes, node_id);
+        parse_identity(&path, &bytes, node_id, formation)?
+    } else {
+        let cluster_id = match formation {
+            Formation::Alone => URL_SAFE_NO_PAD.encode(runtime::random::uuid_bytes()),
+            Formation::Agreed => String::new(),
+        };
+        (Identity { cluster_id, node_id, directory: TopicId::random() }, true)
+    };
+    if is_new {
+        write_identity(dir, &identity).await?;
     }
-    let random = || URL_SAFE_NO_PAD.encode(runtime::random::uuid_bytes());
-    let identity = Identity { cluster_id: cluster_id.map_or_else(random, str::to_owned), node_id };
-    let text = format!(
-        "#\nversion=1\ncluster.id={}\nnode.id={node_id}\ndirectory.id={}\n",
-        identity.cluster_id,
-        crate::ids::TopicId::random(),
-    );
-    fs::write_atomic(&path, text.as_bytes()).await.map_err(io("write"))?;
     Ok(identity)
 }
 
-fn parse_identity(path: &Path, bytes: &[u8], expected: i32) -> Result<Identity, DataDirError> {
+/// Writes down the cluster id that the nodes have agreed on.
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub async fn set_cluster_id(
+    dir: &Path,
+    identity: &Identity,
+    cluster_id: &str,
+) -> Result<(), DataDirError> {
+    let identity = Identity { cluster_id: cluster_id.to_owned(), ..identity.clone() };
+    write_identity(dir, &identity).await
+}
+
+async fn write_identity(dir: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    let Identity { cluster_id, node_id, directory } = identity;
+    let cluster = match cluster_id.is_empty() {
+        true => String::new(),
+        false => format!("cluster.id={cluster_id}\n"),
+    };
+    let text = format!("#\nversion=1\n{cluster}node.id={node_id}\ndirectory.id={directory}\n");
+    let path = dir.join(META_PROPERTIES);
+    fs::write_atomic(&path, text.as_bytes()).await.map_err(|source| DataDirError::Io {
+        action: "write",
+        path: path.clone(),
+        source,
+    })
+}
+
+/// The identity that stands in the file, and whether it has to be written again: a directory of a node without
+/// `directory.id` gets one.
+fn parse_identity(
+    path: &Path,
+    bytes: &[u8],
+    expected: i32,
+    formation: Formation,
+) -> Result<(Identity, bool), DataDirError> {
     let damaged = |reason: &str| DataDirError::Damaged { path: path.into(), reason: reason.into() };
     let text = std::str::from_utf8(bytes).map_err(|_| damaged("not text"))?;
     let value = |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix('='));
     let found = value("node.id").and_then(|v| v.trim().parse().ok());
     let found: i32 = found.ok_or_else(|| damaged("no node.id"))?;
-    let cluster_id = value("cluster.id").ok_or_else(|| damaged("no cluster.id"))?.trim().to_owned();
+    let cluster_id = value("cluster.id").map(|v| v.trim().to_owned());
+    let cluster_id = match formation {
+        Formation::Alone => cluster_id.ok_or_else(|| damaged("no cluster.id"))?,
+        Formation::Agreed => cluster_id.unwrap_or_default(),
+    };
     if found != expected {
         return Err(DataDirError::OtherNode { path: path.into(), found, expected });
     }
-    Ok(Identity { cluster_id, node_id: found })
+    let directory = value("directory.id").and_then(|v| topic_id_from_text(v.trim())).map(TopicId);
+    let lacks_directory = directory.is_none() && formation == Formation::Agreed;
+    let directory = directory.unwrap_or_else(TopicId::random);
+    Ok((Identity { cluster_id, node_id: found, directory }, lacks_directory))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PATH: &str = "/d/meta.properties";
+
+    fn parse(text: &str, formation: Formation) -> Result<(Identity, bool), DataDirError> {
+        parse_identity(Path::new(PATH), text.as_bytes(), 3, formation)
+    }
+
     #[test]
     fn a_directory_of_another_node_is_refused_by_name() {
-        let path = Path::new("/d/meta.properties");
-        let text = b"#\nversion=1\ncluster.id=abc\nnode.id=3\ndirectory.id=x\n";
-        assert_eq!(
-            parse_identity(path, text, 3).unwrap(),
-            Identity { cluster_id: "abc".into(), node_id: 3 }
-        );
-        let refused = parse_identity(path, text, 1).unwrap_err().to_string();
-        assert!(refused.contains("node.id=3"), "{refused}");
-        assert!(matches!(parse_identity(path, b"x=1", 1), Err(DataDirError::Damaged { .. })));
+        let directory = TopicId([7; 16]);
+        let text = format!("#\nversion=1\ncluster.id=abc\nnode.id=3\ndirectory.id={directory}\n");
+        let identity = Identity { cluster_id: "abc".into(), node_id: 3, directory };
+        assert_eq!(parse(&text, Formation::Alone).unwrap(), (identity, false));
+        let other = text.replace("node.id=3", "node.id=1");
+        let refused = parse(&other, Formation::Alone).unwrap_err().to_string();
+        assert!(refused.contains("node.id=1"), "{refused}");
+        assert!(matches!(parse("x=1", Formation::Alone), Err(DataDirError::Damaged { .. })));
+    }
+
+    #[test]
+    fn only_a_node_of_a_larger_cluster_may_not_know_its_cluster_yet() {
+        let text = "node.id=3\n";
+        assert!(matches!(parse(text, Formation::Alone), Err(DataDirError::Damaged { .. })));
+        let (identity, must_write) = parse(text, Formation::Agreed).unwrap();
+        assert_eq!(identity.cluster_id, "");
+        assert!(must_write, "a node without a directory id gets one for good");
     }
 }

@@ -15,7 +15,7 @@ use config::NodeConfig;
 use server::ConnectionLimits;
 
 pub use boot::{BootError, BootMessage, shard_main};
-pub use data_dir::{DataDirError, Identity, checkpoint_path};
+pub use data_dir::{DataDirError, Identity, checkpoint_path, set_cluster_id};
 pub use serving::resolve_listeners;
 
 use crate::ids::NodeId;
@@ -32,6 +32,8 @@ pub struct NodeContext {
     pub ready: Arc<AtomicBool>,
     /// Who the data directory belongs to; known once shard 0 has opened it.
     pub identity: OnceLock<Identity>,
+    /// The id that the nodes of a new cluster agreed on in this life.
+    pub cluster_id: OnceLock<String>,
     /// Host and port of each listener as bound, in configuration order; known once shard 0 listens.
     pub bound: OnceLock<Vec<(String, std::net::SocketAddr)>>,
     /// The sentence that ended the node.
@@ -57,6 +59,7 @@ impl NodeContext {
             metrics: NodeMetrics::new(shards),
             ready: Arc::default(),
             identity: OnceLock::new(),
+            cluster_id: OnceLock::new(),
             bound: OnceLock::new(),
             failure: OnceLock::new(),
             on_ready,

@@ -132,6 +132,7 @@ pub fn stop_on_signal(shard: &Rc<Shard>) {
             Err(error) => return tracing::warn!(%error, "signals cannot be received"),
         }
         shard.node.set_ready(false);
+        join_all(shard.shards().map(|to| shard.on(to, Shard::hand_over))).await;
         join_all(shard.shards().map(|to| shard.on(to, Shard::stop_serving))).await;
         let flushed = join_all(shard.shards().map(|to| shard.on(to, Shard::flush))).await;
         if flushed.iter().all(|durable| *durable) {

@@ -79,6 +79,10 @@ pub struct PartitionState {
     pub epochs: LeaderEpochs,
     /// Who waits.
     pub waiters: Waiters,
+    /// Batches are taken and read here: this node leads the group, and every shard can know it.
+    pub leads: bool,
+    /// How often leadership was lost, and the high watermark when it last was.
+    lost: (u64, i64),
     log_start_offset: i64,
     high_watermark: i64,
     log_end_offset: i64,
@@ -104,6 +108,8 @@ impl PartitionState {
             tail: TailCache::default(),
             epochs,
             waiters: Waiters::default(),
+            leads: false,
+            lost: (0, 0),
             log_start_offset,
             high_watermark: end,
             log_end_offset: end,
@@ -202,6 +208,32 @@ impl PartitionState {
         }
         self.waiters.log_start_moved(self.log_start_offset);
         moved
+    }
+
+    /// Another node may lead now: what was proposed and is not committed may be replaced. What becomes of it comes by
+    /// [`PartitionState::commit`], as on any follower.
+    pub fn retreat(&mut self) {
+        self.leads = false;
+        self.lost = (self.lost.0 + 1, self.high_watermark);
+        self.log_end_offset = self.high_watermark;
+        self.producers.forget_from(self.high_watermark);
+        self.epochs.truncate_from_end(self.high_watermark);
+        self.waiters.close();
+    }
+
+    /// Grows with each loss of leadership: a batch belongs to the tenure in which it was proposed.
+    pub fn tenure(&self) -> u64 {
+        self.lost.0
+    }
+
+    /// Whether a batch that was proposed in `tenure` and ends at `last_offset` is committed for sure.
+    pub fn has_committed(&self, tenure: u64, last_offset: i64) -> bool {
+        let (tenures, lost_at) = self.lost;
+        match tenures - tenure {
+            0 => last_offset < self.high_watermark,
+            1 => last_offset < lost_at,
+            _ => false,
+        }
     }
 
     /// This shard leads in `leader_epoch` from the log end on.

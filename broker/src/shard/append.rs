@@ -18,7 +18,7 @@ use record::{AppendRules, BatchRefusal, Codec, Levels, Validated, validate_for_a
 use super::partitions::raft_durability;
 use super::{Partition, Shard};
 use crate::entry::{self, ItemKind};
-use crate::ids::PartitionId;
+use crate::ids::{PartitionId, RaftGroupId};
 use crate::partition::{AppendOutcome, ProduceJoin, ProduceTicket, SequenceError};
 
 /// One batch for one partition.
@@ -39,6 +39,8 @@ pub enum Origin {
     Client {
         /// Decides about zstd.
         api_version: i16,
+        /// The client waits for all replicas that are in sync (`acks=all`).
+        all: bool,
     },
     /// A coordinator of this node; the batch is trusted.
     Coordinator,
@@ -55,6 +57,8 @@ pub struct Appended {
     pub log_append_time_ms: i64,
     /// First offset of the log.
     pub log_start_offset: i64,
+    /// Losses of leadership before it.
+    tenure: u64,
 }
 
 /// Why a batch is not in the log.
@@ -66,6 +70,9 @@ pub enum AppendError {
     /// No leader here right now.
     #[error("this node does not lead the partition")]
     NotLeader,
+    /// Fewer replicas are in sync than the topic asks for (`min.insync.replicas`).
+    #[error("fewer replicas are in sync than min.insync.replicas")]
+    NotEnoughReplicas,
     /// The disk is nearly full; retriable.
     #[error("the data directory's file system is nearly full")]
     DiskFull,
@@ -154,10 +161,16 @@ impl Shard {
             let Ok(appended) = answer else { continue };
             match self.partition(part.partition) {
                 None => *answer = Err(AppendError::UnknownPartition.into()),
-                Some(p) if p.state.borrow().high_watermark() <= appended.last_offset => {
-                    *answer = Err(AppendError::TimedOut.into());
+                Some(p) => {
+                    let state = p.state.borrow();
+                    if state.has_committed(appended.tenure, appended.last_offset) {
+                        continue;
+                    }
+                    *answer = Err(match state.tenure() == appended.tenure {
+                        true => AppendError::TimedOut.into(),
+                        false => AppendError::NotLeader.into(),
+                    });
                 }
-                Some(_) => {}
             }
         }
     }
@@ -180,17 +193,40 @@ impl Shard {
         now_ms: i64,
         join: &Rc<ProduceJoin>,
     ) -> Result<Attempt, AppendError> {
-        let partition = self.partition(part.partition).ok_or(AppendError::UnknownPartition)?;
+        let partition = self.partition(part.partition).ok_or_else(|| {
+            match self.is_elsewhere(part.partition) {
+                true => AppendError::NotLeader,
+                false => AppendError::UnknownPartition,
+            }
+        })?;
+        if !partition.state.borrow().leads {
+            return Err(AppendError::NotLeader);
+        }
         if self.disk_full.get() && origin != Origin::Coordinator {
             return Err(AppendError::DiskFull);
         }
         let config = partition.state.borrow().config.clone();
+        if matches!(origin, Origin::Client { all: true, .. }) {
+            self.check_in_sync(partition.state.borrow().group, &config)?;
+        }
         let validated = self.validate(&part.records, &config, origin, now_ms)?;
         let bytes = validated.bytes(&part.records).len();
         if bytes as u64 > config.segment_bytes {
             return Err(AppendError::TooLarge { bytes });
         }
         self.place(&partition, &config, &part.records, &validated, now_ms, join)
+    }
+
+    /// A group of one replica is always in sync, and so costs no look.
+    fn check_in_sync(&self, group: RaftGroupId, config: &TopicConfig) -> Result<(), AppendError> {
+        if self.cluster().is_none() || config.min_insync_replicas <= 1 {
+            return Ok(());
+        }
+        let image = self.image();
+        let Some(view) = image.groups.get(&group) else { return Ok(()) };
+        let least = view.voters.len().min(config.min_insync_replicas as usize);
+        let in_sync = view.in_sync().iter().filter(|node| image.is_live(**node)).count();
+        if in_sync < least { Err(AppendError::NotEnoughReplicas) } else { Ok(()) }
     }
 
     fn validate(
@@ -220,6 +256,9 @@ impl Shard {
         let memory = config.durability == Durability::Memory;
         let mut state = partition.state.borrow_mut();
         let stored = validated.bytes(sent);
+        if !self.bind_metadata(partition, state.group)? {
+            return Ok(Attempt::WindowFull);
+        }
         let mut window = match self.raft.open_window(state.group, raft_durability(config)) {
             Ok(window) => window,
             Err(ProposeError::Backlog { .. }) => return Ok(Attempt::WindowFull),
@@ -264,6 +303,7 @@ impl Shard {
             last_offset,
             log_append_time_ms,
             log_start_offset,
+            tenure: state.tenure(),
         }))
     }
 }
@@ -283,7 +323,7 @@ fn is_judged_by_the_log(refusal: &BatchRefusal) -> bool {
 
 fn rules(config: &TopicConfig, origin: Origin, now_ms: i64) -> AppendRules {
     let api_version = match origin {
-        Origin::Client { api_version } => api_version,
+        Origin::Client { api_version, .. } => api_version,
         Origin::Coordinator => i16::MAX,
     };
     AppendRules {

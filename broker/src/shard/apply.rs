@@ -6,10 +6,10 @@
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use raft_group::{Accepted, Apply, Committed, EntryKind, Leadership, LeadershipChange};
+use raft_group::{Accepted, Apply, Committed, EntryKind, LeadershipChange};
 use record::BatchHeader;
-use runtime::task::{self, Class};
 
+use super::leadership::Held;
 use super::{Partition, Shard};
 use crate::entry::{self, Item, ItemKind};
 use crate::ids::METADATA_GROUP;
@@ -17,35 +17,36 @@ use crate::ids::METADATA_GROUP;
 /// Hands committed entries to the shard.
 pub struct Applier {
     shard: Weak<Shard>,
-    touched: Vec<Rc<Partition>>,
 }
 
 impl Applier {
     /// For `shard`.
     pub fn new(shard: &Rc<Shard>) -> Applier {
-        Applier { shard: Rc::downgrade(shard), touched: Vec::new() }
+        Applier { shard: Rc::downgrade(shard) }
     }
+}
 
-    /// Applies the items of one payload; `early` takes only those that ask for memory durability.
-    fn apply_items(&mut self, shard: &Rc<Shard>, payload: &Bytes, early: bool) {
-        for item in entry::items(payload) {
-            let item = item.unwrap_or_else(|e| panic!("{e}: written by another version?"));
-            if early && !item.memory {
-                continue;
-            }
-            let Some(partition) = shard.partition(item.partition) else {
-                continue;
-            };
-            if apply_item(shard, &partition, item)
-                && !self.touched.last().is_some_and(|last| Rc::ptr_eq(last, &partition))
-            {
-                self.touched.push(partition);
-            }
+/// Applies the items of one payload; `early` takes only those that ask for memory durability.
+fn apply_items(shard: &Rc<Shard>, payload: &Bytes, early: bool) {
+    let mut touched = shard.touched.take();
+    for item in entry::items(payload) {
+        let item = item.unwrap_or_else(|e| panic!("{e}: written by another version?"));
+        if early && !item.memory {
+            continue;
         }
-        for partition in self.touched.drain(..) {
-            partition.state.borrow_mut().announce();
+        let Some(partition) = shard.partition(item.partition) else {
+            continue;
+        };
+        if apply_item(shard, &partition, item)
+            && !touched.last().is_some_and(|last: &Rc<Partition>| Rc::ptr_eq(last, &partition))
+        {
+            touched.push(partition);
         }
     }
+    for partition in touched.drain(..) {
+        partition.state.borrow_mut().announce();
+    }
+    shard.touched.replace(touched);
 }
 
 /// A small batch leaves its frame: a slice of it would keep 4 KiB in memory.
@@ -80,43 +81,52 @@ fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool 
     }
 }
 
+/// Applies one committed entry.
+pub(super) fn apply_entry(shard: &Rc<Shard>, committed: &Committed) {
+    let (group, index, bytes) = (committed.raft_group, committed.index, committed.payload.len());
+    match committed.kind {
+        EntryKind::Inline => apply_items(shard, &committed.payload, false),
+        EntryKind::Control if group == METADATA_GROUP => {
+            let term = committed.term.0;
+            shard.metadata_writer().apply(index.0, term, &committed.payload);
+            shard.publish_soon();
+        }
+        EntryKind::Empty | EntryKind::ConfChange if group == METADATA_GROUP => {
+            shard.metadata_writer().passed(index.0, committed.term.0);
+        }
+        EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
+        EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),
+    }
+    shard.destage.entry_applied(group, index, bytes);
+    shard.destage_if_due();
+}
+
 impl Apply for Applier {
     fn apply(&mut self, committed: Committed) {
         let Some(shard) = self.shard.upgrade() else {
             return;
         };
         shard.metrics.entries_committed.add(1);
-        let (group, index, bytes) =
-            (committed.raft_group, committed.index, committed.payload.len());
-        match committed.kind {
-            EntryKind::Inline => self.apply_items(&shard, &committed.payload, false),
-            EntryKind::Control if committed.raft_group == METADATA_GROUP => {
-                shard.metadata_writer().apply(committed.index.0, &committed.payload);
-            }
-            EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
-            EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),
+        match shard.must_hold(&committed) {
+            true => shard.hold(committed.raft_group, Held::Entry(committed)),
+            false => apply_entry(&shard, &committed),
         }
-        shard.destage.entry_applied(group, index, bytes);
-        shard.destage_if_due();
     }
 
     fn accepted(&mut self, accepted: Accepted) {
         let Some(shard) = self.shard.upgrade() else {
             return;
         };
-        self.apply_items(&shard, &accepted.payload, true);
+        apply_items(&shard, &accepted.payload, true);
     }
 
     fn leadership_changed(&mut self, change: LeadershipChange) {
         let Some(shard) = self.shard.upgrade() else {
             return;
         };
-        if change.leadership == Leadership::Ready && change.raft_group != METADATA_GROUP {
-            let announce = async move {
-                let leader = shard.node.node_id();
-                shard.announce_leader(change.raft_group, leader, change.term.0).await;
-            };
-            task::spawn(Class::Latency, announce).detach();
+        match shard.is_held(change.raft_group) {
+            true => shard.hold(change.raft_group, Held::Leadership(change)),
+            false => shard.leadership_changed(change),
         }
     }
 }

@@ -3,14 +3,21 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use raft_group::{GroupError, Membership, RecoveredGroup, ReplicaId};
+use raft_group::{GroupError, Leadership, Membership, RecoveredGroup, ReplicaId};
 use runtime::task::{self, Class};
 use server::Listener;
 
+use std::time::Duration;
+
 use super::{Applier, Change, Router, Shard};
+use crate::cluster::PeerTransport;
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
-use crate::metadata::{Image, MetadataRecord};
+use crate::metadata::{Image, MetadataRecord, RaftGroupView};
 use crate::node::BootError;
+
+/// How often, and how far apart, a new group's preferred leader asks for votes before it leaves that to time.
+const ATTEMPTS_TO_BEGIN: u32 = 20;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(25);
 
 /// The replica that a node holds in any group.
 pub(crate) fn replica_of(node: NodeId) -> ReplicaId {
@@ -24,7 +31,7 @@ impl Shard {
         let shard = self.clone();
         let commit = async move {
             let applier = Applier::new(&shard);
-            if let Err(error) = shard.raft.run(applier, raft_group::NoPeers).await {
+            if let Err(error) = shard.raft.run(applier, PeerTransport::new(&shard)).await {
                 shard.node.fail(format!("{error}; nothing after it was acknowledged"));
                 runtime::shards::fail_stop("the WAL failed");
             }
@@ -44,39 +51,63 @@ impl Shard {
 
     /// Brings up the metadata group with everything it had; on the metadata shard, once.
     pub(crate) async fn bring_up_metadata(self: &Rc<Self>) -> Result<(), BootError> {
-        self.bring_up(METADATA_GROUP)?;
-        self.raft.ready(METADATA_GROUP).await?;
+        self.bring_up(METADATA_GROUP, self.first_metadata_members())?;
+        if self.cluster().is_none() {
+            self.raft.ready(METADATA_GROUP).await?;
+        }
         Ok(())
     }
 
-    fn bring_up(&self, group: RaftGroupId) -> Result<(), GroupError> {
+    /// Returns whether the group never existed here.
+    fn bring_up(&self, group: RaftGroupId, first: Membership) -> Result<bool, GroupError> {
         let recovered = self.recovered.borrow_mut().remove(&group);
         match recovered {
-            Some(recovered) => self.raft.add_group(recovered),
-            None => {
-                let me = replica_of(self.node.node_id());
-                self.raft.create_group(group, Membership::of_voters([me]))
-            }
+            Some(recovered) => self.raft.add_group(recovered).map(|()| false),
+            None => self.raft.create_group(group, first).map(|()| true),
         }
     }
 
     /// Hosts every group of `image` that falls to this shard and is not here yet.
     pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
         for (group, view) in &image.groups {
-            if view.shard != self.id || self.raft.status(*group).is_some() {
+            let is_mine = view.shard == self.id && view.voters.contains(&image.node);
+            if !is_mine || self.raft.status(*group).is_some() {
                 continue;
             }
-            if let Err(error) = self.bring_up(*group) {
-                self.node.fail(format!("raft group {group} cannot be brought up: {error}"));
-                runtime::shards::fail_stop("a raft group cannot be brought up");
+            let members: Vec<ReplicaId> =
+                view.voters.iter().map(|node| replica_of(*node)).collect();
+            match self.bring_up(*group, Membership::of_voters(members)) {
+                Ok(true) if view.voters.len() > 1 && view.voters[0] == image.node => {
+                    task::spawn(Class::Latency, self.clone().begin_group(*group)).detach();
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.node.fail(format!("raft group {group} cannot be brought up: {error}"));
+                    runtime::shards::fail_stop("a raft group cannot be brought up");
+                }
             }
+        }
+    }
+
+    /// The preferred leader of a new group asks for votes as soon as the others have created it, too.
+    async fn begin_group(self: Rc<Self>, group: RaftGroupId) {
+        for _ in 0..ATTEMPTS_TO_BEGIN {
+            let leader = self.raft.status(group).map(|status| status.leadership.leadership);
+            if leader != Some(Leadership::Following(None)) {
+                return;
+            }
+            let _ = self.raft.campaign(group);
+            runtime::time::sleep(BETWEEN_ATTEMPTS).await;
         }
     }
 
     /// Waits until every group hosted here leads and has applied what it had.
     pub(crate) async fn groups_ready(self: Rc<Self>) -> Result<(), GroupError> {
         let image = self.image();
-        for (group, _) in image.groups.iter().filter(|(_, view)| view.shard == self.id) {
+        let me = self.node.node_id();
+        // With other voters it is not this node's alone whether there is a leader.
+        let is_mine = |view: &RaftGroupView| view.shard == self.id && *view.voters == [me];
+        for (group, _) in image.groups.iter().filter(|(_, view)| is_mine(view)) {
             self.raft.ready(*group).await?;
             let term = self.raft.status(*group).map_or(0, |s| s.term.0);
             self.announce_leader(*group, self.node.node_id(), term).await;
@@ -90,6 +121,9 @@ impl Shard {
         bound: &[Listener],
     ) -> Result<(), BootError> {
         let endpoints = self.endpoints(bound).await;
+        if self.cluster().is_some() {
+            return self.join_cluster(endpoints).await;
+        }
         let (node, rack, shards) = (self.node.node_id(), self.node.config.rack.clone(), self.count);
         let register = move |image: &Image| {
             let mut records = Vec::new();

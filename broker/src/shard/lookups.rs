@@ -85,7 +85,7 @@ impl Shard {
         current_leader_epoch: i32,
         read_committed: bool,
     ) -> Result<FoundOffset, LookupError> {
-        let partition = self.partition(id).ok_or(LookupError::UnknownPartition)?;
+        let partition = self.known(id)?;
         let limit = {
             let state = partition.state.borrow();
             check_epoch(&state, current_leader_epoch)?;
@@ -117,7 +117,7 @@ impl Shard {
         leader_epoch: i32,
         current_leader_epoch: i32,
     ) -> Result<(i32, i64), LookupError> {
-        let partition = self.partition(id).ok_or(LookupError::UnknownPartition)?;
+        let partition = self.known(id)?;
         let state = partition.state.borrow();
         check_epoch(&state, current_leader_epoch)?;
         Ok(state.epochs.end_offset_for(leader_epoch, state.log_end_offset()))
@@ -132,7 +132,7 @@ impl Shard {
         id: PartitionId,
         before: i64,
     ) -> Result<i64, LookupError> {
-        let partition = self.partition(id).ok_or(LookupError::UnknownPartition)?;
+        let partition = self.known(id)?;
         let join = ProduceJoin::new();
         loop {
             match self.propose_log_start(&partition, before, &join)? {
@@ -141,8 +141,18 @@ impl Shard {
             }
         }
         join.done().await;
-        let start = partition.state.borrow().log_start_offset();
-        Ok(start)
+        let state = partition.state.borrow();
+        match state.leads {
+            true => Ok(state.log_start_offset()),
+            false => Err(LookupError::NotLeader),
+        }
+    }
+
+    fn known(&self, id: PartitionId) -> Result<Rc<Partition>, LookupError> {
+        self.partition(id).ok_or_else(|| match self.is_elsewhere(id) {
+            true => LookupError::NotLeader,
+            false => LookupError::UnknownPartition,
+        })
     }
 
     fn propose_log_start(
@@ -152,6 +162,9 @@ impl Shard {
         join: &Rc<ProduceJoin>,
     ) -> Result<bool, LookupError> {
         let mut state = partition.state.borrow_mut();
+        if !state.leads {
+            return Err(LookupError::NotLeader);
+        }
         if !may_delete(&state.config) {
             return Err(LookupError::PolicyViolation);
         }
@@ -186,6 +199,7 @@ fn may_delete(config: &TopicConfig) -> bool {
 
 fn check_epoch(state: &PartitionState, current_leader_epoch: i32) -> Result<(), LookupError> {
     match current_leader_epoch {
+        _ if !state.leads => Err(LookupError::NotLeader),
         e if e == -1 || e == state.leader_epoch => Ok(()),
         e if e < state.leader_epoch => Err(LookupError::FencedEpoch),
         _ => Err(LookupError::UnknownEpoch),

@@ -5,21 +5,25 @@
 //! Contract: one change at a time (Kafka's controller is single-threaded too). A change is answered after its records
 //! are durable and every shard of this node has installed an image that contains them, so that a client that was told
 //! "created" finds the topic on any connection. The metadata log is small: a change costs one commit and one copy of
-//! the image's maps.
+//! the image's maps. On a node that does not lead the group, the leader lends its turn (`cluster/change.rs`); validation
+//! runs where the request came in, against the same image.
+//!
+//! Who leads which group is in the image too, but not in the log: it changes without a turn.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use raft_group::EntryKind;
+use raft_group::{EntryKind, Leadership};
 use runtime::shards::ShardId;
-use runtime::sync::{Notify, Semaphore};
+use runtime::sync::{Notify, Permit, Semaphore, oneshot};
 
 use super::Shard;
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
-use crate::metadata::{Image, MetadataRecord, decode_records, encode_records};
+use crate::metadata::{Image, LedGroup, MetadataRecord, decode_records, encode_records};
 
 /// The shard of every node that hosts raft group 0.
 pub const METADATA_SHARD: ShardId = ShardId(0);
@@ -35,8 +39,8 @@ pub struct Change<T> {
 /// Why a change did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// This node does not lead the metadata group right now.
-    #[error("this node does not lead the metadata group")]
+    /// No leader of the metadata group has carried it out, or it is not known whether one has.
+    #[error("the leader of the metadata group has not carried it out")]
     NotController,
     /// The node is stopping.
     #[error("the node is stopping")]
@@ -49,6 +53,8 @@ pub struct MetadataWriter {
     latest: RefCell<Arc<Image>>,
     applied_index: Cell<u64>,
     applied: Notify,
+    /// Entries on their way, by index: their term, and who wants to know whether they are the ones applied there.
+    expected: RefCell<BTreeMap<u64, (u64, oneshot::Sender<bool>)>>,
 }
 
 impl MetadataWriter {
@@ -59,6 +65,7 @@ impl MetadataWriter {
             latest: RefCell::new(image),
             applied_index: Cell::new(applied_index),
             applied: Notify::new(),
+            expected: RefCell::default(),
         }
     }
 
@@ -77,26 +84,67 @@ impl MetadataWriter {
             image.apply(&record).map_err(|e| e.to_string())?;
         }
         image.version += 1;
+        image.index = index;
         self.latest.replace(Arc::new(image));
         self.applied_index.set(index);
         Ok(())
     }
 
     /// Applies one committed entry of the metadata log. A damaged entry is fatal: its frame's checksum held.
-    pub fn apply(&self, index: u64, payload: &Bytes) {
+    pub fn apply(&self, index: u64, term: u64, payload: &Bytes) {
         if index <= self.applied_index.get() {
             return;
         }
         let records =
             decode_records(payload).unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
         let mut image = (*self.latest()).clone();
+        image.index = index;
         for record in &records {
             image.apply(record).unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
         }
         image.version += 1;
         self.latest.replace(Arc::new(image));
+        self.passed(index, term);
+    }
+
+    /// An entry that changes nothing in the image was applied.
+    pub fn passed(&self, index: u64, term: u64) {
+        if index <= self.applied_index.get() {
+            return;
+        }
         self.applied_index.set(index);
+        loop {
+            let mut expected = self.expected.borrow_mut();
+            let Some(first) = expected.first_entry().filter(|first| *first.key() <= index) else {
+                break;
+            };
+            let is_it = *first.key() == index && first.get().0 == term;
+            let _ = first.remove().1.send(is_it);
+        }
         self.applied.notify_waiters();
+    }
+
+    /// This node no longer leads: what is on its way may be lost.
+    pub fn lost_leadership(&self) {
+        for (_, (_, waiting)) in self.expected.take() {
+            let _ = waiting.send(false);
+        }
+    }
+
+    /// The next change is the holder's.
+    pub async fn turn(&self) -> Permit {
+        self.one_at_a_time.acquire(1).await
+    }
+
+    /// Changes what is not in the log.
+    pub fn annotate(&self, change: impl FnOnce(&mut Image) -> bool) -> bool {
+        let mut image = (*self.latest()).clone();
+        let changed = change(&mut image);
+        if changed {
+            image.version += 1;
+            self.latest.replace(Arc::new(image));
+        }
+        changed
     }
 
     /// Index of the last applied entry.
@@ -104,7 +152,8 @@ impl MetadataWriter {
         self.applied_index.get()
     }
 
-    async fn wait_applied(&self, index: u64) {
+    /// Waits until everything up to `index` is applied.
+    pub async fn wait_applied(&self, index: u64) {
         while self.applied_index.get() < index {
             self.applied.notified().await;
         }
@@ -124,45 +173,74 @@ impl Shard {
         self.on(METADATA_SHARD, move |shard| async move { shard.change_here(validate).await }).await
     }
 
-    async fn change_here<T>(
+    async fn change_here<T: 'static>(
         self: &Rc<Self>,
-        validate: impl FnOnce(&Image) -> Change<T>,
+        validate: impl FnOnce(&Image) -> Change<T> + 'static,
     ) -> Result<T, ChangeError> {
+        if !self.leads_metadata() {
+            return match self.cluster() {
+                Some(_) => self.change_by_leader(validate).await,
+                None => Err(ChangeError::NotController),
+            };
+        }
         let writer = self.metadata_writer();
-        let _turn = writer.one_at_a_time.acquire(1).await;
+        let _turn = writer.turn().await;
         let change = validate(&writer.latest());
         if change.records.is_empty() {
             return Ok(change.answer);
         }
-        let payload = encode_records(&change.records);
-        let ticket = self
-            .raft
-            .propose(METADATA_GROUP, EntryKind::Control, &payload)
-            .map_err(|_| ChangeError::NotController)?;
-        writer.wait_applied(ticket.index.0).await;
+        self.commit_records(&change.records).await?;
         self.publish_metadata().await;
         Ok(change.answer)
     }
 
+    /// Whether this node's replica of the metadata group leads and has applied what was before it.
+    pub(crate) fn leads_metadata(&self) -> bool {
+        let status = self.raft.status(METADATA_GROUP);
+        status.is_some_and(|status| status.leadership.leadership == Leadership::Ready)
+    }
+
+    /// Commits records that were validated against the newest image; the caller has the turn. Returns their index.
+    pub(crate) async fn commit_records(
+        self: &Rc<Self>,
+        records: &[MetadataRecord],
+    ) -> Result<u64, ChangeError> {
+        let writer = self.metadata_writer();
+        let payload = encode_records(records);
+        let ticket = self
+            .raft
+            .propose(METADATA_GROUP, EntryKind::Control, &payload)
+            .map_err(|_| ChangeError::NotController)?;
+        let (tx, rx) = oneshot::channel();
+        writer.expected.borrow_mut().insert(ticket.index.0, (ticket.term.0, tx));
+        match rx.await {
+            Ok(true) => Ok(ticket.index.0),
+            Ok(false) | Err(_) => Err(ChangeError::NotController),
+        }
+    }
+
     /// Records who leads `group` and in which term, and tells every shard.
     pub async fn announce_leader(self: &Rc<Self>, group: RaftGroupId, leader: NodeId, term: u64) {
-        let announce = move |shard: Rc<Shard>| async move {
-            let writer = shard.metadata_writer();
-            let _turn = writer.one_at_a_time.acquire(1).await;
-            let mut image = (*writer.latest()).clone();
-            let Some(view) = image.groups.get_mut(&group) else {
-                return;
-            };
-            if view.term > term {
-                return;
-            }
-            view.leader = Some(leader);
-            view.term = term;
-            image.version += 1;
-            writer.latest.replace(Arc::new(image));
+        let told = LedGroup { group: group.0, leader: Some(leader), term, isr: None };
+        let note = move |shard: Rc<Shard>| async move {
+            shard.metadata_writer().annotate(|image| image.note_leader(told));
             shard.publish_metadata().await;
         };
-        self.on(METADATA_SHARD, announce).await;
+        self.on(METADATA_SHARD, note).await;
+    }
+
+    /// Takes in who leads groups, as their leaders say; on the metadata shard.
+    pub(crate) async fn note_leaders(self: Rc<Self>, told: Vec<LedGroup>) {
+        let note = |image: &mut Image| {
+            let mut changed = false;
+            for led in told {
+                changed |= image.note_leader(led);
+            }
+            changed
+        };
+        if self.metadata_writer().annotate(note) {
+            self.publish_metadata().await;
+        }
     }
 
     /// Hands the newest image to every shard and waits until each has installed it.

@@ -11,6 +11,7 @@ mod compaction;
 mod destage;
 mod disk_monitor;
 mod hosting;
+mod leadership;
 mod lookups;
 mod metadata_writer;
 mod partitions;
@@ -44,6 +45,8 @@ pub use admin::Admin;
 pub use append::{AppendAnswer, AppendError, AppendPart, Appended, Origin, Refused};
 pub use apply::Applier;
 pub(crate) use disk_monitor::start as watch_disk;
+pub(crate) use hosting::replica_of;
+pub(crate) use leadership::node_of;
 pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
 pub use router::{Message, Router};
@@ -53,6 +56,9 @@ use destage::Destage;
 use patience::Patience;
 pub(crate) use segments::RecoveredLog;
 
+use leadership::HeldGroup;
+
+use crate::cluster::Cluster;
 use crate::fetch::FetchSessions;
 use crate::groups::Groups;
 use crate::ids::{PartitionId, RaftGroupId};
@@ -80,6 +86,8 @@ pub struct Partition {
     pub log: Rc<Log>,
     /// It waits for destage.
     queued: Cell<bool>,
+    /// An image of this metadata index or a later one has it.
+    created_at: u64,
 }
 
 /// See the module.
@@ -110,6 +118,14 @@ pub struct Shard {
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
     pub(crate) bound_server: RefCell<Option<Server>>,
     pub(crate) running_server: RefCell<Option<RunningServer>>,
+    /// Partitions with news of the entry that is being applied; empty between entries.
+    touched: RefCell<Vec<Rc<Partition>>>,
+    /// Groups that this node leads and may append to, with the term.
+    led: RefCell<BTreeMap<RaftGroupId, u64>>,
+    /// What this shard has of a cluster of several nodes.
+    cluster: OnceCell<Rc<Cluster>>,
+    /// Entries of groups that wait for metadata.
+    held: RefCell<BTreeMap<RaftGroupId, HeldGroup>>,
     /// Groups found in a WAL that metadata has not named yet.
     pub(crate) recovered: RefCell<BTreeMap<RaftGroupId, RecoveredGroup>>,
     /// The commit loop has ended in order.
@@ -157,7 +173,10 @@ impl Shard {
         if id == METADATA_SHARD {
             let _ = metadata_writer.set(MetadataWriter::new(image.clone(), 0));
         }
-        let options = RaftOptions::new(hosting::replica_of(node.node_id()), id.0);
+        let mut options = RaftOptions::new(replica_of(node.node_id()), id.0);
+        if node.config.quorum.is_clustered() {
+            options.election_seed = runtime::random::u64();
+        }
         let slots = (node.config.limits.fetch_sessions_max / count).max(1);
         Rc::new(Shard {
             id,
@@ -175,6 +194,10 @@ impl Shard {
             watches: RefCell::default(),
             bound_server: RefCell::new(None),
             running_server: RefCell::new(None),
+            touched: RefCell::default(),
+            led: RefCell::default(),
+            cluster: OnceCell::new(),
+            held: RefCell::default(),
             recovered: RefCell::default(),
             committed: Notify::new(),
             finish: Cell::new(false),
@@ -209,7 +232,9 @@ impl Shard {
         self.raft.stop();
         let patience = self.node.config.stop_timeout.max(FLUSH_TIME_MIN);
         if timeout(patience, self.committed.notified()).await.is_err() {
-            tracing::warn!("the WAL takes nothing more (a full disk?): what was not acknowledged is given up");
+            tracing::warn!(
+                "the WAL takes nothing more (a full disk?): what was not acknowledged is given up"
+            );
             return false;
         }
         let done = self.final_checkpoint().await;
@@ -265,6 +290,15 @@ impl Shard {
     /// On any other shard: a defect in routing.
     pub fn metadata_writer(&self) -> &MetadataWriter {
         self.metadata_writer.get().expect("only the metadata shard writes metadata")
+    }
+
+    /// What this shard has of a cluster of several nodes; nothing on a node that is alone.
+    pub(crate) fn cluster(&self) -> Option<&Rc<Cluster>> {
+        self.cluster.get()
+    }
+
+    pub(crate) fn set_cluster(&self, cluster: Rc<Cluster>) {
+        let _ = self.cluster.set(cluster);
     }
 
     /// A number for a watch of this shard, unique while the node runs.

@@ -33,9 +33,13 @@ impl Shard {
             .filter(|t| image.topic_by_id(t.id).is_none())
             .flat_map(|t| self.drop_topic(t))
             .collect();
+        if let Some(cluster) = self.cluster() {
+            cluster.follow_nodes(&before, &image);
+        }
         self.host_groups(&image);
         self.metrics.partitions.set(self.partitions.borrow().len() as u64);
         self.groups_follow(&before, &image);
+        self.apply_held();
         for partition in gone {
             if let Err(error) = partition.log.delete().await {
                 tracing::warn!(partition = ?partition.id, %error, "files of a deleted topic stay");
@@ -48,9 +52,10 @@ impl Shard {
             let Some(placement) = image.placement(topic, index) else {
                 continue;
             };
-            if placement.shard != self.id {
+            if placement.shard != self.id || !placement.replicas.contains(&image.node) {
                 continue;
             }
+            let leads = self.leads_as_told(image, placement.group);
             match self.partition(placement.id) {
                 Some(partition) => {
                     let mut state = partition.state.borrow_mut();
@@ -58,10 +63,13 @@ impl Shard {
                         partition.log.set_config(self.log_config(&topic.config));
                         state.config = topic.config.clone();
                     }
-                    state.lead(placement.leader_epoch);
+                    if leads {
+                        state.lead(placement.leader_epoch);
+                        state.leads = true;
+                    }
                 }
                 None => {
-                    let partition = self.open_partition(topic, &placement);
+                    let partition = self.open_partition(topic, &placement, leads);
                     self.partitions.borrow_mut().insert(placement.id, partition);
                 }
             }

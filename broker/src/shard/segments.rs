@@ -68,6 +68,7 @@ impl Shard {
         &self,
         topic: &Topic,
         placement: &PartitionPlacement,
+        leads: bool,
     ) -> Rc<Partition> {
         let now_ms = self.clock_ms();
         let recovered = self.recovered_logs.borrow().get(&placement.id).cloned();
@@ -91,12 +92,16 @@ impl Shard {
         };
         let mut state =
             PartitionState::new(placement.id, placement.group, topic.config.clone(), stored);
-        state.lead(placement.leader_epoch);
+        if leads {
+            state.lead(placement.leader_epoch);
+            state.leads = true;
+        }
         let dir = self.node.config.data_dir.join(format!("{}-{}", topic.name, placement.id.index));
         let config = self.log_config(&topic.config);
         let log = Log::open(&self.log_store, dir, topic.id.0, config, log_state);
         let (id, state) = (placement.id, RefCell::new(state));
-        Rc::new(Partition { id, state, log, queued: Cell::new(false) })
+        let created_at = self.image().index;
+        Rc::new(Partition { id, state, log, queued: Cell::new(false), created_at })
     }
 
     /// Removes what an earlier life had begun to delete; once per node.

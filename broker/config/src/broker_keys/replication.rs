@@ -12,7 +12,7 @@ pub(super) const KEYS: &[Key] = &[
     boolean("controlled.shutdown.enable").default("true")
         .no_effect(ONE_NODE),
     long("replica.lag.time.max.ms").default("30000").high()
-        .no_effect(ONE_NODE),
+        .applied("A replica that has not had everything committed for so long is out of sync."),
     int("replica.socket.timeout.ms").default("30000").high()
         .no_effect(ONE_NODE),
     int("replica.socket.receive.buffer.bytes").default("65536").high()
@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
     long("replica.high.watermark.checkpoint.interval.ms").default("5000").high()
         .no_effect(ONE_NODE),
     boolean("auto.leader.rebalance.enable").default("true").high()
-        .no_effect(ONE_NODE),
+        .applied("Whether a preferred leader gets its partitions back some seconds after it is in sync again."),
     long("leader.imbalance.check.interval.seconds").default("300").valid(AtLeast(1)).high()
         .no_effect(ONE_NODE),
     long("unclean.leader.election.interval.ms").default("300000").valid(AtLeast(1)).internal()

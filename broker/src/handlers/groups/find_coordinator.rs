@@ -70,7 +70,7 @@ fn find(call: &Call, key_type: i8, key: &str) -> Found {
     let unavailable = (ErrorCode::CoordinatorNotAvailable, "the coordinator is not available");
     let image = call.shard.image();
     let leader = call.shard.coordinator_leader(key).ok_or(unavailable)?;
-    let node = image.nodes.get(&leader).ok_or(unavailable)?;
+    let node = image.nodes.get(&leader).filter(|node| !node.fenced).ok_or(unavailable)?;
     let endpoints: Arc<_> = node.endpoints.clone();
     let endpoint = endpoints.iter().find(|(name, ..)| **name == *call.connection.listener);
     let (_, _, host, port) = endpoint.ok_or(unavailable)?;

@@ -19,7 +19,7 @@ pub(super) fn place(
         let message = format!(
             "Unable to replicate the partition {replicas} time(s): The target replication factor of \
              {replicas} cannot be reached because only {} broker(s) are registered.",
-            image.nodes.len()
+            image.live_nodes().count()
         );
         Refusal::new(ErrorCode::InvalidReplicationFactor, message)
     })
@@ -30,7 +30,7 @@ pub(super) fn place_on(
     placer: &mut Placer<'_>,
     replicas: &[BrokerId],
 ) -> Result<PartitionRecord, Refusal> {
-    let nodes = replicas.iter().map(|id| NodeId(id.0)).collect();
+    let nodes: Vec<NodeId> = replicas.iter().map(|id| NodeId(id.0)).collect();
     placer.place_on(&nodes).ok_or_else(|| {
         let message = format!("No raft group has the voters {replicas:?}.");
         Refusal::new(ErrorCode::InvalidReplicaAssignment, message)

@@ -62,6 +62,9 @@ pub(super) fn decide(
             }),
         ));
     }
+    if !records.is_empty() {
+        records.splice(0..0, placer.take_created());
+    }
     Change { records, answer: results }
 }
 

@@ -77,6 +77,9 @@ pub(super) fn decide(
             Err(refusal) => answer.push(refused(result, refusal)),
         }
     }
+    if !records.is_empty() {
+        records.splice(0..0, placer.take_created());
+    }
     Change { records, answer }
 }
 

@@ -1,0 +1,169 @@
+//! How a cluster comes into being and stays one: its id, who votes, and nodes that only listen.
+//!
+//! The voters of `controller.quorum.voters` begin the metadata group alike. Its first leader commits an id: that of its
+//! directory if it has one, else a random one. Each node writes down the id that it learns from the log; one whose
+//! directory has another id ends with one sentence. A node that does not vote joins as a learner: the leader adds it.
+
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use raft_group::{ConfChange, MemberChange, Membership};
+use rpc::{CallFailure, NodeAddress};
+use runtime::task::{self, Class};
+use runtime::time::Instant;
+
+use super::Cluster;
+use super::messages::{Join, NOT_CONTROLLER, decode_call};
+use crate::ids::{METADATA_GROUP, NodeId};
+use crate::metadata::{Image, MetadataRecord};
+use crate::node::set_cluster_id;
+use crate::shard::{Change, METADATA_SHARD, Shard, replica_of};
+
+impl Shard {
+    /// The first members of the metadata group: the voters of the file, or this node.
+    pub(crate) fn first_metadata_members(&self) -> Membership {
+        let quorum = &self.node.config.quorum;
+        match quorum.is_clustered() {
+            false => Membership::of_voters([replica_of(self.node.node_id())]),
+            true => {
+                let voters = quorum.voters.iter().map(|voter| replica_of(NodeId(voter.node_id)));
+                Membership::of_voters(voters.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Publishes the newest image to all shards behind whatever runs now; in a cluster of one the change itself does.
+    pub(crate) fn publish_soon(&self) {
+        if let Some(cluster) = self.cluster() {
+            cluster.unpublished.notify_one();
+        }
+    }
+
+    /// Publishes images as entries of the metadata log arrive; runs as long as the metadata shard.
+    pub(super) async fn publish_for_ever(self: Rc<Self>) {
+        let Some(cluster) = self.cluster().cloned() else { return };
+        loop {
+            cluster.unpublished.notified().await;
+            self.clone().learn_cluster_id().await;
+            self.publish_metadata().await;
+        }
+    }
+
+    /// Writes down the id of the cluster once the metadata have it.
+    async fn learn_cluster_id(self: Rc<Self>) {
+        let image = self.metadata_writer().latest();
+        let node = &self.node;
+        let (Some(identity), false) = (node.identity.get(), image.cluster_id.is_empty()) else {
+            return;
+        };
+        let known = node.cluster_id.get().map_or(identity.cluster_id.as_str(), String::as_str);
+        if known == &*image.cluster_id {
+            return self.use_cluster_id(&image);
+        }
+        if !known.is_empty() {
+            node.fail(format!(
+                "{} belongs to cluster {known}, but the voters are cluster {}; name the voters of \
+                 that cluster or use an empty directory",
+                node.config.data_dir.display(),
+                image.cluster_id
+            ));
+            runtime::shards::fail_stop("the data directory belongs to another cluster");
+        }
+        let written = set_cluster_id(&node.config.data_dir, identity, &image.cluster_id).await;
+        if let Err(error) = written {
+            node.fail(error.to_string());
+            runtime::shards::fail_stop("the cluster id cannot be written");
+        }
+        let _ = node.cluster_id.set(image.cluster_id.to_string());
+        self.use_cluster_id(&image);
+    }
+
+    fn use_cluster_id(self: &Rc<Self>, image: &Image) {
+        let Some(id) = cluster_bytes(&image.cluster_id) else { return };
+        for to in self.shards() {
+            self.tell(to, move |there| {
+                if let Some(cluster) = there.cluster() {
+                    cluster.peers.set_cluster_id(id);
+                }
+            });
+        }
+    }
+
+    /// What a new leader of the metadata group does first.
+    async fn begin_cluster(self: Rc<Self>) {
+        let voters: Vec<NodeId> =
+            self.node.config.quorum.voters.iter().map(|voter| NodeId(voter.node_id)).collect();
+        let own = self.node.identity.get().map(|identity| identity.cluster_id.clone());
+        let begin = move |image: &Image| {
+            let mut records = Vec::new();
+            if image.cluster_id.is_empty() || !image.groups.contains_key(&METADATA_GROUP) {
+                let random = || URL_SAFE_NO_PAD.encode(runtime::random::uuid_bytes());
+                let id = own.filter(|id| !id.is_empty()).unwrap_or_else(random);
+                let id =
+                    if image.cluster_id.is_empty() { id } else { image.cluster_id.to_string() };
+                records.push(MetadataRecord::ClusterId { id });
+                records.push(MetadataRecord::CreateRaftGroup { group: METADATA_GROUP, voters });
+            }
+            Change { records, answer: () }
+        };
+        if let Err(error) = self.change_metadata(begin).await {
+            tracing::info!(%error, "another leader will form the cluster");
+        }
+    }
+
+    /// Answers a node that does not vote and wants to learn the metadata.
+    pub(super) fn take_in(self: &Rc<Self>, body: &Bytes) -> Result<Vec<Bytes>, CallFailure> {
+        let refused = |reason: String| CallFailure::new(NOT_CONTROLLER, reason);
+        let join: Join = decode_call(body)?;
+        let replica = replica_of(join.node);
+        let status = self.raft.status(METADATA_GROUP);
+        let status = status.filter(|_| self.leads_metadata());
+        let status =
+            status.ok_or_else(|| refused("this node does not lead the metadata".into()))?;
+        let address = NodeAddress { host: join.peer.0, port: join.peer.1, directory: None };
+        if let Some(cluster) = self.cluster()
+            && cluster.peers.node_state(join.node.0).is_none()
+        {
+            cluster.peers.set_node(join.node.0, address);
+        }
+        let members = &status.membership;
+        if members.voters.contains(&replica) || members.learners.contains(&replica) {
+            return Ok(Vec::new());
+        }
+        let change = ConfChange { changes: vec![MemberChange::AddLearner(replica)] };
+        let added = self.raft.propose_conf_change(METADATA_GROUP, &change);
+        added.map(|_| Vec::new()).map_err(|e| refused(e.to_string()))
+    }
+}
+
+impl Cluster {
+    /// This node leads the metadata group now; on the metadata shard.
+    pub(crate) fn begin_to_lead(self: &Rc<Self>, shard: &Rc<Shard>) {
+        debug_assert_eq!(shard.id, METADATA_SHARD);
+        let now = Instant::now();
+        let nodes =
+            shard.metadata_writer().latest().nodes.keys().map(|node| (*node, now)).collect();
+        self.heard.replace(nodes);
+        task::spawn(Class::Latency, shard.clone().begin_cluster()).detach();
+    }
+}
+
+/// The 16 bytes of a cluster id, which may be any text of Kafka's.
+pub(super) fn cluster_bytes(id: &str) -> Option<[u8; 16]> {
+    if id.is_empty() {
+        return None;
+    }
+    if let Ok(bytes) = URL_SAFE_NO_PAD.decode(id)
+        && let Ok(bytes) = <[u8; 16]>::try_from(bytes.as_slice())
+    {
+        return Some(bytes);
+    }
+    // an id of another form: its bytes, folded
+    let mut folded = [0u8; 16];
+    for (i, byte) in id.bytes().enumerate() {
+        folded[i % 16] = folded[i % 16].wrapping_mul(31).wrapping_add(byte);
+    }
+    Some(folded)
+}

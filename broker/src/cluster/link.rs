@@ -1,0 +1,225 @@
+//! Where a shard meets the shards of other nodes: Raft's messages, and what `messages.rs` names.
+//!
+//! Lives on: every shard of a node of a cluster. A Raft message goes straight to the shard that hosts the group on the
+//! other node, so two replicas talk over one connection between the two cores that own them. Messages may be lost: Raft,
+//! heartbeats and announcements all repeat themselves.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_group::{Message, StepError, Transport};
+use rpc::{BadMessage, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, Peers};
+use runtime::net::TcpListener;
+use runtime::shards::ShardId;
+use runtime::task::{self, Class};
+use runtime::time::sleep;
+
+use super::formation::cluster_bytes;
+use super::messages::{
+    BEGIN_CHANGE, COMMIT_CHANGE, HEARTBEAT, Heartbeat, JOIN, Known, LEADERS, RAFT, WHO_LEADS,
+    decode, encode,
+};
+use super::{Cluster, raft_wire};
+use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
+use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
+use crate::shard::{METADATA_SHARD, Shard, node_of};
+
+/// One tick of Raft's clock; an election begins after 10 to 20 without a leader.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Carries Raft's messages.
+pub(crate) struct PeerTransport {
+    shard: Weak<Shard>,
+}
+
+impl PeerTransport {
+    pub(crate) fn new(shard: &Rc<Shard>) -> PeerTransport {
+        PeerTransport { shard: Rc::downgrade(shard) }
+    }
+}
+
+impl Transport for PeerTransport {
+    fn send(&mut self, group: RaftGroupId, message: Message) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        let Some(cluster) = shard.cluster() else { return };
+        let Some(to) = node_of(raft_group::ReplicaId(message.to)) else { return };
+        let Some(host) = shard.host_on(to, group) else { return };
+        let peer = PeerId { node: to.0, shard: host };
+        let mut body = vec![Bytes::copy_from_slice(&group.0.to_le_bytes())];
+        raft_wire::encode(&message, &mut body);
+        if let Err(error) = cluster.peers.send(peer, RAFT, body) {
+            tracing::trace!(%peer, %error, "a Raft message is not sent");
+        }
+    }
+}
+
+/// What this shard does with what others send.
+struct Receiver {
+    shard: Weak<Shard>,
+}
+
+impl Handler for Receiver {
+    fn message(&self, from: PeerId, kind: u16, body: Bytes) -> Result<(), BadMessage> {
+        let Some(shard) = self.shard.upgrade() else { return Ok(()) };
+        match kind {
+            RAFT => shard.take_raft_message(from, body),
+            HEARTBEAT if shard.id == METADATA_SHARD => {
+                let beat: Heartbeat = decode(&body)?;
+                if beat.node.0 == from.node
+                    && let Some(cluster) = shard.cluster()
+                {
+                    cluster.hear(beat.node);
+                }
+                Ok(())
+            }
+            LEADERS if shard.id == METADATA_SHARD => {
+                let mut told: Vec<LedGroup> = decode(&body)?;
+                told.retain(|led| led.leader == Some(NodeId(from.node)));
+                task::spawn(Class::Latency, shard.note_leaders(told)).detach();
+                Ok(())
+            }
+            other => Err(BadMessage(format!("a message of kind {other} has no place here"))),
+        }
+    }
+
+    fn call(
+        &self,
+        _from: PeerId,
+        method: u16,
+        body: Bytes,
+    ) -> HandlerFuture<Result<Vec<Bytes>, CallFailure>> {
+        let Some(shard) = self.shard.upgrade().filter(|shard| shard.id == METADATA_SHARD) else {
+            return Box::pin(async move { Err(CallFailure::unknown_method(method)) });
+        };
+        Box::pin(async move {
+            match method {
+                WHO_LEADS => Ok(vec![encode(&Known { leader: shard.metadata_leader() })]),
+                JOIN => shard.take_in(&body),
+                BEGIN_CHANGE => shard.lend_turn().await,
+                COMMIT_CHANGE => shard.take_change(body).await,
+                other => Err(CallFailure::unknown_method(other)),
+            }
+        })
+    }
+}
+
+impl Shard {
+    /// The shard of `node` that hosts `group`.
+    fn host_on(&self, node: NodeId, group: RaftGroupId) -> Option<ShardId> {
+        if group == METADATA_GROUP {
+            return Some(METADATA_SHARD);
+        }
+        let image = self.image();
+        let link = image.nodes.get(&node)?.link.as_ref()?;
+        Some(hosting_shard(group, usize::from(link.shards)))
+    }
+
+    fn take_raft_message(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {
+        let Some((group, message)) = body.split_first_chunk::<8>() else {
+            return Err(BadMessage("a Raft message without a group".to_owned()));
+        };
+        let group = RaftGroupId(u64::from_le_bytes(*group));
+        let message = raft_wire::decode(body.slice_ref(message)).map_err(BadMessage)?;
+        if node_of(raft_group::ReplicaId(message.from)) != Some(NodeId(from.node)) {
+            return Err(BadMessage("a Raft message in the name of another node".to_owned()));
+        }
+        match self.raft.step(group, message) {
+            Ok(()) | Err(StepError::NotMember { .. } | StepError::Stopped) => Ok(()),
+            // the group is not here yet, or not any more
+            Err(StepError::UnknownGroup(_)) => Ok(()),
+            Err(error @ StepError::Malformed { .. }) => Err(BadMessage(error.to_string())),
+        }
+    }
+
+    /// Begins to talk to other nodes; on every shard, before the metadata group is brought up.
+    pub(crate) async fn start_cluster(self: Rc<Self>) -> Result<(), String> {
+        let node = &self.node;
+        let identity = node.identity.get().expect("the data directory is open");
+        let (me, directory) = (node.node_id(), identity.directory.0);
+        let options = rpc::Options::new(me.0, directory, self.id, self.count as u16);
+        let receiver = Rc::new(Receiver { shard: Rc::downgrade(&self) });
+        let peers = Rc::new(Peers::new(options, receiver));
+        if let Some(id) = cluster_bytes(&identity.cluster_id) {
+            peers.set_cluster_id(id);
+        }
+        for voter in node.config.quorum.voters.iter().filter(|voter| voter.node_id != me.0) {
+            let (host, port) = (voter.address.host.clone(), voter.address.port);
+            peers.set_node(voter.node_id, NodeAddress { host, port, directory: None });
+        }
+        let listener = self.peer_listener().await?;
+        self.set_cluster(Cluster::new(peers.clone()));
+        let weak = Rc::downgrade(&self);
+        let hand_over = move |to: ShardId, handed: rpc::HandedOver| {
+            if let Some(shard) = weak.upgrade() {
+                shard.tell(to, move |there| {
+                    if let Some(cluster) = there.cluster() {
+                        cluster.peers.adopt(handed);
+                    }
+                });
+            }
+        };
+        let accept = async move { peers.accept(listener, hand_over).await };
+        task::spawn(Class::Latency, accept).detach();
+        task::spawn(Class::Latency, self.clone().tick_for_ever()).detach();
+        task::spawn(Class::Latency, self.clone().tell_leaders_for_ever()).detach();
+        if self.id == METADATA_SHARD {
+            task::spawn(Class::Latency, self.clone().publish_for_ever()).detach();
+            task::spawn(Class::Latency, self.clone().beat_for_ever()).detach();
+        }
+        Ok(())
+    }
+
+    async fn peer_listener(&self) -> Result<TcpListener, String> {
+        let endpoint = self.node.config.quorum.peer_listener.as_ref();
+        let endpoint = endpoint.ok_or("a node of a cluster needs a listener for its peers")?;
+        let port = endpoint.port;
+        let addresses: Vec<IpAddr> = match &*endpoint.host {
+            "" => vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()],
+            host => {
+                let found = runtime::net::resolve(host, port).await;
+                let found = found.map_err(|e| format!("{endpoint} for other nodes: {e}"))?;
+                found.into_iter().map(|address| address.ip()).collect()
+            }
+        };
+        let mut last = String::new();
+        for ip in addresses {
+            match TcpListener::bind(SocketAddr::new(ip, port), rpc::BACKLOG) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(format!("{endpoint} for other nodes: {last}; stop the process that uses the address"))
+    }
+
+    async fn tick_for_ever(self: Rc<Self>) {
+        loop {
+            sleep(TICK).await;
+            self.raft.tick();
+        }
+    }
+}
+
+impl Cluster {
+    /// Takes over where nodes are, from a newer image.
+    pub(crate) fn follow_nodes(&self, before: &Image, image: &Image) {
+        for (id, node) in image.nodes.iter().filter(|(id, _)| **id != image.node) {
+            let Some(link) = &node.link else { continue };
+            let known = before.nodes.get(id).and_then(|node| node.link.as_ref());
+            if known
+                .is_none_or(|known| known.peer != link.peer || known.directory != link.directory)
+            {
+                self.peers.set_node(id.0, address_of(link));
+            }
+        }
+        for id in before.nodes.keys().filter(|id| !image.nodes.contains_key(id)) {
+            self.peers.remove_node(id.0);
+        }
+    }
+}
+
+fn address_of(link: &NodeLink) -> NodeAddress {
+    let (host, port) = (link.peer.0.to_string(), link.peer.1);
+    NodeAddress { host, port, directory: Some(link.directory.0) }
+}
