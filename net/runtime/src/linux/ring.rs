@@ -78,6 +78,12 @@ enum Slot {
     },
     #[cfg(not(feature = "glommio"))]
     Watched(Rc<Watch>),
+    /// The request to end the watch in slot `slot`.
+    #[cfg(not(feature = "glommio"))]
+    Stopping {
+        watch: Rc<Watch>,
+        slot: usize,
+    },
     Abandoned {
         _kept: Kept,
     },

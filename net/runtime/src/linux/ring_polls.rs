@@ -95,7 +95,22 @@ impl Ring {
     /// Ends a watch. The kernel lets the file go when it has seen this.
     pub fn unwatch(&self, poller: &Poller) {
         if !poller.watch.ended.get() {
-            self.stop_poll(poller.slot);
+            self.stop_watch(Rc::clone(&poller.watch), poller.slot);
+        }
+    }
+
+    fn stop_watch(&self, watch: Rc<Watch>, slot: usize) {
+        let stopping = self.slots.borrow_mut().insert(Slot::Stopping { watch, slot });
+        let entry = opcode::PollRemove::new(slot as u64).build().user_data(stopping as u64);
+        // SAFETY: points to no memory.
+        unsafe { self.push(&entry) };
+    }
+
+    /// The kernel refuses to end a watch for which it is just noting an arrival; then it is asked
+    /// again, or the watch would hold the file for ever.
+    fn stopped(&self, result: i32, watch: Rc<Watch>, slot: usize) {
+        if result == -libc::EALREADY && !watch.ended.get() {
+            self.stop_watch(watch, slot);
         }
     }
 
@@ -118,8 +133,18 @@ impl Ring {
     pub(super) fn seen(&self, entry: &cqueue::Entry) -> bool {
         let slot = entry.user_data() as usize;
         let mut slots = self.slots.borrow_mut();
-        let Slot::Watched(watch) = &slots.slots[slot] else { return false };
-        let watch = Rc::clone(watch);
+        let watch = match &slots.slots[slot] {
+            Slot::Watched(watch) => Rc::clone(watch),
+            Slot::Stopping { watch, slot: watched } => {
+                let (watch, watched) = (Rc::clone(watch), *watched);
+                slots.slots[slot] = Slot::Free;
+                slots.free.push(slot);
+                drop(slots);
+                self.stopped(entry.result(), watch, watched);
+                return true;
+            }
+            _ => return false,
+        };
         if !cqueue::more(entry.flags()) {
             slots.slots[slot] = Slot::Free;
             slots.free.push(slot);
