@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use client::{Client, Connection};
@@ -18,9 +19,20 @@ pub struct Node {
 impl Node {
     /// Starts a node on `data` and waits until it is ready. The system chooses the port.
     pub fn start(data: &Path, shards: usize, settings: &[&str]) -> Node {
+        Node::launch(data, shards, settings, Stdio::inherit())
+    }
+
+    /// The same, and what it says on standard error.
+    pub fn start_listening(data: &Path, shards: usize, settings: &[&str]) -> (Node, Said) {
+        let mut node = Node::launch(data, shards, settings, Stdio::piped());
+        let said = Said::of(node.child.stderr.take().expect("it is piped"));
+        (node, said)
+    }
+
+    fn launch(data: &Path, shards: usize, settings: &[&str], stderr: Stdio) -> Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
         command.args(["dev", "--port", "0", "--shards", &shards.to_string(), "--data"]);
-        command.arg(data).stdout(Stdio::piped());
+        command.arg(data).stdout(Stdio::piped()).stderr(stderr);
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -76,6 +88,32 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What a node says on standard error, as it comes.
+pub struct Said(Arc<Mutex<String>>);
+
+impl Said {
+    fn of(stderr: ChildStderr) -> Said {
+        let said = Arc::<Mutex<String>>::default();
+        let lines = said.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.lock().expect("nobody panics with it").extend([line.as_str(), "\n"]);
+            }
+        });
+        Said(said)
+    }
+
+    /// Everything so far.
+    pub fn so_far(&self) -> String {
+        self.0.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits until it has said `words`.
+    pub fn wait_for(&self, words: &str) {
+        eventually(words, || self.so_far().contains(words).then_some(()));
     }
 }
 

@@ -1,0 +1,346 @@
+//! What a whole node does with clients that ask for too much, and limits that are changed while it runs. How requests
+//! are decoded and connections are bounded is tested where it is done (`net/protocol`, `net/server`, `storage/record`);
+//! here it is seen that a node is set up so.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests of processes live outside the runtime"
+)]
+
+mod node;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use client::{Connection, NewTopic};
+use node::records::{create, read_all, write};
+use node::{Node, eventually};
+use protocol::messages::describe_producers_request::TopicRequest;
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
+use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::*;
+use protocol::{ErrorCode, StrBytes};
+use record::{BatchBuilder, ProducerFields};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The last version that names topics, of Produce and of Fetch.
+const BY_NAME_MAX: i16 = 12;
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn raw(node: &Node) -> TcpStream {
+    let stream = TcpStream::connect(&node.address).expect("the node accepts");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// Sends these bytes; what comes back until the node closes the connection.
+fn sent_until_closed(node: &Node, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = raw(node);
+    stream.write_all(bytes).expect("the node reads");
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => answer,
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => answer,
+        Err(e) => panic!("the connection is not closed: {e}"),
+    }
+}
+
+/// A request frame: key, version, correlation id 7, no client id, then `body`.
+fn frame(api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
+    let mut request = Vec::new();
+    request.extend_from_slice(&api_key.to_be_bytes());
+    request.extend_from_slice(&version.to_be_bytes());
+    request.extend_from_slice(&7i32.to_be_bytes());
+    request.extend_from_slice(&(-1i16).to_be_bytes());
+    request.extend_from_slice(body);
+    let mut frame = (request.len() as i32).to_be_bytes().to_vec();
+    frame.extend_from_slice(&request);
+    frame
+}
+
+/// Largest resident memory so far, KiB.
+fn memory_peak(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}
+
+fn produce(
+    connection: &mut Connection,
+    topic: &str,
+    partitions: impl IntoIterator<Item = i32>,
+    records: &[u8],
+) -> Vec<i16> {
+    let data = |index| {
+        let records = bytes::Bytes::copy_from_slice(records);
+        PartitionProduceData::default().with_index(index).with_records(Some(records))
+    };
+    let topic = TopicProduceData::default()
+        .with_name(TopicName(text(topic)))
+        .with_partition_data(partitions.into_iter().map(data).collect());
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(30_000)
+        .with_topic_data(vec![topic]);
+    let answer = connection.call_up_to(&request, BY_NAME_MAX).expect("an answer");
+    let answers = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+    answers.map(|answer| answer.error_code).collect()
+}
+
+fn batch(value_bytes: usize, producer: Option<i64>) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    if let Some(id) = producer {
+        builder = builder.producer(ProducerFields {
+            producer_id: id,
+            producer_epoch: 0,
+            base_sequence: 0,
+        });
+    }
+    builder.push(1_000, None, Some(&vec![b'v'; value_bytes]), &[]).expect("it fits");
+    builder.finish().expect("a batch").to_vec()
+}
+
+fn fetch(topic: &str, partitions: std::ops::Range<i32>) -> FetchRequest {
+    let partition =
+        |index| FetchPartition::default().with_partition(index).with_partition_max_bytes(i32::MAX);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(text(topic)))
+        .with_partitions(partitions.map(partition).collect());
+    FetchRequest::default().with_max_bytes(i32::MAX).with_session_epoch(-1).with_topics(vec![topic])
+}
+
+/// Alters a config of this broker, or of all brokers if `broker` is empty.
+fn alter_broker(node: &Node, broker: &str, name: &str, value: &str) -> ErrorCode {
+    const BROKER: i8 = 4;
+    let config = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
+    let resource = AlterConfigsResource::default()
+        .with_resource_type(BROKER)
+        .with_resource_name(text(broker))
+        .with_configs(vec![config]);
+    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
+    let answer = node.connect().call(&request).expect("an answer");
+    ErrorCode::from_code(answer.responses[0].error_code).expect("a code of Kafka")
+}
+
+#[test]
+fn unknown_apis_and_versions_close_the_connection_and_api_versions_alone_is_answered() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    for (api_key, version) in [(9_999, 0), (-1, 0), (3, 99), (0, -1)] {
+        let answer = sent_until_closed(&node, &frame(api_key, version, &[]));
+        assert!(answer.is_empty(), "{api_key} in version {version}: {answer:?}");
+    }
+    let mut stream = raw(&node);
+    // its header ends with an empty list of tags
+    stream.write_all(&frame(18, 99, &[0])).expect("the node reads");
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).expect("an answer");
+    let unsupported = ErrorCode::UnsupportedVersion.code().to_be_bytes();
+    assert_eq!((&answer[4..8], &answer[8..]), (&[0, 0, 0, 7][..], &unsupported[..]));
+}
+
+#[test]
+fn a_client_of_another_protocol_is_named_in_the_log_and_closed() {
+    let data = tempfile::tempdir().unwrap();
+    let (node, said) = Node::start_listening(data.path(), 1, &[]);
+    let sent: [(&[u8], &str); 4] = [
+        (b"GET / HTTP/1.1\r\n\r\n", "HTTP"),
+        (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], "TLS"),
+        (&[0xff, 0xff, 0xff, 0xff, 0, 0], "negative"),
+        (&[0x7f, 0xff, 0xff, 0xff, 0, 0], "socket.request.max.bytes"),
+    ];
+    for (bytes, word) in sent {
+        assert!(sent_until_closed(&node, bytes).is_empty());
+        said.wait_for(word);
+    }
+}
+
+#[test]
+fn requests_that_declare_millions_of_things_take_no_memory() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "t", 1, &[]);
+    let before = memory_peak(&node);
+    // Metadata, Produce, Fetch, CreateTopics, DeleteTopics, OffsetCommit, JoinGroup: an array of 2^31 - 1 elements
+    for (api_key, version, head) in [
+        (3, 1, &[][..]),
+        (0, 3, &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1]),
+        (1, 4, &[0xff; 17]),
+        (19, 2, &[]),
+        (20, 1, &[]),
+    ] {
+        let body = [head, &i32::MAX.to_be_bytes(), &[0; 64]].concat();
+        sent_until_closed(&node, &frame(api_key, version, &body));
+    }
+    let grown = memory_peak(&node).saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB");
+    write(&node, "t", 0, 10, 100);
+    assert_eq!(read_all(&node, "t").len(), 10);
+}
+
+#[test]
+fn more_than_2000_partitions_in_one_request_are_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "t", 1, &[]);
+    let mut connection = node.connect();
+    let codes = produce(&mut connection, "t", 0..2_001, &batch(10, None));
+    assert_eq!(codes, vec![ErrorCode::InvalidRequest.code(); 2_001]);
+    let answer = connection.call_up_to(&fetch("t", 0..2_001), BY_NAME_MAX).expect("an answer");
+    assert_eq!(answer.error_code, ErrorCode::InvalidRequest.code());
+    let too_many = NewTopic { name: "many".into(), partitions: Some(10_001), ..Default::default() };
+    assert!(node.client().create_topic(&too_many).is_err());
+}
+
+#[test]
+fn a_fetch_of_everything_gets_fetch_max_bytes() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &["fetch.max.bytes=100000"]);
+    create(&node, "t", 4, &[]);
+    write(&node, "t", 0, 400, 10_000);
+    let mut connection = node.connect();
+    let answer = connection.call_up_to(&fetch("t", 0..4), BY_NAME_MAX).expect("an answer");
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let bytes: usize = partitions.filter_map(|p| p.records.as_ref()).map(|r| r.len()).sum();
+    // one batch is sent whole, whatever its size: the writer's are up to 512 KiB
+    assert!((1..=(512 << 10) + 20_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn when_fetch_sessions_are_used_up_fetches_are_served_without_one() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &["max.incremental.fetch.session.cache.slots=1"]);
+    create(&node, "t", 1, &[]);
+    let open = fetch("t", 0..1).with_session_epoch(0);
+    let (mut first, mut second) = (node.connect(), node.connect());
+    let session = |connection: &mut Connection| {
+        let answer = connection.call_up_to(&open, BY_NAME_MAX).expect("an answer");
+        assert_eq!(answer.error_code, ErrorCode::None.code());
+        answer.session_id
+    };
+    assert_ne!(session(&mut first), 0);
+    assert_eq!(session(&mut second), 0);
+}
+
+#[test]
+fn a_group_takes_no_more_members_than_group_max_size() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = ["group.max.size=2", "group.initial.rebalance.delay.ms=0"];
+    let node = Node::start(data.path(), 1, &settings);
+    let request = JoinGroupRequest::default()
+        .with_group_id(GroupId(text("storm")))
+        .with_session_timeout_ms(30_000)
+        .with_rebalance_timeout_ms(1_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![JoinGroupRequestProtocol::default().with_name(text("range"))]);
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("storm")]);
+    eventually("the coordinator is there", || {
+        let found = node.connect().call(&find).expect("an answer");
+        (found.coordinators[0].error_code == ErrorCode::None.code()).then_some(())
+    });
+    // version 3 joins at once, without a member id first
+    let join = |request: JoinGroupRequest, address: String| {
+        std::thread::spawn(move || {
+            let mut connection = Connection::open(&address).expect("the node accepts");
+            connection.call_up_to(&request, 3).expect("an answer").error_code
+        })
+    };
+    let joins: Vec<_> = (0..5).map(|_| join(request.clone(), node.address.clone())).collect();
+    let codes: Vec<i16> = joins.into_iter().map(|join| join.join().expect("it ends")).collect();
+    let full = ErrorCode::GroupMaxSizeReached.code();
+    assert!(codes.iter().filter(|code| **code == full).count() >= 3, "{codes:?}");
+}
+
+#[test]
+fn a_flood_of_producer_ids_is_bounded() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &["millrace.producer.ids.max=40"]);
+    create(&node, "t", 2, &[]);
+    let mut connection = node.connect();
+    for id in 0..400 {
+        let codes = produce(&mut connection, "t", [(id % 2) as i32], &batch(10, Some(id)));
+        assert_eq!(codes, [ErrorCode::None.code()]);
+    }
+    let topic =
+        TopicRequest::default().with_name(TopicName(text("t"))).with_partition_indexes(vec![0, 1]);
+    let request = DescribeProducersRequest::default().with_topics(vec![topic]);
+    let answer = connection.call(&request).expect("an answer");
+    let known = answer.topics[0].partitions.iter().map(|p| p.active_producers.len());
+    let known: usize = known.sum();
+    assert!(known <= 46, "{known} producers are remembered");
+    // a forgotten one may go on
+    assert_eq!(produce(&mut connection, "t", [0], &batch(10, Some(0))), [ErrorCode::None.code()]);
+}
+
+#[test]
+fn a_request_for_a_transaction_is_refused_and_takes_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    let mut connection = node.connect();
+    for id in 0..100 {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(text(&format!("tx-{id}")))))
+            .with_transaction_timeout_ms(60_000);
+        let answer = connection.call(&request).expect("an answer");
+        assert_ne!(answer.error_code, ErrorCode::None.code());
+    }
+}
+
+#[test]
+fn connection_limits_change_while_the_node_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &[]);
+    let held: Vec<Connection> = (0..4).map(|_| node.connect()).collect();
+    assert_eq!(alter_broker(&node, "1", "max.connections.per.ip", "4"), ErrorCode::None);
+    // the connection that altered it is gone by now, or soon
+    eventually("the fifth is refused", || Connection::open(&node.address).err());
+    drop(held);
+    eventually("places are free again", || Connection::open(&node.address).ok());
+    assert_eq!(
+        alter_broker(&node, "", "max.connections.per.ip.overrides", "127.0.0.1:20"),
+        ErrorCode::None
+    );
+    let many: Vec<_> = (0..15).map(|_| node.connect()).collect();
+    drop(many);
+    assert_eq!(alter_broker(&node, "1", "max.connections", "2"), ErrorCode::None);
+    eventually("places are free again", || Connection::open(&node.address).ok());
+    let bad = alter_broker(&node, "1", "max.connections.per.ip.overrides", "nonsense");
+    assert_eq!(bad, ErrorCode::InvalidRequest);
+    assert_eq!(alter_broker(&node, "1", "listeners", "PLAINTEXT://:1"), ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn limits_that_topics_inherit_change_while_the_node_runs_and_survive_it() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &[]);
+    create(&node, "t", 1, &[]);
+    let mut connection = node.connect();
+    let large = batch(5_000, None);
+    assert_eq!(produce(&mut connection, "t", [0], &large), [ErrorCode::None.code()]);
+    assert_eq!(alter_broker(&node, "", "message.max.bytes", "1000"), ErrorCode::None);
+    let too_large = ErrorCode::MessageTooLarge.code();
+    assert_eq!(produce(&mut connection, "t", [0], &large), [too_large]);
+    node.kill();
+    let node = Node::start(data.path(), 1, &[]);
+    let mut connection = node.connect();
+    assert_eq!(produce(&mut connection, "t", [0], &large), [too_large]);
+    assert_eq!(alter_broker(&node, "1", "message.max.bytes", "100000"), ErrorCode::None);
+    assert_eq!(produce(&mut connection, "t", [0], &large), [ErrorCode::None.code()]);
+}
+
+#[test]
+fn fewer_replicas_than_min_insync_replicas_refuse_acks_all() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "t", 1, &[("min.insync.replicas", "2")]);
+    let codes = produce(&mut node.connect(), "t", [0], &batch(10, None));
+    assert_eq!(codes, [ErrorCode::NotEnoughReplicas.code()]);
+}
