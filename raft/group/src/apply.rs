@@ -88,6 +88,10 @@ pub trait Apply {
 pub trait Transport {
     /// Queues a message for replica `message.to`; never waits.
     fn send(&mut self, raft_group: RaftGroupId, message: Message);
+
+    /// What was sent since the last call may leave now: called once after all messages of a turn,
+    /// of all groups. A transport gathers them per peer, see [`crate::MessageBatch`].
+    fn flush(&mut self) {}
 }
 
 /// For nodes without peers.

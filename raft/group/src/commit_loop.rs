@@ -123,8 +123,11 @@ impl<W: FrameLog> RaftShard<W> {
             let mut state = self.state.borrow_mut();
             (mem::take(&mut state.out.events), mem::take(&mut state.out.messages))
         };
-        for (raft_group, message) in messages.drain(..) {
-            transport.send(raft_group, message);
+        if !messages.is_empty() {
+            for (raft_group, message) in messages.drain(..) {
+                transport.send(raft_group, message);
+            }
+            transport.flush();
         }
         let mut became_ready = false;
         for event in events.drain(..) {

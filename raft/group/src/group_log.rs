@@ -18,7 +18,7 @@ use storage::wal::{FRAME_ALIGNMENT, WalPosition};
 use crate::{EntryKind, HardState, LogStart, RaftIndex, Term};
 
 /// Added to each payload when messages to peers are bounded by size.
-const ENTRY_OVERHEAD_BYTES: u64 = 32;
+pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 32;
 /// About what a frame adds to its payload before it is aligned.
 const FRAME_HEADER_BYTES: usize = 128;
 

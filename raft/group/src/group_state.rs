@@ -109,6 +109,17 @@ impl HardState {
 }
 
 impl Membership {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        self.put(&mut out);
+        out
+    }
+
+    /// Inverse of [`Membership::encode`]; bounded, but not checked for sense.
+    pub fn decode(bytes: &[u8]) -> Result<Membership, StateError> {
+        decode_whole(bytes, Membership::take)
+    }
+
     /// A group of these voters, without learners.
     pub fn of_voters(voters: impl IntoIterator<Item = ReplicaId>) -> Membership {
         Membership { voters: voters.into_iter().collect(), ..Membership::default() }

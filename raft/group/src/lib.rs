@@ -32,6 +32,7 @@ mod shard;
 mod shard_report;
 mod shard_state;
 mod window;
+mod wire;
 
 pub use apply::{
     Accepted, Apply, Committed, Leadership, LeadershipChange, MembershipChange, NoPeers, Transport,
@@ -54,3 +55,7 @@ pub use replay::{NewestGroups, RecoveredGroup, StreamReplay, newest_of};
 pub use shard::RaftShard;
 pub use shard_report::{GroupStatus, ShardCheckpoint, ShardStats};
 pub use window::{Durability, Window, WindowTicket};
+pub use wire::{
+    BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCH_MESSAGES_MAX, MessageBatch, WireError,
+    decode_messages,
+};

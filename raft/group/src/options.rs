@@ -13,6 +13,9 @@ pub const QUEUED_BYTES_MAX: usize = 64 << 20;
 pub const PEER_LOG_BYTES_MAX: usize = 64 << 20;
 /// Most bytes of entries in one message to another replica.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Most entries in one message, however small they are.
+pub(crate) const MESSAGE_ENTRIES_MAX: usize =
+    (MESSAGE_BYTES_MAX / crate::group_log::ENTRY_OVERHEAD_BYTES) as usize + 1;
 /// Most append messages on the way to one other replica.
 pub const MESSAGES_IN_FLIGHT_MAX: usize = 256;
 
