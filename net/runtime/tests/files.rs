@@ -170,3 +170,41 @@ fn thousands_of_files_can_be_opened_and_closed_without_leaking_descriptors() {
         assert!(open() < before + 1000);
     });
 }
+
+#[test]
+fn large_writes_in_odd_pieces_at_odd_places_read_back_and_end_where_they_should() {
+    block_on(async {
+        let dir = Dir::new().await;
+        let path = dir.join("log");
+        let options = OpenOptions::READ_WRITE_CREATE;
+        let file = File::open(&path, &options).await.unwrap();
+        let mut expected: Vec<u8> = Vec::new();
+        let writes: [&[usize]; 6] = [
+            &[100],
+            &[1, 300_000, 4096, 77],
+            &[262_144],
+            &[5_000_000, 3, 4_194_304],
+            &[20_000_001, 9],
+            &[50, 50],
+        ];
+        for (number, sizes) in writes.into_iter().enumerate() {
+            let fill = |(at, len): (usize, &usize)| {
+                let bytes = (0..*len).map(|i| (i / 7 + at * 31 + number) as u8);
+                Bytes::from(bytes.collect::<Vec<u8>>())
+            };
+            let pieces: Vec<_> = sizes.iter().enumerate().map(fill).collect();
+            let pos = expected.len() as u64;
+            pieces.iter().for_each(|piece| expected.extend_from_slice(piece));
+            file.write_vectored_at(pos, pieces).await.unwrap();
+            assert_eq!(file.len().await.unwrap(), expected.len() as u64);
+        }
+        // Once more over what is there, from the middle of a block, after the name has changed.
+        fs::rename(&path, dir.join("moved")).await.unwrap();
+        let again = vec![9u8; 700_003];
+        expected[1234..1234 + again.len()].copy_from_slice(&again);
+        file.write_vectored_at(1234, vec![Bytes::from(again)]).await.unwrap();
+        file.sync_data().await.unwrap();
+        let read = file.read_at(0, expected.len() + 1).await.unwrap();
+        assert!(read == expected, "what was written reads back");
+    });
+}

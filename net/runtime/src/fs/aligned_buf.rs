@@ -1,15 +1,21 @@
 //! Memory for direct I/O: aligned to 4096 bytes, grown in steps of 4096.
 //!
+//! A buffer has an allocation of its own or a part of a slab, whose rest [`AlignedBuf::take_rest`]
+//! hands on, so that a row of frames wastes nothing.
+//!
 //! Invariants: `ptr` is aligned to [`ALIGNMENT`]; `capacity` is a multiple of it; `len <= capacity`;
-//! the first `len` bytes are initialised. Fresh memory is not cleared, which for a frame of a megabyte
+//! the first `len` bytes are initialised; the `capacity` bytes belong to this buffer alone. Fresh memory is not cleared, which for a frame of a megabyte
 //! would cost more than writing it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use super::slab::{SLAB_BYTES, Slab};
 
 /// Alignment of address, length and file position in direct I/O.
 pub const ALIGNMENT: usize = 4096;
@@ -19,6 +25,8 @@ pub struct AlignedBuf {
     ptr: NonNull<u8>,
     len: usize,
     capacity: usize,
+    /// Absent for an allocation of its own.
+    slab: Option<Arc<Slab>>,
 }
 
 // SAFETY: the buffer owns its memory alone, like a `Vec<u8>`.
@@ -29,7 +37,7 @@ unsafe impl Sync for AlignedBuf {}
 impl AlignedBuf {
     /// An empty buffer without memory.
     pub const fn new() -> AlignedBuf {
-        AlignedBuf { ptr: NonNull::dangling(), len: 0, capacity: 0 }
+        AlignedBuf { ptr: NonNull::dangling(), len: 0, capacity: 0, slab: None }
     }
 
     /// An empty buffer that holds `capacity` bytes (rounded up to [`ALIGNMENT`]) without growing.
@@ -37,6 +45,28 @@ impl AlignedBuf {
         let mut buf = AlignedBuf::new();
         buf.grow_to(capacity);
         buf
+    }
+
+    /// An empty buffer of [`SLAB_BYTES`], from memory that is used again when it and everything
+    /// cut from it is gone. A small part that lives on holds all of it.
+    pub fn in_slab() -> AlignedBuf {
+        let slab = Arc::new(Slab::new());
+        AlignedBuf { ptr: slab.start(), len: 0, capacity: SLAB_BYTES, slab: Some(slab) }
+    }
+
+    /// Cuts off what is not filled, from the next multiple of [`ALIGNMENT`] on, as a buffer of its
+    /// own. Only slabs are shared: an allocation has no rest.
+    pub fn take_rest(&mut self) -> Option<AlignedBuf> {
+        let slab = Arc::clone(self.slab.as_ref()?);
+        let used = self.len.next_multiple_of(ALIGNMENT);
+        let rest = self.capacity - used;
+        if rest == 0 {
+            return None;
+        }
+        self.capacity = used;
+        // SAFETY: within the slab, which the new buffer holds too.
+        let ptr = unsafe { self.ptr.add(used) };
+        Some(AlignedBuf { ptr, len: 0, capacity: rest, slab: Some(slab) })
     }
 
     /// `len` zero bytes.
@@ -132,7 +162,7 @@ impl AlignedBuf {
     }
 
     fn free(&mut self) {
-        if self.capacity > 0 {
+        if self.slab.take().is_none() && self.capacity > 0 {
             // SAFETY: allocated in `grow_to` with this very layout, and not used afterwards.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.capacity)) };
         }
@@ -197,6 +227,25 @@ mod tests {
             assert_eq!(bytes[at..at + 4], i.to_le_bytes());
         }
         assert!(bytes[40_000..].iter().all(|&b| b == 0));
+    }
+
+    #[test]
+    fn the_rest_of_a_slab_is_a_buffer_of_its_own() {
+        let mut first = AlignedBuf::in_slab();
+        first.extend_from_slice(&[1; 5000]);
+        let mut second = first.take_rest().expect("a slab is larger");
+        assert_eq!((first.capacity(), second.capacity()), (8192, SLAB_BYTES - 8192));
+        second.extend_from_slice(&[2; 100]);
+        first.pad();
+        assert_eq!(first.as_ptr() as usize + first.capacity(), second.as_ptr() as usize);
+        // Outgrowing its part moves a buffer, and the other stays as it is.
+        first.extend_from_slice(&[3; 5000]);
+        assert_eq!((first[4999], first[8191], first[8192]), (1, 0, 3));
+        assert_eq!(second[..], [2; 100]);
+        assert!(first.take_rest().is_none(), "an allocation has no rest");
+        let (first, second) = (first.freeze(), second.freeze());
+        drop(first);
+        assert_eq!(second[..], [2; 100]);
     }
 
     #[test]

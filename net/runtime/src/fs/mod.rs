@@ -9,8 +9,10 @@ mod aligned_buf;
 mod direct_file;
 mod file;
 mod names;
+mod slab;
 
 pub use aligned_buf::{ALIGNMENT, AlignedBuf};
+pub use slab::SLAB_BYTES;
 pub use direct_file::{DirectFile, WriteBackend};
 pub use file::{File, OpenOptions};
 pub use names::{

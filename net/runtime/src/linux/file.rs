@@ -1,6 +1,12 @@
 //! Buffered files: reads from the page cache inline, the rest through the ring.
+//!
+//! Bulk writes pass the page cache by: filling fresh pages costs several times what the write itself
+//! does, and who wants such data again soon has them in a cache of the shard. Whole blocks go to the
+//! disk directly, from a slab that the pieces are gathered in; the parts of blocks at both ends are
+//! written through the cache, so the file never gets longer than asked for. Direct and buffered
+//! parts never share a block, and the kernel drops cached blocks that a direct write replaces.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,17 +19,28 @@ use bytes::Bytes;
 use super::names::blocking;
 use super::ring::is_transient;
 use super::shard::Shard;
-use crate::fs::OpenOptions;
+use crate::fs::{ALIGNMENT, AlignedBuf, OpenOptions, SLAB_BYTES};
 
-/// From this size on a write is bulk: its pages leave the page cache as soon as they are on disk.
-/// Filling fresh pages costs several times what the write itself does, and who wants such data
-/// again soon has them in a cache of the shard.
+/// From this size on a write is bulk, and its pages leave the page cache as soon as they are on disk.
 const BULK_BYTES_MIN: usize = 64 << 10;
+/// From this size on a write is worth three calls instead of one.
+const DIRECT_BYTES_MIN: usize = 256 << 10;
 
 pub struct File {
     fd: Rc<OwnedFd>,
     /// The file system (or a kernel before 6.14) does not know `RWF_DONTCACHE`.
     keeps_pages: Cell<bool>,
+    /// The same file past the page cache, opened by the first large write.
+    direct: RefCell<Direct>,
+}
+
+#[derive(Default)]
+enum Direct {
+    #[default]
+    Unknown,
+    Open(Rc<OwnedFd>),
+    /// The file system refuses.
+    Refused,
 }
 
 impl File {
@@ -43,7 +60,7 @@ impl File {
         }
         let ring = Rc::clone(&Shard::current().ring);
         let fd = ring.open(c_path(path)?, flags, 0o644).await?;
-        Ok(File { fd: Rc::new(fd), keeps_pages: Cell::new(false) })
+        Ok(File { fd: Rc::new(fd), keeps_pages: Cell::new(false), direct: RefCell::default() })
     }
 
     pub async fn read_at(&self, pos: u64, len: usize) -> io::Result<Bytes> {
@@ -69,17 +86,89 @@ impl File {
     }
 
     pub async fn write_at(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        let len = bufs.iter().map(Bytes::len).sum::<usize>();
+        if len >= DIRECT_BYTES_MIN
+            && let Some(direct) = self.direct().await
+        {
+            return self.write_large(&direct, pos, bufs, len).await;
+        }
+        self.write_buffered(pos, bufs, len >= BULK_BYTES_MIN).await
+    }
+
+    async fn write_buffered(&self, pos: u64, bufs: Vec<Bytes>, is_bulk: bool) -> io::Result<()> {
         let ring = Rc::clone(&Shard::current().ring);
-        let is_bulk = bufs.iter().map(Bytes::len).sum::<usize>() >= BULK_BYTES_MIN;
         if is_bulk && !self.keeps_pages.get() {
             match ring.write(&self.fd, pos, bufs.clone(), libc::RWF_DONTCACHE).await {
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
-                    self.keeps_pages.set(true);
-                }
+                Err(e) if is_refusal(&e) => self.keeps_pages.set(true),
                 done => return done,
             }
         }
         ring.write(&self.fd, pos, bufs, 0).await
+    }
+
+    /// Whole blocks directly, the ends through the page cache.
+    async fn write_large(
+        &self,
+        direct: &Rc<OwnedFd>,
+        pos: u64,
+        bufs: Vec<Bytes>,
+        len: usize,
+    ) -> io::Result<()> {
+        let head = (pos.next_multiple_of(ALIGNMENT as u64) - pos) as usize;
+        let tail = (len - head) % ALIGNMENT;
+        let mut pieces = Pieces(bufs);
+        let first = pieces.take(head);
+        self.write_ends(pos, first).await?;
+        let (mut at, mut left) = (pos + head as u64, len - head - tail);
+        while left > 0 {
+            let part = left.min(SLAB_BYTES);
+            let mut gathered = AlignedBuf::in_slab();
+            for piece in pieces.take(part) {
+                gathered.extend_from_slice(&piece);
+            }
+            let gathered = gathered.freeze();
+            let ring = Rc::clone(&Shard::current().ring);
+            match ring.write(direct, at, vec![gathered.clone()], 0).await {
+                Err(e) if is_refusal(&e) => {
+                    self.direct.replace(Direct::Refused);
+                    self.write_buffered(at, vec![gathered], true).await?;
+                }
+                written => written?,
+            }
+            at += part as u64;
+            left -= part;
+        }
+        self.write_ends(at, pieces.0).await
+    }
+
+    async fn write_ends(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
+        match bufs.is_empty() {
+            true => Ok(()),
+            false => self.write_buffered(pos, bufs, false).await,
+        }
+    }
+
+    /// The descriptor for direct writes. The file may have been renamed or deleted since it was
+    /// opened, so it is found through the descriptor that is there.
+    async fn direct(&self) -> Option<Rc<OwnedFd>> {
+        match &*self.direct.borrow() {
+            Direct::Unknown => {}
+            Direct::Open(fd) => return Some(Rc::clone(fd)),
+            Direct::Refused => return None,
+        }
+        let path = CString::new(format!("/proc/self/fd/{}", self.fd.as_raw_fd()));
+        let path = path.expect("digits and slashes");
+        let ring = Rc::clone(&Shard::current().ring);
+        let opened = ring.open(path, libc::O_WRONLY | libc::O_DIRECT, 0).await;
+        let (state, fd) = match opened {
+            Ok(fd) => {
+                let fd = Rc::new(fd);
+                (Direct::Open(Rc::clone(&fd)), Some(fd))
+            }
+            Err(_) => (Direct::Refused, None),
+        };
+        self.direct.replace(state);
+        fd
     }
 
     pub async fn sync_data(&self) -> io::Result<()> {
@@ -99,6 +188,33 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Bytes that are given away from the front.
+struct Pieces(Vec<Bytes>);
+
+impl Pieces {
+    /// The first `len` bytes.
+    fn take(&mut self, mut len: usize) -> Vec<Bytes> {
+        let whole = self.0.iter().take_while(|piece| {
+            let fits = piece.len() <= len;
+            len -= if fits { piece.len() } else { 0 };
+            fits
+        });
+        let whole = whole.count();
+        let mut taken: Vec<Bytes> = self.0.drain(..whole).collect();
+        if len > 0
+            && let Some(next) = self.0.first_mut()
+        {
+            taken.push(next.split_to(len));
+        }
+        taken
+    }
+}
+
+/// Whether the file system does not know this way of writing; nothing was written.
+fn is_refusal(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
 }
 
 /// `fstat` of an open file reads memory only.

@@ -2,16 +2,29 @@
 //!
 //! The buffer already has the header's room in front, so sealing copies nothing: what is appended
 //! here is what the disk, the peers and the tail cache get.
+//!
+//! Large frames are cut from slabs one behind the other; what the last one left is kept for the
+//! next. Small ones have an allocation of their own: a batch that is kept for long would hold a slab.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
-use runtime::fs::AlignedBuf;
+use runtime::fs::{AlignedBuf, SLAB_BYTES};
 
+use super::FRAME_ALIGNMENT;
 use super::frame::{FrameHeader, HEADER_BYTES, frame_bytes};
 
 /// Largest payload of a frame: with its header it just fills a file of 64 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = (64 << 20) - HEADER_BYTES;
+
+/// Frames that expect less than this do not come from slabs.
+const SLAB_FRAME_BYTES_MIN: usize = 128 << 10;
+
+thread_local! {
+    /// What the frames of this thread have left of their slab.
+    static REST: RefCell<Option<AlignedBuf>> = const { RefCell::new(None) };
+}
 
 /// The payload of a frame that is still open. Ranges are relative to the payload.
 pub struct FrameBuilder {
@@ -23,7 +36,13 @@ impl FrameBuilder {
     /// An empty payload with room for `capacity` bytes; it grows beyond them by copying.
     pub fn new(capacity: usize) -> FrameBuilder {
         let bytes = frame_bytes(capacity.min(PAYLOAD_BYTES_MAX));
-        let mut buffer = AlignedBuf::with_capacity(bytes);
+        let mut buffer = match bytes {
+            SLAB_FRAME_BYTES_MIN..=SLAB_BYTES => {
+                let rest = REST.take().filter(|rest| rest.capacity() >= bytes);
+                rest.unwrap_or_else(AlignedBuf::in_slab)
+            }
+            _ => AlignedBuf::with_capacity(bytes),
+        };
         buffer.resize(HEADER_BYTES);
         FrameBuilder { buffer }
     }
@@ -49,8 +68,20 @@ impl FrameBuilder {
     pub fn append(&mut self, bytes: &[u8]) -> Range<usize> {
         assert!(self.fits(bytes.len()), "{} + {} bytes in a frame", self.len(), bytes.len());
         let start = self.len();
+        self.make_room(bytes.len());
         self.buffer.extend_from_slice(bytes);
         start..self.len()
+    }
+
+    /// A frame that outgrows its place becomes large: it moves to a slab if it fits into one.
+    fn make_room(&mut self, bytes: usize) {
+        let wanted = (self.buffer.len() + bytes).next_multiple_of(FRAME_ALIGNMENT);
+        if wanted > self.buffer.capacity() && (SLAB_FRAME_BYTES_MIN..=SLAB_BYTES).contains(&wanted)
+        {
+            let mut larger = AlignedBuf::in_slab();
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
+        }
     }
 
     /// A part of the payload, to stamp offsets in place.
@@ -78,8 +109,51 @@ impl FrameBuilder {
         header.write_to(&mut self.buffer);
         let end = self.buffer.len();
         self.buffer.pad();
+        if let Some(rest) = self.buffer.take_rest() {
+            REST.with_borrow_mut(|kept| {
+                if kept.as_ref().is_none_or(|kept| kept.capacity() < rest.capacity()) {
+                    *kept = Some(rest);
+                }
+            });
+        }
         let frame = self.buffer.freeze();
         let payload = frame.slice(HEADER_BYTES..end);
         (frame, payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal::{FrameTag, WalPosition};
+
+    fn sealed(fill: u8, bytes: usize) -> (Bytes, Bytes) {
+        let mut builder = FrameBuilder::new(SLAB_FRAME_BYTES_MIN);
+        builder.append(&vec![fill; bytes]);
+        let header = FrameHeader {
+            stream: 1,
+            epoch: 1,
+            position: WalPosition::START,
+            write_first: 1,
+            payload_bytes: bytes as u32,
+            payload_checksum: builder.checksum(),
+            tag: FrameTag::default(),
+        };
+        builder.finish(&header)
+    }
+
+    #[test]
+    fn large_frames_lie_one_behind_the_other_and_keep_their_bytes() {
+        let frames: Vec<(Bytes, Bytes)> =
+            (0..40).map(|i| sealed(i, 1_000_000 + 999 * usize::from(i))).collect();
+        let neighbours = frames.windows(2).filter(|pair| {
+            let end = pair[0].0.as_ptr() as usize + pair[0].0.len();
+            end == pair[1].0.as_ptr() as usize
+        });
+        assert!(neighbours.count() > 30, "a slab holds many frames");
+        for (i, (frame, payload)) in frames.iter().enumerate() {
+            assert_eq!(frame.as_ptr() as usize % 4096, 0);
+            assert!(payload.iter().all(|&byte| usize::from(byte) == i));
+        }
     }
 }

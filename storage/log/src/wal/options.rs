@@ -14,7 +14,8 @@ pub struct WalOptions {
     /// Size of the first file. Each new file doubles until `file_bytes`, so that a node that
     /// writes little starts at once and stays small.
     pub first_file_bytes: u64,
-    /// Recycled files kept beyond the prepared one; more are deleted.
+    /// Recycled files kept beyond the prepared one; more are deleted. As many as a checkpoint frees
+    /// at once under load, or each round of them is zeroed anew: another half of what is written.
     pub spare_files_max: usize,
 }
 
@@ -24,7 +25,7 @@ impl Default for WalOptions {
             backend: WriteBackend::default(),
             file_bytes: 64 << 20,
             first_file_bytes: 4 << 20,
-            spare_files_max: 2,
+            spare_files_max: 4,
         }
     }
 }
