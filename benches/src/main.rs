@@ -66,6 +66,9 @@ struct Args {
     /// Pairs of blocks, one block per side in each
     #[arg(long)]
     blocks: Option<usize>,
+    /// Rates of scenario 1; all by default
+    #[arg(long, value_delimiter = ',')]
+    rate: Vec<u32>,
     /// Seconds per measured point
     #[arg(long)]
     seconds: Option<f64>,
@@ -114,6 +117,7 @@ fn main() -> Result<()> {
         seconds: args.seconds.unwrap_or(if quick { 5.0 } else { 15.0 }),
         lead_in: if quick { 1.0 } else { 3.0 },
         warm_up: args.warm_up.unwrap_or(if quick { 10.0 } else { 60.0 }),
+        rates: args.rate.clone(),
         quick,
     };
     match args.hot_path {

@@ -2,6 +2,7 @@
 //! and the checksum change.
 
 use anyhow::Result;
+use bytes::Bytes;
 use record::{BatchBuilder, crc32c, layout};
 
 use super::Payload;
@@ -43,7 +44,7 @@ impl BatchTemplate {
     }
 
     /// A copy with this sequence and, if given, `stamp` in the first record's value.
-    pub fn stamped(&self, who: ProducerIdentity, sequence: i32, stamp: Option<u64>) -> Vec<u8> {
+    pub fn stamped(&self, who: ProducerIdentity, sequence: i32, stamp: Option<u64>) -> Bytes {
         let mut batch = self.bytes.clone();
         let now = crate::clock::wall_ms();
         put(&mut batch, layout::BASE_TIMESTAMP, &now.to_be_bytes());
@@ -57,7 +58,7 @@ impl BatchTemplate {
         }
         let crc = crc32c(&batch[layout::ATTRIBUTES..]);
         put(&mut batch, layout::CRC, &crc.to_be_bytes());
-        batch
+        batch.into()
     }
 }
 

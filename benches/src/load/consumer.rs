@@ -49,7 +49,7 @@ impl Agent for Consumer {
         }
         self.waiting = true;
         let correlation = self.connection.correlation();
-        let frame = encode_fetch(correlation, &self.topic, &self.positions, 1 << 20);
+        let frame = encode_fetch(correlation, &self.topic, &self.positions, 1 << 20)?;
         self.connection.send(frame)
     }
 
@@ -59,10 +59,10 @@ impl Agent for Consumer {
         let positions = &mut self.positions;
         let every_record = self.every_record;
         let error = parse_fetch(frame, |part| {
-            recorder.error(part.error);
-            let position = positions.iter_mut().find(|p| p.partition == part.partition);
+            recorder.error(part.error_code);
+            let position = positions.iter_mut().find(|p| p.partition == part.index);
             if let Some(position) = position
-                && let Err(e) = take(now, part.records, position, every_record, recorder)
+                && let Err(e) = take(now, &part.records, position, every_record, recorder)
             {
                 failed = Err(e);
             }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::Result;
+use bytes::Bytes;
 use record::{BatchBuilder, ProducerFields};
 
 use super::batch_maker::STAMP_BYTES;
@@ -101,7 +102,7 @@ impl OpenLoopProducer {
         self.connection.send(frame)
     }
 
-    fn build(&mut self, partition: i32, intended: &[u64]) -> Result<Vec<u8>> {
+    fn build(&mut self, partition: i32, intended: &[u64]) -> Result<Bytes> {
         self.builder.clear();
         let sequence = &mut self.sequences[partition as usize];
         if let Some(who) = self.identity {
@@ -117,7 +118,7 @@ impl OpenLoopProducer {
             self.value[..STAMP_BYTES].copy_from_slice(&stamp.to_be_bytes());
             self.builder.push(now, None, Some(&self.value), &[])?;
         }
-        Ok(self.builder.finish()?.to_vec())
+        Ok(Bytes::copy_from_slice(self.builder.finish()?))
     }
 }
 

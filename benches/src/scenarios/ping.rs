@@ -9,7 +9,9 @@ use crate::sample::Sample;
 const RATES: [u32; 3] = [1_000, 5_000, 20_000];
 
 pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
-    RATES.iter().map(|&rate| run_rate(stage, rate)).collect()
+    let chosen = stage.settings.rates.clone();
+    let rates = if chosen.is_empty() { RATES.to_vec() } else { chosen };
+    rates.into_iter().map(|rate| run_rate(stage, rate)).collect()
 }
 
 fn run_rate(stage: &mut Stage<'_>, rate: u32) -> Result<Sample> {

@@ -22,6 +22,8 @@ pub struct Settings {
     pub lead_in: f64,
     /// Load on a fresh JVM before its first point.
     pub warm_up: f64,
+    /// Rates of scenario 1; empty for all.
+    pub rates: Vec<u32>,
     /// Fewer and smaller points.
     pub quick: bool,
 }

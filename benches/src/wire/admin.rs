@@ -6,14 +6,25 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::{
+    ApiVersionsRequest, CreateTopicsRequest, InitProducerIdRequest, MetadataRequest, TopicName,
+};
+use protocol::{ApiRequest, StrBytes};
 use record::BatchBuilder;
 
-use super::{PartitionBatch, Reader, Writer, encode_produce, parse_produce};
+use super::{PartitionBatch, encode_produce, parse_produce};
 
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 
 pub struct Admin {
     stream: TcpStream,
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
 }
 
 impl Admin {
@@ -29,7 +40,7 @@ impl Admin {
         let start = Instant::now();
         loop {
             let attempt = Admin::connect(address).and_then(|mut admin| {
-                admin.ask(Writer::request(18, 0, 1, false))?;
+                admin.ask(0, &ApiVersionsRequest::default())?;
                 Ok(admin)
             });
             match attempt {
@@ -40,17 +51,19 @@ impl Admin {
         }
     }
 
-    fn ask(&mut self, request: Writer) -> Result<Vec<u8>> {
-        self.stream.write_all(&request.frame())?;
-        self.read_frame()
+    fn ask<T: ApiRequest>(&mut self, version: i16, request: &T) -> Result<T::Response> {
+        let header = super::header(T::API, version, 1);
+        self.stream.write_all(&protocol::encode_request(&header, request)?)?;
+        let (_, answer) = protocol::decode_response::<T::Response>(self.read_frame()?, version)?;
+        Ok(answer)
     }
 
-    fn read_frame(&mut self) -> Result<Vec<u8>> {
+    fn read_frame(&mut self) -> Result<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
         self.stream.read_exact(&mut frame)?;
-        Ok(frame)
+        Ok(frame.into())
     }
 
     /// Creates a topic with replication factor 1; one that exists is fine.
@@ -60,28 +73,19 @@ impl Admin {
         partitions: i32,
         configs: &[(&str, &str)],
     ) -> Result<()> {
-        let mut w = Writer::request(19, 4, 2, false);
-        w.i32(1);
-        w.string(topic);
-        w.i32(partitions);
-        w.i16(1);
-        w.i32(0);
-        w.i32(configs.len() as i32);
-        for (name, value) in configs {
-            w.string(name);
-            w.string(value);
-        }
-        w.i32(120_000);
-        w.i8(0);
-        let answer = self.ask(w)?;
-        let (_, mut r) = Reader::response(&answer, false)?;
-        r.i32()?;
-        for _ in 0..r.count()? {
-            r.string()?;
-            let error = r.i16()?;
-            let message = r.string()?;
-            if error != 0 && error != TOPIC_ALREADY_EXISTS {
-                bail!("creating {topic}: error {error} {message}");
+        let config = |(name, value): &(&str, &str)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        let wanted = CreatableTopic::default()
+            .with_name(TopicName(text(topic)))
+            .with_num_partitions(partitions)
+            .with_replication_factor(1)
+            .with_configs(configs.iter().map(config).collect());
+        let request =
+            CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(120_000);
+        for created in self.ask(4, &request)?.topics {
+            if ![0, TOPIC_ALREADY_EXISTS].contains(&created.error_code) {
+                bail!("creating {topic}: error {} {:?}", created.error_code, created.error_message);
             }
         }
         Ok(())
@@ -102,57 +106,27 @@ impl Admin {
     }
 
     fn partitions_with_leader(&mut self, topic: &str) -> Result<i32> {
-        let mut w = Writer::request(3, 4, 3, false);
-        w.i32(1);
-        w.string(topic);
-        w.i8(0);
-        let answer = self.ask(w)?;
-        let (_, mut r) = Reader::response(&answer, false)?;
-        r.i32()?;
-        for _ in 0..r.count()? {
-            r.i32()?;
-            r.string()?;
-            r.i32()?;
-            r.string()?;
-        }
-        r.string()?;
-        r.i32()?;
-        let mut led = 0;
-        for _ in 0..r.count()? {
-            r.i16()?;
-            r.string()?;
-            r.i8()?;
-            for _ in 0..r.count()? {
-                let error = r.i16()?;
-                r.i32()?;
-                let leader = r.i32()?;
-                for _ in 0..2 {
-                    for _ in 0..r.count()? {
-                        r.i32()?;
-                    }
-                }
-                led += i32::from(error == 0 && leader >= 0);
-            }
-        }
-        Ok(led)
+        let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(false);
+        let answer = self.ask(4, &request)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        let led = partitions.filter(|p| p.error_code == 0 && p.leader_id.0 >= 0);
+        Ok(led.count() as i32)
     }
 
     /// A fresh idempotent producer id with its epoch.
     pub fn init_producer_id(&mut self) -> Result<(i64, i16)> {
         let start = Instant::now();
         loop {
-            let mut w = Writer::request(22, 0, 4, false);
-            w.i16(-1);
-            w.i32(60_000);
-            let answer = self.ask(w)?;
-            let (_, mut r) = Reader::response(&answer, false)?;
-            r.i32()?;
-            let error = r.i16()?;
-            if error == 0 {
-                return Ok((r.i64()?, r.i16()?));
+            let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+            let answer = self.ask(0, &request)?;
+            if answer.error_code == 0 {
+                return Ok((answer.producer_id.0, answer.producer_epoch));
             }
             if start.elapsed() > Duration::from_secs(30) {
-                bail!("InitProducerId: error {error}");
+                bail!("InitProducerId: error {}", answer.error_code);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -182,8 +156,9 @@ impl Admin {
         let mut builder = BatchBuilder::new();
         let value = [7; 100];
         builder.push(crate::clock::wall_ms(), None, Some(&value), &[])?;
-        let batch = builder.finish()?.to_vec();
-        self.stream.write_all(&encode_produce(5, topic, &[PartitionBatch { partition, batch }]))?;
+        let batch = Bytes::from(builder.finish()?.to_vec());
+        let frame = encode_produce(5, topic, &[PartitionBatch { partition, batch }]);
+        self.stream.write_all(&frame.concat())?;
         let answer = self.read_frame()?;
         let mut error = None;
         parse_produce(&answer, |code| error = Some(code))?;

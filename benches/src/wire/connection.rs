@@ -1,18 +1,20 @@
 //! One non-blocking connection: frames out through a queue, frames in through one buffer.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Result, bail};
+use bytes::{Buf, Bytes};
 
 const READ_CHUNK: usize = 256 << 10;
+/// Segments handed to one system call.
+const SLICES: usize = 32;
 
 pub struct Connection {
     stream: TcpStream,
-    out: VecDeque<Vec<u8>>,
-    /// Bytes of the first frame in `out` that are sent.
-    sent: usize,
+    /// Segments of frames, the first one without what is sent of it.
+    out: VecDeque<Bytes>,
     incoming: Vec<u8>,
     filled: usize,
     next_correlation: i32,
@@ -26,7 +28,6 @@ impl Connection {
         Ok(Connection {
             stream,
             out: VecDeque::new(),
-            sent: 0,
             incoming: vec![0; READ_CHUNK],
             filled: 0,
             next_correlation: 0,
@@ -42,26 +43,38 @@ impl Connection {
         self.next_correlation
     }
 
-    /// Queues a frame and sends what the socket takes.
-    pub fn send(&mut self, frame: Vec<u8>) -> Result<()> {
-        self.out.push_back(frame);
+    /// Queues the segments of a frame and sends what the socket takes.
+    pub fn send(&mut self, frame: Vec<Bytes>) -> Result<()> {
+        self.out.extend(frame);
         self.flush()
     }
 
     pub fn flush(&mut self) -> Result<()> {
-        while let Some(frame) = self.out.front() {
-            match (&self.stream).write(&frame[self.sent..]) {
-                Ok(n) => self.sent += n,
+        while !self.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.out.len().min(SLICES);
+            for (slice, segment) in slices.iter_mut().zip(&self.out) {
+                *slice = IoSlice::new(segment);
+            }
+            match (&self.stream).write_vectored(&slices[..count]) {
+                Ok(n) => self.advance(n),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e.into()),
             }
-            if self.sent == frame.len() {
-                self.out.pop_front();
-                self.sent = 0;
-            }
         }
         Ok(())
+    }
+
+    fn advance(&mut self, mut sent: usize) {
+        while let Some(first) = self.out.front_mut() {
+            if sent < first.len() {
+                first.advance(sent);
+                return;
+            }
+            sent -= first.len();
+            self.out.pop_front();
+        }
     }
 
     pub fn has_unsent(&self) -> bool {

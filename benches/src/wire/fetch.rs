@@ -1,8 +1,13 @@
-//! Fetch, version 12, without a session: one topic, any partitions.
+//! Fetch without a session: one topic, any partitions.
 
 use anyhow::Result;
+use bytes::Bytes;
+use protocol::fetch::{FetchResult, read_fetch_response};
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::{BrokerId, FetchRequest, TopicName};
+use protocol::{ApiKey, StrBytes};
 
-use super::{Reader, Writer};
+const VERSION: i16 = 12;
 
 #[derive(Clone, Copy)]
 pub struct FetchPosition {
@@ -10,70 +15,37 @@ pub struct FetchPosition {
     pub offset: i64,
 }
 
-pub struct Fetched<'a> {
-    pub partition: i32,
-    pub error: i16,
-    pub records: &'a [u8],
-}
-
 pub fn encode_fetch(
     correlation: i32,
     topic: &str,
     positions: &[FetchPosition],
     partition_max_bytes: i32,
-) -> Vec<u8> {
-    let mut w = Writer::request(1, 12, correlation, true);
-    w.i32(-1);
-    w.i32(500);
-    w.i32(1);
-    w.i32(50 << 20);
-    w.i8(0);
-    w.i32(0);
-    w.i32(-1);
-    w.compact_len(1);
-    w.compact_string(topic);
-    w.compact_len(positions.len());
-    for p in positions {
-        w.i32(p.partition);
-        w.i32(-1);
-        w.i64(p.offset);
-        w.i32(-1);
-        w.i64(-1);
-        w.i32(partition_max_bytes);
-        w.tags();
-    }
-    w.tags();
-    w.compact_len(0);
-    w.compact_string("");
-    w.tags();
-    w.frame()
+) -> Result<Vec<Bytes>> {
+    let partition = |p: &FetchPosition| {
+        FetchPartition::default()
+            .with_partition(p.partition)
+            .with_current_leader_epoch(-1)
+            .with_fetch_offset(p.offset)
+            .with_last_fetched_epoch(-1)
+            .with_log_start_offset(-1)
+            .with_partition_max_bytes(partition_max_bytes)
+    };
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partitions(positions.iter().map(partition).collect());
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(500)
+        .with_min_bytes(1)
+        .with_max_bytes(50 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let header = super::header(ApiKey::Fetch, VERSION, correlation);
+    Ok(vec![protocol::encode_request(&header, &request)?])
 }
 
 /// Calls `each` with every partition's answer; returns the error of the whole response.
-pub fn parse_fetch<'a>(frame: &'a [u8], mut each: impl FnMut(Fetched<'a>)) -> Result<i16> {
-    let (_, mut r) = Reader::response(frame, true)?;
-    r.i32()?;
-    let error = r.i16()?;
-    r.i32()?;
-    for _ in 0..r.compact_len()? {
-        r.compact_bytes()?;
-        for _ in 0..r.compact_len()? {
-            let partition = r.i32()?;
-            let error = r.i16()?;
-            r.i64()?;
-            r.i64()?;
-            r.i64()?;
-            for _ in 0..r.compact_len()? {
-                r.i64()?;
-                r.i64()?;
-                r.tags()?;
-            }
-            r.i32()?;
-            let records = r.compact_bytes()?;
-            r.tags()?;
-            each(Fetched { partition, error, records });
-        }
-        r.tags()?;
-    }
+pub fn parse_fetch(frame: &[u8], each: impl FnMut(FetchResult)) -> Result<i16> {
+    let (_, error, _) = read_fetch_response(&Bytes::copy_from_slice(frame), VERSION, each)?;
     Ok(error)
 }
