@@ -4,24 +4,25 @@
 //! other node, so two replicas talk over one connection between the two cores that own them. Messages may be lost: Raft,
 //! heartbeats and announcements all repeat themselves.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_group::{Message, StepError, Transport};
+use raft_group::{Message, MessageBatch, ReplicaId, StepError, Transport, decode_messages};
 use rpc::{BadMessage, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, Peers};
 use runtime::net::TcpListener;
 use runtime::shards::ShardId;
 use runtime::task::{self, Class};
 use runtime::time::sleep;
 
+use super::Cluster;
 use super::formation::cluster_bytes;
 use super::messages::{
-    BEGIN_CHANGE, COMMIT_CHANGE, HEARTBEAT, Heartbeat, JOIN, Known, LEADERS, RAFT, WHO_LEADS,
-    decode, encode,
+    BEGIN_CHANGE, COMMIT_CHANGE, DESCRIBE_GROUP, HEARTBEAT, Heartbeat, JOIN, Known, LEADERS,
+    METADATA_SNAPSHOT, RAFT, READ_BATCHES, WHO_LEADS, decode, encode,
 };
-use super::{Cluster, raft_wire};
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
 use crate::shard::{METADATA_SHARD, Shard, node_of};
@@ -29,14 +30,15 @@ use crate::shard::{METADATA_SHARD, Shard, node_of};
 /// One tick of Raft's clock; an election begins after 10 to 20 without a leader.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Carries Raft's messages.
+/// Carries Raft's messages: what goes to one peer shard in one turn of the commit loop goes in one frame.
 pub(crate) struct PeerTransport {
     shard: Weak<Shard>,
+    batches: BTreeMap<PeerId, MessageBatch>,
 }
 
 impl PeerTransport {
     pub(crate) fn new(shard: &Rc<Shard>) -> PeerTransport {
-        PeerTransport { shard: Rc::downgrade(shard) }
+        PeerTransport { shard: Rc::downgrade(shard), batches: BTreeMap::new() }
     }
 }
 
@@ -44,14 +46,30 @@ impl Transport for PeerTransport {
     fn send(&mut self, group: RaftGroupId, message: Message) {
         let Some(shard) = self.shard.upgrade() else { return };
         let Some(cluster) = shard.cluster() else { return };
-        let Some(to) = node_of(raft_group::ReplicaId(message.to)) else { return };
+        let Some(to) = node_of(ReplicaId(message.to)) else { return };
         let Some(host) = shard.host_on(to, group) else { return };
         let peer = PeerId { node: to.0, shard: host };
-        let mut body = vec![Bytes::copy_from_slice(&group.0.to_le_bytes())];
-        raft_wire::encode(&message, &mut body);
-        if let Err(error) = cluster.peers.send(peer, RAFT, body) {
-            tracing::trace!(%peer, %error, "a Raft message is not sent");
+        let batch = self.batches.entry(peer).or_insert_with(MessageBatch::new);
+        batch.push(group, &message);
+        if batch.is_full() {
+            send_batch(cluster, peer, batch);
         }
+    }
+
+    fn flush(&mut self) {
+        let Some(shard) = self.shard.upgrade() else { return };
+        let Some(cluster) = shard.cluster() else { return };
+        for (peer, batch) in &mut self.batches {
+            if !batch.is_empty() {
+                send_batch(cluster, *peer, batch);
+            }
+        }
+    }
+}
+
+fn send_batch(cluster: &Cluster, peer: PeerId, batch: &mut MessageBatch) {
+    if let Err(error) = cluster.peers.send(peer, RAFT, batch.take_body()) {
+        tracing::trace!(%peer, %error, "Raft messages are not sent");
     }
 }
 
@@ -64,7 +82,7 @@ impl Handler for Receiver {
     fn message(&self, from: PeerId, kind: u16, body: Bytes) -> Result<(), BadMessage> {
         let Some(shard) = self.shard.upgrade() else { return Ok(()) };
         match kind {
-            RAFT => shard.take_raft_message(from, body),
+            RAFT => shard.take_raft_messages(from, body),
             HEARTBEAT if shard.id == METADATA_SHARD => {
                 let beat: Heartbeat = decode(&body)?;
                 if beat.node.0 == from.node
@@ -90,11 +108,15 @@ impl Handler for Receiver {
         method: u16,
         body: Bytes,
     ) -> HandlerFuture<Result<Vec<Bytes>, CallFailure>> {
-        let Some(shard) = self.shard.upgrade().filter(|shard| shard.id == METADATA_SHARD) else {
+        let Some(shard) = self.shard.upgrade() else {
             return Box::pin(async move { Err(CallFailure::unknown_method(method)) });
         };
         Box::pin(async move {
             match method {
+                DESCRIBE_GROUP => shard.describe_group(&body),
+                READ_BATCHES => shard.read_for_copy(body).await,
+                other if shard.id != METADATA_SHARD => Err(CallFailure::unknown_method(other)),
+                METADATA_SNAPSHOT => Ok(shard.snapshot_metadata()),
                 WHO_LEADS => Ok(vec![encode(&Known { leader: shard.metadata_leader() })]),
                 JOIN => shard.take_in(&body),
                 BEGIN_CHANGE => shard.lend_turn().await,
@@ -107,7 +129,7 @@ impl Handler for Receiver {
 
 impl Shard {
     /// The shard of `node` that hosts `group`.
-    fn host_on(&self, node: NodeId, group: RaftGroupId) -> Option<ShardId> {
+    pub(super) fn host_on(&self, node: NodeId, group: RaftGroupId) -> Option<ShardId> {
         if group == METADATA_GROUP {
             return Some(METADATA_SHARD);
         }
@@ -116,21 +138,22 @@ impl Shard {
         Some(hosting_shard(group, usize::from(link.shards)))
     }
 
-    fn take_raft_message(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {
-        let Some((group, message)) = body.split_first_chunk::<8>() else {
-            return Err(BadMessage("a Raft message without a group".to_owned()));
-        };
-        let group = RaftGroupId(u64::from_le_bytes(*group));
-        let message = raft_wire::decode(body.slice_ref(message)).map_err(BadMessage)?;
-        if node_of(raft_group::ReplicaId(message.from)) != Some(NodeId(from.node)) {
-            return Err(BadMessage("a Raft message in the name of another node".to_owned()));
+    fn take_raft_messages(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {
+        let messages = decode_messages(body).map_err(|e| BadMessage(e.to_string()))?;
+        for (group, message) in messages {
+            if node_of(ReplicaId(message.from)) != Some(NodeId(from.node)) {
+                return Err(BadMessage("a Raft message in the name of another node".to_owned()));
+            }
+            match self.raft.step(group, message) {
+                Ok(()) | Err(StepError::NotMember { .. } | StepError::Stopped) => {}
+                // the group is not here yet, or not any more
+                Err(StepError::UnknownGroup(_)) => {}
+                Err(error @ StepError::Malformed { .. }) => {
+                    return Err(BadMessage(error.to_string()));
+                }
+            }
         }
-        match self.raft.step(group, message) {
-            Ok(()) | Err(StepError::NotMember { .. } | StepError::Stopped) => Ok(()),
-            // the group is not here yet, or not any more
-            Err(StepError::UnknownGroup(_)) => Ok(()),
-            Err(error @ StepError::Malformed { .. }) => Err(BadMessage(error.to_string())),
-        }
+        Ok(())
     }
 
     /// Begins to talk to other nodes; on every shard, before the metadata group is brought up.

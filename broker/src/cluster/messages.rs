@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::NodeId;
 
-/// A Raft message: number of the group (u64, little-endian), then the message.
+/// Raft messages of any groups, as `raft_group` encodes them.
 pub const RAFT: u16 = 1;
 /// [`Heartbeat`], to the leader of the metadata group.
 pub const HEARTBEAT: u16 = 2;
@@ -24,6 +24,12 @@ pub const JOIN: u16 = 2;
 pub const BEGIN_CHANGE: u16 = 3;
 /// The change itself: [`Commit`], answers with the index (u64) of its entry.
 pub const COMMIT_CHANGE: u16 = 4;
+/// The image as records, for a replica that is behind; `catch_up.rs` has the types of this and the next two.
+pub const METADATA_SNAPSHOT: u16 = 5;
+/// What a replica has of a data group.
+pub const DESCRIBE_GROUP: u16 = 6;
+/// Committed batches of a partition.
+pub const READ_BATCHES: u16 = 7;
 
 /// This node is not the one to ask.
 pub const NOT_CONTROLLER: u16 = 1;

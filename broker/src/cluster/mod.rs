@@ -9,18 +9,19 @@
 //! - `liveness.rs`: heartbeats; who is silent for `broker.session.timeout.ms` is fenced, and unfenced when it is back;
 //! - `change.rs`: how a node that does not lead the metadata group changes metadata;
 //! - `leaders.rs`: who leads which group, told by each leader to all nodes, again and again;
+//! - `catch_up.rs`: a replica that is behind the Raft log gets what it lacks, durably, out of band;
 //! - `link.rs`: Raft's messages between the shards that host the replicas, and the listener for peers;
 //! - `messages.rs`: the bytes of all that.
 //!
 //! [`METADATA_SHARD`]: crate::shard::METADATA_SHARD
 
+mod catch_up;
 mod change;
 mod formation;
 mod leaders;
 mod link;
 mod liveness;
 mod messages;
-mod raft_wire;
 mod registration;
 
 use std::cell::{Cell, RefCell};

@@ -168,6 +168,31 @@ impl Shard {
         Ok(read)
     }
 
+    /// Committed batches of a partition from `offset` on, for another replica; also where this node does not lead.
+    pub(crate) async fn read_committed_batches(
+        self: &Rc<Self>,
+        id: PartitionId,
+        offset: i64,
+        bytes_max: usize,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let partition = self.partition(id).ok_or(ReadError::UnknownPartition)?;
+        let mut records = Vec::new();
+        let (start, limit) = {
+            let state = partition.state.borrow();
+            let limit = state.high_watermark();
+            (state.read(offset, limit, bytes_max, true, &mut records), limit)
+        };
+        match start {
+            ReadStart::OutOfRange => return Err(ReadError::OutOfRange),
+            ReadStart::AtEnd | ReadStart::Cache(_) => {}
+            ReadStart::Segments => {
+                let read = self.read_segments(&partition, offset, limit, bytes_max, true).await?;
+                records.push(read);
+            }
+        }
+        Ok(records)
+    }
+
     async fn read_segments(
         &self,
         partition: &Rc<Partition>,

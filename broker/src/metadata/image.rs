@@ -44,6 +44,8 @@ pub struct Image {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
     defaults: Arc<BrokerValues>,
+    /// Without dynamic changes.
+    file_defaults: Arc<BrokerValues>,
 }
 
 /// A node as other nodes and clients see it.
@@ -204,8 +206,14 @@ impl Image {
             next_producer_id: 0,
             by_name: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            file_defaults: defaults.clone(),
             defaults,
         }
+    }
+
+    /// What the node's file says.
+    pub fn file_defaults(&self) -> &Arc<BrokerValues> {
+        &self.file_defaults
     }
 
     /// The live topic of that name.

@@ -124,7 +124,9 @@ impl Shard {
         });
         let mut applied = self.destage_all().await?;
         if let Some((index, _)) = &snapshot {
-            applied.insert(METADATA_GROUP, RaftIndex(*index));
+            // after a snapshot the image may be ahead of what Raft has handed out
+            let delivered = self.raft.status(METADATA_GROUP).map_or(0, |s| s.delivered.0);
+            applied.insert(METADATA_GROUP, RaftIndex((*index).min(delivered)));
         }
         let logs = self.sync_logs(leave).await?;
         applied.retain(|group, index| {

@@ -73,6 +73,19 @@ impl Destage {
 }
 
 impl Shard {
+    /// Last entry of a group that was applied here.
+    pub(crate) fn applied(&self, group: RaftGroupId) -> Option<RaftIndex> {
+        self.destage.applied.borrow().get(&group).copied()
+    }
+
+    /// A batch of `bytes` came in past the Raft log.
+    pub(crate) fn copied(&self, partition: &Rc<Partition>, bytes: usize) {
+        self.tail_grew(bytes);
+        self.destage.mark_dirty(partition);
+        self.destage.pinned.set(self.destage.pinned.get() + bytes);
+        self.destage_if_due();
+    }
+
     /// Wakes the background task if enough has gathered. Called after every entry.
     pub(super) fn destage_if_due(&self) {
         if self.destage.pinned.get() >= self.destage_threshold() {
@@ -85,12 +98,12 @@ impl Shard {
     }
 
     /// True while produce must wait for destage.
-    pub(super) fn is_backlogged(&self) -> bool {
+    pub(crate) fn is_backlogged(&self) -> bool {
         self.destage.pinned.get() > self.node.config.tail_cache_bytes
     }
 
     /// Waits until destage has made room.
-    pub(super) async fn room(&self) {
+    pub(crate) async fn room(&self) {
         self.destage.wake.notify_one();
         self.destage.room.notified().await;
     }

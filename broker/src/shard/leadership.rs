@@ -71,7 +71,7 @@ impl Shard {
         self.is_held(committed.raft_group) || self.lacks(committed).is_some()
     }
 
-    pub(super) fn is_held(&self, group: RaftGroupId) -> bool {
+    pub(crate) fn is_held(&self, group: RaftGroupId) -> bool {
         self.held.borrow().contains_key(&group)
     }
 

@@ -90,6 +90,36 @@ impl MetadataWriter {
         Ok(())
     }
 
+    /// Takes a snapshot of a newer state in place of the image. Who leads what is not in it and stays.
+    ///
+    /// # Errors
+    /// One sentence if the snapshot is of another version or contradicts itself; nothing has changed then.
+    pub fn replace(&self, records: &[u8], index: u64) -> Result<(), String> {
+        if index <= self.applied_index.get() {
+            return Ok(());
+        }
+        let before = self.latest();
+        let mut image =
+            Image::empty("", before.node, before.shards, before.file_defaults().clone());
+        image.index = index;
+        for record in decode_records(records)? {
+            image.apply(&record).map_err(|e| e.to_string())?;
+        }
+        if image.cluster_id.is_empty() {
+            image.cluster_id = before.cluster_id.clone();
+        }
+        for (group, view) in &before.groups {
+            if let Some(now) = image.groups.get_mut(group) {
+                (now.leader, now.term, now.isr) = (view.leader, view.term, view.isr.clone());
+            }
+        }
+        image.controller = before.controller;
+        image.version = before.version + 1;
+        self.latest.replace(Arc::new(image));
+        self.passed(index, 0);
+        Ok(())
+    }
+
     /// Applies one committed entry of the metadata log. A damaged entry is fatal: its frame's checksum held.
     pub fn apply(&self, index: u64, term: u64, payload: &Bytes) {
         if index <= self.applied_index.get() {

@@ -87,7 +87,7 @@ impl Shard {
         removed
     }
 
-    fn forget(&self, partition: &Rc<Partition>) {
+    pub(super) fn forget(&self, partition: &Rc<Partition>) {
         self.destage.forget(partition);
         let held = {
             let mut state = partition.state.borrow_mut();

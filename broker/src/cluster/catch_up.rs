@@ -1,0 +1,299 @@
+//! Bringing a replica up to date that is behind what the leader's Raft log still holds.
+//!
+//! Raft's snapshot is a descriptor only: up to which index a replica must have everything. What that is comes by calls to
+//! the shard that offers it:
+//!
+//! - metadata: the image as records;
+//! - a data group: per partition the batches that this replica lacks. What it has is a prefix of the committed log, so
+//!   nothing is copied twice, and a copy that was cut short goes on where it stopped. Batches come in at the place where
+//!   committed entries do, and reach segments as those do. Where retention has removed what would come next, the copy
+//!   begins anew at the leader's log start; gaps that compaction left become batches without records.
+//!
+//! Everything is in segments and in a checkpoint before Raft is told that its log begins behind it: a crash in between
+//! leaves a replica that knows more than its Raft log, which does no harm. One group at a time is copied on a shard, and
+//! half of the time it pauses: producers go first.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft_group::RaftIndex;
+use record::{BatchBuilder, BatchHeader, BatchView};
+use rpc::{CallError, CallFailure, PeerId};
+use runtime::time::{Instant, sleep, timeout};
+use serde::{Deserialize, Serialize};
+
+use super::messages::{DESCRIBE_GROUP, METADATA_SNAPSHOT, READ_BATCHES, decode_call, encode};
+use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
+use crate::metadata::encode_records;
+use crate::shard::{CheckpointFailure, Partition, Shard};
+
+/// Bytes asked for at a time.
+const CHUNK_BYTES: usize = 1 << 20;
+/// How long a call may take.
+const CALL_MAX: Duration = Duration::from_secs(10);
+/// How long the metadata that a copy needs are waited for.
+const METADATA_MAX: Duration = Duration::from_secs(5);
+/// Records that a batch without records may stand for.
+const GAP_MAX: i64 = i32::MAX as i64;
+/// The leader cannot say what was asked.
+const NOT_HERE: u16 = 3;
+
+/// The metadata up to an index.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct MetadataSnapshot {
+    index: u64,
+    records: Vec<u8>,
+}
+
+/// What a replica has of a group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GroupState {
+    /// Last entry applied.
+    applied: u64,
+    /// Metadata that name all these partitions.
+    metadata: u64,
+    partitions: Vec<PartitionCopy>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PartitionCopy {
+    topic: TopicId,
+    index: i32,
+    log_start: i64,
+    end: i64,
+    /// Idempotent producers at `end`.
+    producers: Vec<u8>,
+}
+
+/// Batches from an offset on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReadBatches {
+    topic: TopicId,
+    index: i32,
+    offset: i64,
+    bytes_max: usize,
+}
+
+/// Why a copy stopped; it goes on with the next offer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CopyError {
+    #[error("the node that offers it is not known")]
+    UnknownNode,
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("an answer cannot be read: {0}")]
+    Answer(#[from] CallFailure),
+    #[error("metadata {0} did not come in time")]
+    Metadata(u64),
+    #[error("{0}")]
+    Damaged(String),
+    #[error(transparent)]
+    Log(#[from] storage::log::LogError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointFailure),
+}
+
+impl Shard {
+    /// Answers [`METADATA_SNAPSHOT`].
+    pub(super) fn snapshot_metadata(&self) -> Vec<Bytes> {
+        let writer = self.metadata_writer();
+        let records = encode_records(&writer.latest().to_records());
+        vec![encode(&MetadataSnapshot { index: writer.applied_index(), records })]
+    }
+
+    /// Answers [`DESCRIBE_GROUP`].
+    pub(super) fn describe_group(&self, body: &Bytes) -> Result<Vec<Bytes>, CallFailure> {
+        let group = RaftGroupId(decode_call(body)?);
+        let image = self.image();
+        let here = || CallFailure::new(NOT_HERE, format!("group {group} is not here"));
+        let applied = self.applied(group).filter(|_| !self.is_held(group)).ok_or_else(here)?;
+        let copy = |partition: Rc<Partition>| {
+            let state = partition.state.borrow();
+            let end = state.high_watermark();
+            (state.group == group).then(|| PartitionCopy {
+                topic: partition.id.topic,
+                index: partition.id.index,
+                log_start: state.log_start_offset(),
+                end,
+                producers: state.producers.snapshot(end),
+            })
+        };
+        let partitions = self.owned().into_iter().filter_map(copy).collect();
+        Ok(vec![encode(&GroupState { applied: applied.0, metadata: image.index, partitions })])
+    }
+
+    /// Answers [`READ_BATCHES`].
+    pub(super) async fn read_for_copy(
+        self: Rc<Self>,
+        body: Bytes,
+    ) -> Result<Vec<Bytes>, CallFailure> {
+        let ReadBatches { topic, index, offset, bytes_max } = decode_call(&body)?;
+        let id = PartitionId { topic, index };
+        let read = self.read_committed_batches(id, offset, bytes_max.min(CHUNK_BYTES)).await;
+        read.map_err(|e| CallFailure::new(NOT_HERE, e.to_string()))
+    }
+
+    /// Gets everything that `from` has of a group up to `index` at least, durably.
+    pub(crate) async fn copy_group(
+        self: &Rc<Self>,
+        from: NodeId,
+        group: RaftGroupId,
+        index: RaftIndex,
+    ) -> Result<(), CopyError> {
+        let shard = self.host_on(from, group).ok_or(CopyError::UnknownNode)?;
+        let peer = PeerId { node: from.0, shard };
+        if group == METADATA_GROUP {
+            return self.copy_metadata(peer).await;
+        }
+        let state = self.call_peer(peer, DESCRIBE_GROUP, encode(&group.0)).await?;
+        let state: GroupState = decode_call(&state)?;
+        if state.applied < index.0 {
+            return Err(CopyError::Damaged(format!("it has entries up to {}", state.applied)));
+        }
+        let known = async {
+            while self.image().index < state.metadata {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let known = timeout(METADATA_MAX, known).await;
+        known.map_err(|_| CopyError::Metadata(state.metadata))?;
+        for copy in &state.partitions {
+            self.copy_partition(peer, copy).await?;
+        }
+        Ok(self.clone().checkpoint_now().await?)
+    }
+
+    async fn copy_metadata(self: &Rc<Self>, peer: PeerId) -> Result<(), CopyError> {
+        let snapshot = self.call_peer(peer, METADATA_SNAPSHOT, Bytes::new()).await?;
+        let snapshot: MetadataSnapshot = decode_call(&snapshot)?;
+        let writer = self.metadata_writer();
+        writer.replace(&snapshot.records, snapshot.index).map_err(CopyError::Damaged)?;
+        self.publish_soon();
+        Ok(self.clone().checkpoint_now().await?)
+    }
+
+    async fn copy_partition(
+        self: &Rc<Self>,
+        peer: PeerId,
+        copy: &PartitionCopy,
+    ) -> Result<(), CopyError> {
+        let id = PartitionId { topic: copy.topic, index: copy.index };
+        let Some(mut partition) = self.partition(id) else {
+            return Ok(()); // deleted meanwhile
+        };
+        if partition.state.borrow().high_watermark() < copy.log_start {
+            partition = self.begin_anew(&partition, copy.log_start).await?;
+        }
+        loop {
+            let offset = partition.state.borrow().high_watermark();
+            if offset >= copy.end {
+                break;
+            }
+            let began = Instant::now();
+            let (topic, index) = (id.topic, id.index);
+            let ask = ReadBatches { topic, index, offset, bytes_max: CHUNK_BYTES };
+            let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
+            self.take_copied(&partition, &bytes, copy.end)?;
+            if partition.state.borrow().high_watermark() == offset {
+                // compaction has removed everything up to the end
+                self.fill_gap(&partition, copy.end);
+            }
+            while self.is_backlogged() {
+                self.room().await;
+            }
+            sleep(began.elapsed()).await;
+        }
+        let now_ms = self.clock_ms();
+        let mut state = partition.state.borrow_mut();
+        if state.high_watermark() == copy.end {
+            let producers = crate::partition::ProducerStates::restore(&copy.producers, now_ms);
+            state.producers = producers.map_err(CopyError::Damaged)?;
+        }
+        if copy.log_start > state.log_start_offset() {
+            state.advance_log_start(copy.log_start);
+            partition.log.delete_before(copy.log_start);
+        }
+        state.announce();
+        Ok(())
+    }
+
+    /// Takes in whole batches below `end`.
+    fn take_copied(
+        &self,
+        partition: &Rc<Partition>,
+        bytes: &Bytes,
+        end: i64,
+    ) -> Result<(), CopyError> {
+        let damaged = |e: record::BatchError| CopyError::Damaged(format!("a copied batch: {e}"));
+        let mut rest = bytes.clone();
+        while !rest.is_empty() {
+            let view = BatchView::parse(&rest).map_err(damaged)?;
+            view.verify_crc().map_err(damaged)?;
+            let (header, size) = (view.header, view.header.size);
+            let batch = rest.split_to(size);
+            let at = partition.state.borrow().high_watermark();
+            if header.last_offset() >= end {
+                break;
+            }
+            if header.last_offset() < at {
+                continue;
+            }
+            self.fill_gap(partition, header.base_offset);
+            self.put_copied(partition, &header, batch);
+        }
+        Ok(())
+    }
+
+    /// Stands in for what compaction removed up to `to`.
+    fn fill_gap(&self, partition: &Rc<Partition>, to: i64) {
+        loop {
+            let (from, epoch) = {
+                let state = partition.state.borrow();
+                (state.high_watermark(), state.epochs.latest().map_or(0, |latest| latest.epoch))
+            };
+            if from >= to {
+                return;
+            }
+            let batch = without_records(from, (to - from).min(GAP_MAX), epoch);
+            let header = BatchHeader::parse(&batch).expect("a batch that was just built");
+            self.put_copied(partition, &header, batch);
+        }
+    }
+
+    fn put_copied(&self, partition: &Rc<Partition>, header: &BatchHeader, batch: Bytes) {
+        let bytes = batch.len();
+        let batch = Bytes::copy_from_slice(&batch);
+        if partition.state.borrow_mut().commit(header, batch, self.clock_ms()) {
+            self.copied(partition, bytes);
+        }
+    }
+
+    async fn call_peer(&self, peer: PeerId, method: u16, body: Bytes) -> Result<Bytes, CallError> {
+        let cluster = self.cluster().expect("only nodes of a cluster copy groups");
+        cluster.peers.call(peer, method, vec![body], CALL_MAX).await
+    }
+}
+
+/// A batch of `count` offsets and no records, as compaction leaves them.
+fn without_records(from: i64, count: i64, leader_epoch: i32) -> Bytes {
+    let mut batch = BatchBuilder::new().base_offset(from).leader_epoch(leader_epoch);
+    batch.set_last_offset_delta((count - 1) as i32);
+    let bytes = batch.finish().expect("nothing is compressed");
+    Bytes::copy_from_slice(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_is_a_batch_that_holds_offsets_and_no_records() {
+        let bytes = without_records(40, 3, 7);
+        let view = BatchView::parse(&bytes).unwrap();
+        view.verify_crc().unwrap();
+        assert_eq!((view.header.base_offset, view.header.last_offset()), (40, 42));
+        assert_eq!(view.header.partition_leader_epoch, 7);
+        assert_eq!(view.records().unwrap().count(), 0);
+    }
+}
