@@ -49,6 +49,7 @@ impl KafkaCode for GroupError {
             GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
             GroupError::MemberIdRequired => ErrorCode::MemberIdRequired,
             GroupError::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,
+            GroupError::InvalidCommitOffsetSize => ErrorCode::InvalidCommitOffsetSize,
             GroupError::FencedInstanceId => ErrorCode::FencedInstanceId,
             GroupError::GroupSubscribedToTopic => ErrorCode::GroupSubscribedToTopic,
         }

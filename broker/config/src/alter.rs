@@ -37,25 +37,50 @@ pub struct Alteration {
     pub value: Option<String>,
 }
 
-/// Applies all or nothing; the caller validates the outcome.
-pub(crate) fn apply(
-    current: &BTreeMap<String, String>,
-    alterations: &[Alteration],
-    find: impl Fn(&str) -> Option<&'static Key>,
-) -> Result<BTreeMap<String, String>, InvalidConfig> {
+/// What Kafka refuses before it looks at the resource: a key twice, a value that is null.
+pub fn check_shape(alterations: &[Alteration]) -> Result<(), InvalidConfig> {
     let mut seen = BTreeSet::new();
     if !alterations.iter().all(|a| seen.insert(a.name.as_str())) {
         return Err(InvalidConfig::DuplicateKeys);
     }
     let is_null = |a: &&Alteration| a.op != AlterOp::Delete && a.value.is_none();
     let names: Vec<String> = alterations.iter().filter(is_null).map(|a| a.name.clone()).collect();
-    if !names.is_empty() {
-        return Err(InvalidConfig::NullValue { names });
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(InvalidConfig::NullValue { names }),
     }
+}
+
+/// Only lists can be appended to and subtracted from; Kafka says so before anything else about a resource.
+pub fn check_lists(
+    alterations: &[Alteration],
+    is_list: impl Fn(&str) -> bool,
+) -> Result<(), InvalidConfig> {
+    for Alteration { name, op, .. } in alterations {
+        let operation = match op {
+            AlterOp::Set | AlterOp::Delete => continue,
+            AlterOp::Append => "APPEND",
+            AlterOp::Subtract => "SUBTRACT",
+        };
+        if !is_list(name) {
+            return Err(InvalidConfig::NotAList { operation, name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Applies all or nothing; the caller validates the outcome.
+pub(crate) fn apply(
+    current: &BTreeMap<String, String>,
+    alterations: &[Alteration],
+    find: impl Fn(&str) -> Option<&'static Key>,
+) -> Result<BTreeMap<String, String>, InvalidConfig> {
+    check_shape(alterations)?;
+    check_lists(alterations, |name| find(name).is_some_and(|key| key.key_type == KeyType::List))?;
     let mut altered = current.clone();
     for Alteration { name, op, value } in alterations {
         let value = value.as_deref().unwrap_or_default();
-        let operation = match op {
+        match op {
             AlterOp::Set => {
                 altered.insert(name.clone(), value.to_owned());
                 continue;
@@ -64,14 +89,9 @@ pub(crate) fn apply(
                 altered.remove(name);
                 continue;
             }
-            AlterOp::Append => "APPEND",
-            AlterOp::Subtract => "SUBTRACT",
-        };
-        let key = find(name);
-        if key.is_none_or(|key| key.key_type != KeyType::List) {
-            return Err(InvalidConfig::NotAList { operation, name: name.clone() });
+            AlterOp::Append | AlterOp::Subtract => {}
         }
-        let default = key.and_then(|key| key.default).unwrap_or_default();
+        let default = find(name).and_then(|key| key.default).unwrap_or_default();
         let old = altered.get(name).map_or(default, String::as_str);
         let mut parts: Vec<&str> = old.split(',').filter(|part| !part.is_empty()).collect();
         for part in value.split(',') {

@@ -177,8 +177,9 @@ impl BrokerValues {
                 return Err(InvalidConfig::NotDynamic { name: name.clone() });
             };
             if let Some(text) = altered.get(name) {
-                Value::parse(key, text)?;
+                let value = Value::parse(key, text)?;
                 check_rule(name, text)?;
+                check_alterable(key, &value)?;
             }
         }
         Ok(altered)
@@ -193,6 +194,17 @@ fn check_rule(name: &str, text: &str) -> Result<(), InvalidConfig> {
     let refused =
         |reason| InvalidConfig::Value { name: name.to_owned(), value: text.to_owned(), reason };
     parse_ip_overrides(text).map(drop).map_err(refused)
+}
+
+/// A value that would change nothing is refused, or people would wait for its effect. The default is always fine.
+fn check_alterable(key: &Key, value: &Value) -> Result<(), InvalidConfig> {
+    let (Meaning::NoEffect(reason) | Meaning::Refused(reason)) = key.meaning else {
+        return Ok(());
+    };
+    match key.default.map(|text| Value::parse(key, text)) {
+        Some(Ok(default)) if default == *value => Ok(()),
+        _ => Err(InvalidConfig::NotAlterable { name: key.name.to_owned(), reason }),
+    }
 }
 
 enum Found {

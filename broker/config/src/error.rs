@@ -25,6 +25,10 @@ pub enum InvalidConfig {
     NullValue { names: Vec<String> },
     #[error("Cannot update these configs dynamically: [{name}]")]
     NotDynamic { name: String },
+    #[error("{name} cannot be altered while the node runs: {reason}")]
+    NotAlterable { name: String, reason: &'static str },
+    #[error("Unknown config name: {name}")]
+    UnknownBrokerConfig { name: String },
     #[error("Error due to duplicate config keys")]
     DuplicateKeys,
     #[error("Unknown operation type {code}")]
@@ -38,6 +42,7 @@ impl InvalidConfig {
             self,
             Self::NullValue { .. }
                 | Self::NotDynamic { .. }
+                | Self::NotAlterable { .. }
                 | Self::DuplicateKeys
                 | Self::UnknownOperation { .. }
         )

@@ -29,7 +29,7 @@ mod topic_overrides;
 mod validator;
 mod value;
 
-pub use alter::{AlterOp, Alteration};
+pub use alter::{AlterOp, Alteration, check_lists, check_shape};
 pub use broker_keys::{broker_key, broker_keys};
 pub use broker_values::{BrokerValues, Warning};
 pub use describe::{ConfigEntry, ConfigSource, Synonym};

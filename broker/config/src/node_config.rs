@@ -113,6 +113,8 @@ pub struct NodeConfig {
     pub offset_metadata_bytes_max: usize,
     pub offsets_retention: Duration,
     pub offsets_retention_check_interval: Duration,
+    /// A commit that is not durable by then is answered; it may become durable later.
+    pub offsets_commit_timeout: Duration,
     pub limits: Limits,
     /// The text of every key, for `DescribeConfigs` and for resolving topics.
     pub values: BrokerValues,
@@ -182,6 +184,7 @@ impl NodeConfig {
             offset_metadata_bytes_max: v.size("offset.metadata.max.bytes"),
             offsets_retention: Duration::from_secs(60 * v.number("offsets.retention.minutes")),
             offsets_retention_check_interval: v.millis("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout: v.millis("offsets.commit.timeout.ms"),
             limits,
             values: values.clone(),
         };

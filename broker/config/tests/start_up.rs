@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    AlterOp, Alteration, BrokerValues, ConfigSource, Durability, NodeConfig, TopicConfig,
-    TopicOverrides,
+    AlterOp, Alteration, BrokerValues, ConfigSource, Durability, InvalidConfig, NodeConfig,
+    TopicConfig, TopicOverrides,
 };
 
 const COMBINED: &str = include_str!("kafka_4_3/combined.properties");
@@ -202,6 +202,13 @@ fn a_dynamic_broker_value_reaches_topics_and_is_shown_with_its_source() {
     let refused = BrokerValues::alter_dynamic(&none, &[set("process.roles", "broker")]);
     let message = "Cannot update these configs dynamically: [process.roles]";
     assert_eq!(refused.unwrap_err().to_string(), message);
+    let idle = BrokerValues::alter_dynamic(&none, &[set("num.io.threads", "16")]).unwrap_err();
+    assert!(idle.is_request_error());
+    let begins = "num.io.threads cannot be altered while the node runs: a Millrace node runs one";
+    assert!(idle.to_string().starts_with(begins), "{idle}");
+    assert!(BrokerValues::alter_dynamic(&none, &[set("num.io.threads", "8")]).is_ok());
+    let once = BrokerValues::alter_dynamic(&none, &[set("listeners", "PLAINTEXT://:9")]);
+    assert!(matches!(once, Err(InvalidConfig::NotDynamic { .. })), "read at the start only");
     let unknown = [("gone.key".to_owned(), "1".to_owned())].into();
     assert_eq!(broker.set_dynamic(&unknown, &none), ["gone.key"]);
 }

@@ -39,6 +39,10 @@ impl GroupCoordinator {
                     outcomes.push((index, Some(GroupError::OffsetMetadataTooLarge)));
                     continue;
                 }
+                if !self.has_room_for_offset(&request.group_id, &topic.name, index) {
+                    outcomes.push((index, Some(GroupError::InvalidCommitOffsetSize)));
+                    continue;
+                }
                 outcomes.push((index, None));
                 let offset = CommittedOffset {
                     offset: partition.offset,
@@ -74,6 +78,23 @@ impl GroupCoordinator {
             None if request.generation < 0 => Ok(()),
             None if request.names_missing_group => Err(GroupError::GroupIdNotFound),
             None => Err(GroupError::IllegalGeneration),
+        }
+    }
+
+    /// An offset that is there already may always move; Kafka has no such bound.
+    fn has_room_for_offset(&self, group: &str, topic: &str, partition: i32) -> bool {
+        let group = self.groups.get(group);
+        match group {
+            Some(group)
+                if group.offsets.topic(topic).is_some_and(|all| all.contains_key(&partition)) =>
+            {
+                true
+            }
+            Some(_) => self.offsets_count < self.settings.offsets_max,
+            None => {
+                self.offsets_count < self.settings.offsets_max
+                    && self.groups.len() < self.settings.groups_max
+            }
         }
     }
 

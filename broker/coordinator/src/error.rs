@@ -37,6 +37,8 @@ pub enum GroupError {
     GroupMaxSizeReached,
     #[error("another member took over the instance id")]
     FencedInstanceId,
+    #[error("the coordinator holds its maximum of groups or offsets")]
+    InvalidCommitOffsetSize,
     #[error("a member subscribes to the topic")]
     GroupSubscribedToTopic,
 }

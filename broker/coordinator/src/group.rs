@@ -105,6 +105,8 @@ pub(crate) struct ClassicGroup {
     /// Members whose sync of this generation has not come.
     pub(crate) pending_syncs: BTreeSet<Arc<str>>,
     pub(crate) awaiting_join: usize,
+    /// Sum of [`Member::memory_bytes`].
+    pub(crate) members_bytes: usize,
     pub(crate) votes: BTreeMap<Arc<str>, usize>,
     /// `None` if the members' metadata do not tell.
     pub(crate) subscribed_topics: Option<BTreeSet<Arc<str>>>,
@@ -133,6 +135,7 @@ impl Group {
                 pending_joins: BTreeMap::new(),
                 pending_syncs: BTreeSet::new(),
                 awaiting_join: 0,
+                members_bytes: 0,
                 votes: BTreeMap::new(),
                 subscribed_topics: None,
                 new_member_added: false,
@@ -207,6 +210,7 @@ impl ClassicGroup {
         }
         self.count_votes(&member.protocols);
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
+        self.members_bytes += member.memory_bytes();
         let replaced = self.members.insert(member.id.clone(), member);
         assert!(replaced.is_none(), "a member joined group {} twice", self.id);
     }
@@ -220,6 +224,7 @@ impl ClassicGroup {
         deadlines.disarm_session(&self.id, &member.id, &mut member.session);
         self.uncount_votes(&member.protocols);
         self.awaiting_join -= usize::from(member.awaiting_join.is_some());
+        self.members_bytes -= member.memory_bytes();
         if let Some(instance_id) = &member.instance_id {
             self.static_members.remove(instance_id);
         }
@@ -257,7 +262,9 @@ impl ClassicGroup {
         let Some(member) = self.members.get_mut(member_id) else {
             return;
         };
+        self.members_bytes -= member.memory_bytes();
         let old = std::mem::replace(&mut member.protocols, protocols.clone());
+        self.members_bytes += member.memory_bytes();
         member.rebalance_timeout_ms = rebalance_timeout_ms;
         member.session_timeout_ms = session_timeout_ms;
         let superseded = std::mem::replace(&mut member.awaiting_join, parked);
@@ -381,6 +388,8 @@ impl ClassicGroup {
         let id = &self.id;
         let parked = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
         assert_eq!(parked, self.awaiting_join, "parked joins of {id}");
+        let bytes: usize = self.members.values().map(Member::memory_bytes).sum();
+        assert_eq!(bytes, self.members_bytes, "memory of the members of {id}");
         let mut votes: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         for name in self.members.values().flat_map(|m| distinct_names(&m.protocols)) {
             *votes.entry(name.clone()).or_default() += 1;

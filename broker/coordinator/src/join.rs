@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use crate::deadlines::Session;
 use crate::group::{ClassicGroup, Context, Group};
-use crate::member::Member;
+use crate::member::{Member, metadata_bytes};
 use crate::request::is_too_long;
 use crate::{
     GroupCoordinator, GroupError, GroupState, JoinGroupRequest, JoinGroupResponse, Protocol,
-    RequestToken, Response,
+    RequestToken, Response, Settings,
 };
 
 impl GroupCoordinator {
@@ -31,6 +31,8 @@ impl GroupCoordinator {
             Some(GroupError::InvalidSessionTimeout)
         } else if is_new_group && !is_unknown_member {
             Some(GroupError::UnknownMemberId)
+        } else if is_new_group && self.groups.len() >= settings.groups_max {
+            Some(GroupError::GroupMaxSizeReached)
         } else {
             None
         };
@@ -46,7 +48,9 @@ impl GroupCoordinator {
         }
         self.with_group(&id, |group, cx| {
             let classic = &mut group.classic;
-            if !classic.has_room_for(&request.member_id, cx.settings.group_size_max) {
+            if !classic.has_room_for(&request.member_id, cx.settings.group_size_max)
+                || !classic.has_memory_for(&request, cx.settings)
+            {
                 classic.evict(&request.member_id, cx);
                 cx.refuse_join(token, Arc::from(""), GroupError::GroupMaxSizeReached);
             } else if is_unknown_member {
@@ -97,6 +101,16 @@ impl ClassicGroup {
             }
             GroupState::Empty | GroupState::Dead | GroupState::Unknown => true,
         }
+    }
+
+    /// Kafka has no such bounds; they keep a client that only ever asks for ids, or brings ever more metadata, from
+    /// taking the node's memory.
+    fn has_memory_for(&self, request: &JoinGroupRequest, settings: &Settings) -> bool {
+        let held = self.members.get(&request.member_id).map_or(0, Member::memory_bytes);
+        let brought = Settings::MEMBER_BYTES + metadata_bytes(&request.protocols);
+        let asks_for_id = request.member_id.is_empty() && request.requires_known_member_id;
+        self.members_bytes - held + brought <= settings.members_bytes_max
+            && !(asks_for_id && self.pending_joins.len() >= settings.pending_joins_max)
     }
 
     fn join_new_member(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::deadlines::Session;
 use crate::record::MemberValue;
-use crate::{DescribedMember, JoinedMember, Protocol, RequestToken};
+use crate::{DescribedMember, JoinedMember, Protocol, RequestToken, Settings};
 
 /// Owner: its [`crate::group::ClassicGroup`], keyed by `id`.
 #[derive(Debug)]
@@ -88,6 +88,11 @@ impl Member {
         }
     }
 
+    /// What [`Settings::members_bytes_max`] counts.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        Settings::MEMBER_BYTES + metadata_bytes(&self.protocols)
+    }
+
     /// Empty if the member does not support the protocol.
     pub(crate) fn metadata(&self, protocol_name: Option<&str>) -> Bytes {
         self.protocols
@@ -102,6 +107,11 @@ impl Member {
     pub(crate) fn is_excused_from_heartbeat(&self) -> bool {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
     }
+}
+
+/// Names and metadata of protocols.
+pub(crate) fn metadata_bytes(protocols: &[Protocol]) -> usize {
+    protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
 }
 
 /// Each protocol name once, in order.

@@ -1,4 +1,7 @@
 //! What a coordinator needs of the broker's configuration; defaults are Kafka's.
+//!
+//! Kafka bounds a coordinator by memory alone. Here whatever a client can make grow has a number of its own, far above
+//! what healthy clients need; what is in the log already is always loaded, however much it is.
 
 /// The `group.*` and `offsets.*` keys that shape classic groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,12 +16,25 @@ pub struct Settings {
     pub session_timeout_ms_min: i32,
     /// `group.max.session.timeout.ms`
     pub session_timeout_ms_max: i32,
+    /// Ids that were given out and not used yet, per group; not configurable.
+    pub pending_joins_max: usize,
+    /// Memory of the members of a group: what they bring, and [`Self::MEMBER_BYTES`] for each; not configurable.
+    pub members_bytes_max: usize,
+    /// Groups of one coordinator; not configurable.
+    pub groups_max: usize,
+    /// Committed offsets of one coordinator; not configurable.
+    pub offsets_max: usize,
     /// `offset.metadata.max.bytes`, counted in UTF-16 units as Kafka does
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`
     pub offsets_retention_check_interval_ms: i64,
+}
+
+impl Settings {
+    /// What a member takes in memory beside what it brings, about.
+    pub const MEMBER_BYTES: usize = 512;
 }
 
 impl Default for Settings {
@@ -29,6 +45,10 @@ impl Default for Settings {
             group_size_max: i32::MAX as usize,
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
+            pending_joins_max: 10_000,
+            members_bytes_max: 32 << 20,
+            groups_max: 20_000,
+            offsets_max: 500_000,
             offset_metadata_max: 4096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1000,
             offsets_retention_check_interval_ms: 600_000,

@@ -6,6 +6,7 @@
 //!
 //! Source: Kafka's `GroupCoordinatorService` and `CoordinatorRuntime`.
 
+mod commit_patience;
 mod load;
 mod offsets_topic;
 mod registry;

@@ -182,7 +182,7 @@ impl Shard {
             let now = clock().monotonic_ms;
             for seat in self.groups.all() {
                 if seat.next_deadline().is_some_and(|at| at <= now) {
-                    seat.handle(&self, Event::Tick);
+                    seat.tick(&self, now);
                 }
             }
             self.metrics.consumer_groups.set(self.groups.count() as u64);

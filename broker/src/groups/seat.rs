@@ -24,6 +24,7 @@ use runtime::sync::{Notify, oneshot};
 use runtime::task::{self, Class};
 use runtime::time::Instant;
 
+use super::commit_patience::CommitPatience;
 use crate::ids::PartitionId;
 use crate::shard::{AppendError, AppendPart, Origin, Refused, Shard};
 
@@ -44,6 +45,8 @@ pub(super) struct Seat {
     state: RefCell<State>,
     waiting: RefCell<HashMap<RequestToken, oneshot::Sender<Response>>>,
     next_token: Cell<u64>,
+    /// For the requests that wait for the log alone.
+    patience: RefCell<CommitPatience>,
     queue: RefCell<VecDeque<Append>>,
     writing: Cell<bool>,
     /// The state has changed, or the writer has nothing left to write.
@@ -72,6 +75,7 @@ impl Seat {
             state: RefCell::new(State::Loading(Vec::new())),
             waiting: RefCell::default(),
             next_token: Cell::new(0),
+            patience: RefCell::default(),
             queue: RefCell::default(),
             writing: Cell::new(false),
             turned: Notify::new(),
@@ -95,8 +99,46 @@ impl Seat {
         let token = RequestToken(self.next_token.replace(self.next_token.get() + 1));
         let (tx, rx) = oneshot::channel();
         self.waiting.borrow_mut().insert(token, tx);
+        let waits_for_log = waits_for_log(&request);
         self.handle(&shard, Event::Request(token, request));
-        rx.await.map_err(|_| GroupError::NotCoordinator)
+        if waits_for_log {
+            self.give_up_later(&shard, token);
+        }
+        rx.await.map_err(|_| match self.is_closed() {
+            true => GroupError::NotCoordinator,
+            false => GroupError::CoordinatorNotAvailable,
+        })
+    }
+
+    /// `offsets.commit.timeout.ms`: a request that only waits to be committed is then told to try again; what it wants may
+    /// be committed later.
+    fn give_up_later(&self, shard: &Rc<Shard>, token: RequestToken) {
+        if !self.waiting.borrow().contains_key(&token) {
+            return;
+        }
+        let timeout_ms = shard.node.config.offsets_commit_timeout.as_millis();
+        let timeout_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX);
+        let at = clock().monotonic_ms.saturating_add(timeout_ms);
+        self.forget_answered();
+        self.patience.borrow_mut().push(at, token);
+        shard.groups.deadline_is(Some(at));
+    }
+
+    fn forget_answered(&self) {
+        let waiting = self.waiting.borrow();
+        self.patience.borrow_mut().forget(|token| waiting.contains_key(token));
+    }
+
+    /// Time has passed: gives up what waits for the log for too long, and tells the coordinator if it has something due.
+    pub(super) fn tick(self: &Rc<Self>, shard: &Rc<Shard>, now_ms: i64) {
+        self.forget_answered();
+        while let Some(token) = self.patience.borrow_mut().pop_due(now_ms) {
+            // whoever waits finds that nobody will answer
+            self.waiting.borrow_mut().remove(&token);
+        }
+        if self.coordinator_deadline().is_some_and(|at| at <= now_ms) {
+            self.handle(shard, Event::Tick);
+        }
     }
 
     /// Hands an event to the coordinator, if it is loaded, and carries out what follows.
@@ -153,7 +195,16 @@ impl Seat {
         matches!(&*self.state.borrow(), State::Loading(_))
     }
 
+    fn is_closed(&self) -> bool {
+        matches!(&*self.state.borrow(), State::Closed)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<i64> {
+        let patience = self.patience.borrow().next();
+        [patience, self.coordinator_deadline()].into_iter().flatten().min()
+    }
+
+    fn coordinator_deadline(&self) -> Option<i64> {
         match &*self.state.borrow() {
             State::Ready(coordinator) => coordinator.next_deadline(),
             State::Loading(_) | State::Closed => None,
@@ -230,6 +281,20 @@ impl Seat {
         }
         let bytes = batch.finish().map(Bytes::copy_from_slice).unwrap_or_default();
         Some((first, last, bytes))
+    }
+}
+
+/// Joins and syncs wait for other members too, and are timed by the coordinator.
+fn waits_for_log(request: &Request) -> bool {
+    match request {
+        Request::OffsetCommit(_) | Request::OffsetDelete(_) | Request::DeleteGroups(_) => true,
+        Request::JoinGroup(_)
+        | Request::SyncGroup(_)
+        | Request::Heartbeat(_)
+        | Request::LeaveGroup(_)
+        | Request::OffsetFetch(_)
+        | Request::ListGroups(_)
+        | Request::DescribeGroups(_) => false,
     }
 }
 

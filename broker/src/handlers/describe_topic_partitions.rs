@@ -25,8 +25,12 @@ pub async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = call.shard.image();
+    if request.topics.iter().any(|topic| topic.name.is_empty()) {
+        // Kafka's own checks fail on it
+        return refuse(&request, ErrorCode::UnknownServerError);
+    }
     let Some(names) = names(&image, &request) else {
-        return refuse(&request);
+        return refuse(&request, ErrorCode::InvalidRequest);
     };
     let limit_max = call.shard.node.config.limits.topic_partitions_page_max;
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
@@ -139,10 +143,13 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         .with_topic_authorized_operations(authorized_operations::TOPIC)
 }
 
-fn refuse(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+fn refuse(
+    request: &DescribeTopicPartitionsRequest,
+    error: ErrorCode,
+) -> DescribeTopicPartitionsResponse {
     let topics = request.topics.iter().map(|asked| {
         DescribeTopicPartitionsResponseTopic::default()
-            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_error_code(error.code())
             .with_name(Some(asked.name.clone()))
     });
     DescribeTopicPartitionsResponse::default().with_topics(topics.collect())

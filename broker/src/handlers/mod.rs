@@ -112,9 +112,9 @@ impl Service for KafkaService {
             ApiKey::CreatePartitions => answer(call, body, topics::create_partitions::handle).await,
             ApiKey::DescribeConfigs => answer(call, body, configs::describe_configs::handle).await,
             ApiKey::IncrementalAlterConfigs => {
-                answer(call, body, configs::incremental_alter_configs::handle).await
+                answer(call, body, configs::alter_configs::change).await
             }
-            ApiKey::AlterConfigs => answer(call, body, configs::alter_configs::handle).await,
+            ApiKey::AlterConfigs => answer(call, body, configs::alter_configs::replace).await,
             ApiKey::InitProducerId => answer(call, body, init_producer_id::handle).await,
             _ => refuse(&call.header),
         }

@@ -1,9 +1,7 @@
 //! Consumer, share and streams groups and their internal topics.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{
-    COMMITS, CONSUMER_PROTOCOL, COORDINATOR_LOG, PURGATORY, SHARE, STREAMS, THREADS,
-};
+use super::reasons::{CONSUMER_PROTOCOL, COORDINATOR_LOG, PURGATORY, SHARE, STREAMS, THREADS};
 use crate::key::{Key, int, list, long, short, string};
 use crate::validator::Validator::{AtLeast, Between, EachOneOf, OneOfIgnoringCase};
 
@@ -18,7 +16,7 @@ pub(super) const KEYS: &[Key] = &[
     int("group.coordinator.append.linger.ms").default("-1").valid(AtLeast(-1))
         .no_effect(COORDINATOR_LOG),
     int("offsets.commit.timeout.ms").default("5000").valid(AtLeast(1)).high()
-        .no_effect(COMMITS),
+        .applied("How long a commit may wait to become durable before its client is told to try again."),
     int("offsets.load.buffer.size").default("5242880").valid(AtLeast(1)).high()
         .no_effect(COORDINATOR_LOG),
     short("offsets.topic.replication.factor").default("3").valid(AtLeast(1)).high()

@@ -9,8 +9,6 @@ pub const PURGATORY: &str = "a waiting request is parked at its partition and le
 pub const TIERED: &str = "tiered storage is not part of this release";
 pub const SASL: &str = "SASL is not part of this release; a listener that asks for it is refused";
 pub const LOGIN: &str = "no listener of this release asks for a login";
-pub const COMMITS: &str = "a commit of offsets is answered when it is durable, or its connection \
-                           closed when it cannot be";
 pub const JITTER: &str = "segments are closed one after the other by the one task of their shard, \
                           so there is no rush to spread";
 pub const TLS: &str = "TLS is not part of this release; a listener that asks for it is refused";

@@ -32,7 +32,7 @@ pub(super) const KEYS: [(&str, &str, i8); 3] =
 /// Where a value that was set comes from.
 pub(super) const SOURCE: i8 = 7;
 
-/// The map after the alterations, or what is wrong with them.
+/// The map after the alterations, or what is wrong with them. Nothing can be appended to or subtracted from.
 pub(super) fn altered(
     stored: &BTreeMap<String, String>,
     alterations: &[Alteration],
@@ -45,16 +45,7 @@ pub(super) fn altered(
                 let message = format!("Null value not supported for : {name}");
                 return Err(Refusal::invalid_request(message));
             }
-            (AlterOp::Set, Some(value)) => drop(after.insert(name.clone(), value.clone())),
-            (op, Some(value)) => {
-                let list = after.entry(name.clone()).or_default();
-                let mut parts: Vec<&str> = list.split(',').filter(|p| !p.is_empty()).collect();
-                parts.retain(|part| part != value);
-                if *op == AlterOp::Append {
-                    parts.push(value);
-                }
-                *list = parts.join(",");
-            }
+            (_, Some(value)) => drop(after.insert(name.clone(), value.clone())),
         }
     }
     check(&after)?;

@@ -6,7 +6,6 @@
 pub mod alter_configs;
 mod client_metrics;
 pub mod describe_configs;
-pub mod incremental_alter_configs;
 mod resource;
 #[cfg(test)]
 mod tests;

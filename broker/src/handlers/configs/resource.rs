@@ -1,5 +1,6 @@
 //! What a config belongs to, as requests name it: a type number and a name.
 
+use config::KeyType;
 use protocol::ErrorCode;
 
 use super::Refusal;
@@ -43,6 +44,18 @@ pub(super) fn broker(name: &str) -> Result<Option<NodeId>, Refusal> {
 /// A valid name of a topic that does not exist: its configs are judged before that is said.
 pub(super) fn is_missing_topic(image: &Image, kind: i8, name: &str) -> bool {
     kind == TOPIC && is_valid_name(name) && image.topic(name).is_none()
+}
+
+/// Whether a key of such a resource takes a list, to which can be appended.
+pub(super) fn is_list(kind: i8, name: &str) -> bool {
+    let key = match kind {
+        TOPIC => config::topic_key(name),
+        BROKER => config::broker_key(name),
+        GROUP => config::group_key(name),
+        // Kafka lets nobody append to those of client metrics, although two are lists
+        _ => None,
+    };
+    key.is_some_and(|key| key.key_type == KeyType::List)
 }
 
 /// Whether any request may name this type.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use config::BrokerValues;
+use config::{BrokerValues, NodeConfig};
 use protocol::StrBytes;
 use protocol::messages::IncrementalAlterConfigsRequest;
 use protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
 
-use super::incremental_alter_configs::decide;
+use super::alter_configs::{Answered, decide, incremental};
 use super::resource::{BROKER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::ids::{NodeId, RaftGroupId, TopicId};
 use crate::metadata::{Image, MetadataRecord, PartitionRecord};
@@ -18,9 +18,14 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 
+fn file() -> BrokerValues {
+    let (values, _) = BrokerValues::from_properties("node.id=1").expect("a valid file");
+    NodeConfig::with_values(values).expect("a node can start with it").values
+}
+
 fn image() -> Image {
     let node = NodeId(1);
-    let mut image = Image::empty("cluster", node, 1, Arc::new(BrokerValues::default()));
+    let mut image = Image::empty("cluster", node, 1, Arc::new(file()));
     let records = vec![
         MetadataRecord::RegisterNode { node, rack: None, endpoints: vec![] },
         MetadataRecord::CreateRaftGroup { group: RaftGroupId(1), voters: vec![node] },
@@ -58,9 +63,10 @@ fn resource(kind: i8, name: &str, configs: &[(&str, i8, &str)]) -> AlterConfigsR
 /// The error codes of the answers, after what was decided took effect.
 fn alter(image: &mut Image, resources: Vec<AlterConfigsResource>) -> Vec<i16> {
     let request = IncrementalAlterConfigsRequest::default().with_resources(resources);
-    let change = decide(image, &request);
+    let change = decide(image, &incremental(request), false);
     apply(image, change.records);
-    change.answer.iter().map(|answer| answer.error_code).collect()
+    let code = |answered: &Answered| answered.refusal.as_ref().map_or(0, |r| r.error.code());
+    change.answer.iter().map(code).collect()
 }
 
 #[test]
@@ -131,4 +137,55 @@ fn groups_and_client_metrics_keep_what_they_are_given() {
     let group = [("consumer.session.timeout.ms", DELETE, "")];
     assert_eq!(alter(&mut image, vec![resource(GROUP, "g", &group)]), [0]);
     assert_eq!(image.configs.len(), 1, "a resource without overrides takes no memory");
+}
+
+#[test]
+fn the_old_api_replaces_all_overrides_of_a_resource() {
+    let mut image = image();
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let mut asked =
+        incremental(IncrementalAlterConfigsRequest::default().with_resources(vec![resource(
+            TOPIC,
+            "t",
+            &[("retention.ms", SET, "5")],
+        )]));
+    asked[0].replaces = true;
+    let change = decide(&image, &asked, false);
+    assert!(change.answer[0].refusal.is_none());
+    apply(&mut image, change.records);
+    let overrides: Vec<_> = image.topic("t").expect("there").overrides.iter().collect();
+    assert_eq!(overrides, [("retention.ms", "5")], "max.message.bytes is gone");
+    asked[0].kind = BROKER;
+    asked[0].name = text("");
+    let refusal = decide(&image, &asked, false).answer[0].refusal.clone().expect("refused");
+    assert_eq!(refusal.error.code(), 40, "retention.ms is no key of a broker");
+}
+
+#[test]
+fn an_operation_that_a_key_does_not_allow_is_told_before_anything_about_the_resource() {
+    let mut image = image();
+    let append = [("retention.ms", APPEND, "1")];
+    let asked = vec![
+        resource(TOPIC, "", &append),
+        resource(TOPIC, "bad name", &append),
+        resource(GROUP, "", &append),
+        resource(CLIENT_METRICS, "", &append),
+        resource(BROKER, "1", &append),
+        resource(BROKER, "9", &append),
+        resource(8, "1", &append),
+    ];
+    assert_eq!(alter(&mut image, asked), [40, 40, 40, 40, 40, 42, 42]);
+}
+
+#[test]
+fn a_broker_config_that_would_change_nothing_is_refused_with_a_reason() {
+    let mut image = image();
+    let idle = [("num.io.threads", SET, "16")];
+    assert_eq!(alter(&mut image, vec![resource(BROKER, "", &idle)]), [42]);
+    let once = [("listeners", SET, "PLAINTEXT://:9")];
+    assert_eq!(alter(&mut image, vec![resource(BROKER, "1", &once)]), [42]);
+    let contradiction = [("max.connections.per.ip.overrides", SET, "nonsense")];
+    assert_eq!(alter(&mut image, vec![resource(BROKER, "1", &contradiction)]), [42]);
+    let live = [("max.connections.per.ip.overrides", SET, "127.0.0.1:5")];
+    assert_eq!(alter(&mut image, vec![resource(BROKER, "1", &live)]), [0]);
 }
