@@ -7,7 +7,9 @@ use bytes::Bytes;
 use raft::eraftpb::Message;
 use storage::wal::WalPosition;
 
-use crate::{EntryKind, Membership, RaftGroupId, RaftIndex, ReplicaId, Term, WindowTicket};
+use crate::{
+    EntryKind, LogStart, Membership, RaftGroupId, RaftIndex, ReplicaId, Term, WindowTicket,
+};
 
 /// An entry that is durable on a majority, for ever.
 #[derive(Clone, Debug)]
@@ -61,6 +63,16 @@ pub struct MembershipChange {
     pub membership: Membership,
 }
 
+/// The leader of a group has cut off what this replica needs next. See
+/// [`Apply::snapshot_offered`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotOffer {
+    pub raft_group: RaftGroupId,
+    /// The leader, which has applied everything up to `start.index`.
+    pub from: ReplicaId,
+    pub start: LogStart,
+}
+
 /// The state machine of the broker.
 pub trait Apply {
     /// The next entry of a group. Indexes of a group come in order without gaps, beginning behind
@@ -80,6 +92,14 @@ pub trait Apply {
     /// The members of a group changed; right before the `apply` of the entry that did it.
     fn membership_changed(&mut self, change: MembershipChange) {
         let _ = change;
+    }
+
+    /// This replica cannot go on by entries: bring its data to at least `offer.start.index` by other
+    /// means, make that durable, and call [`crate::RaftShard::install_snapshot`]. Offers come again,
+    /// each newer than the last, until that has happened; only the newest counts. After a restart
+    /// that finds the old log, what it applies again may be older than the data.
+    fn snapshot_offered(&mut self, offer: SnapshotOffer) {
+        tracing::warn!(raft_group = %offer.raft_group, index = %offer.start.index, "offer ignored");
     }
 }
 
@@ -111,6 +131,7 @@ pub(crate) enum Event {
     Accepted(Accepted),
     Leadership(LeadershipChange),
     Membership(MembershipChange),
+    Offered(SnapshotOffer),
 }
 
 /// What the groups of a shard produced and nobody has taken yet.

@@ -58,8 +58,15 @@ impl<W: FrameLog> RaftShard<W> {
                 self.work.notified().await;
                 continue;
             }
+            let accepted = self.has_accepted();
+            if accepted {
+                // Who asked for memory is answered before the disk takes the CPU.
+                self.hand_out(apply, transport);
+                yield_once().await;
+                self.close_windows(Which::All)?;
+            }
             self.state.borrow_mut().writing = true;
-            let alone = !self.has_news();
+            let alone = !accepted && !self.has_news();
             let mut write = pin!(async {
                 match alone {
                     true => self.wal.write_queued_alone().await,
@@ -106,6 +113,11 @@ impl<W: FrameLog> RaftShard<W> {
         !state.out.events.is_empty() || !state.out.messages.is_empty()
     }
 
+    fn has_accepted(&self) -> bool {
+        let state = self.state.borrow();
+        state.out.events.iter().any(|event| matches!(event, Event::Accepted(_)))
+    }
+
     fn has_queued(&self) -> bool {
         self.state.borrow().out.queued_frames > 0
     }
@@ -140,6 +152,7 @@ impl<W: FrameLog> RaftShard<W> {
                 Event::Accepted(accepted) => apply.accepted(accepted),
                 Event::Leadership(change) => apply.leadership_changed(change),
                 Event::Membership(change) => apply.membership_changed(change),
+                Event::Offered(offer) => apply.snapshot_offered(offer),
             }
         }
         let mut state = self.state.borrow_mut();
@@ -154,6 +167,19 @@ impl<W: FrameLog> RaftShard<W> {
             self.progress.notify_waiters();
         }
     }
+}
+
+/// Lets every task that is ready run first.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }
 
 /// Polls a write once, which starts it.

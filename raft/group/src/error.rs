@@ -89,6 +89,9 @@ pub enum GroupError {
     /// Asked to forget what is not applied yet.
     #[error("Raft group {raft_group} is applied up to {applied}, not up to {asked}")]
     NotApplied { raft_group: RaftGroupId, asked: RaftIndex, applied: RaftIndex },
+    /// A snapshot cannot be installed while this replica leads or campaigns; it is offered again.
+    #[error("this replica does not follow in Raft group {0}")]
+    NotFollower(RaftGroupId),
     #[error("the WAL of this shard has failed")]
     Stopped,
     #[error(transparent)]

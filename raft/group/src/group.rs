@@ -18,12 +18,13 @@ use std::collections::VecDeque;
 use raft::eraftpb::{Message, MessageType};
 use raft::{Raft, StateRole};
 use slog::Logger;
-use storage::wal::{FrameBuilder, WalError, WalPosition};
+use storage::wal::{FrameBuilder, SealedFrame, WalError, WalPosition};
 
 use crate::apply::{Accepted, Event, Leadership, LeadershipChange, Outbox};
 use crate::conf_change::ConfChange;
 use crate::frame_kind::FrameKind;
 use crate::group_log::{GroupLog, LogEntry, raft_entry};
+use crate::group_snapshot::Installing;
 use crate::group_state::{HardState, LogStart, Membership, Origin};
 use crate::options::RaftOptions;
 use crate::window::{Durability, Window, WindowLimits, WindowTicket};
@@ -31,6 +32,9 @@ use crate::{
     EntryKind, FrameLog, GroupCheckpoint, GroupError, ProposeError, RaftGroupId, RaftIndex,
     ReplicaId, StepError, Term,
 };
+
+/// A follower keeps this part of what a leader would keep for its members.
+const FOLLOWER_SHARE: usize = 8;
 
 /// Frames of one group that were sealed together, and what their durability permits.
 pub(crate) struct Unwritten {
@@ -77,6 +81,10 @@ pub(crate) struct Group {
     pub(crate) origin: Option<WalPosition>,
     /// Where the frame lies that ends the group in this stream.
     pub(crate) removed: Option<WalPosition>,
+    /// A snapshot whose frame is not durable yet.
+    pub(crate) installing: Option<Installing>,
+    /// Ticks since members that need a snapshot were last offered one anew.
+    pub(crate) offer_ticks: usize,
 }
 
 impl Group {
@@ -121,6 +129,8 @@ impl Group {
             ready_term: Term(0),
             origin: None,
             removed: None,
+            installing: None,
+            offer_ticks: 0,
         };
         group.pin_election_timeout();
         Ok(group)
@@ -226,12 +236,32 @@ impl Group {
 
     /// Proposes what the window holds, if anything.
     pub fn close_window<W: FrameLog>(&mut self, wal: &W, out: &mut Outbox) -> Result<(), WalError> {
-        let Some(window) = self.window.take_if(|window| !window.is_empty()) else {
+        if self.window.as_ref().is_none_or(Window::is_empty) {
             return Ok(());
+        }
+        match self.append_window(wal, out)? {
+            None => Ok(()),
+            Some(sealed) => {
+                self.raft.bcast_append();
+                self.pump(wal, out, Some(sealed))
+            }
+        }
+    }
+
+    /// Appends what the window holds, and takes the window away also if it holds nothing: its ticket
+    /// is about to be somebody else's.
+    pub(crate) fn append_window<W: FrameLog>(
+        &mut self,
+        wal: &W,
+        out: &mut Outbox,
+    ) -> Result<Option<SealedFrame>, WalError> {
+        let Some(window) = self.window.take().filter(|window| !window.is_empty()) else {
+            return Ok(None);
         };
         self.window_capacity = window.len().max(self.window_capacity - self.window_capacity / 8);
         let (ticket, durability) = (window.ticket(), window.durability);
-        self.propose(window.into_frame(), EntryKind::Inline, ticket, durability, wal, out)
+        let frame = window.into_frame();
+        self.append(frame, EntryKind::Inline, ticket, durability, wal, out).map(Some)
     }
 
     /// Proposes an entry of its own.
@@ -250,7 +280,9 @@ impl Group {
         let ticket = self.next_ticket(next_sequence);
         let mut frame = FrameBuilder::new(payload.len());
         frame.append(payload);
-        self.propose(frame, kind, ticket, Durability::Disk, wal, out)?;
+        let sealed = self.append(frame, kind, ticket, Durability::Disk, wal, out)?;
+        self.raft.bcast_append();
+        self.pump(wal, out, Some(sealed))?;
         Ok(Ok(ticket))
     }
 
@@ -308,6 +340,9 @@ impl Group {
         if let Err(error) = self.check_message(&message) {
             return Ok(Err(error));
         }
+        if message.get_msg_type() == MessageType::MsgSnapshot {
+            return self.take_offer(message, wal, out);
+        }
         if self.raft.step(message).is_err() {
             let reason = "a proposal for a replica that does not lead";
             return Ok(Err(StepError::Malformed { raft_group: self.id, reason }));
@@ -322,6 +357,25 @@ impl Group {
             return Ok(());
         }
         self.raft.tick();
+        if self.is_leader() {
+            self.renew_offers();
+        }
+        self.pump(wal, out, None)
+    }
+
+    /// What was sent to this replica is probably lost. The leader finds out where it stands.
+    pub fn report_unreachable<W: FrameLog>(
+        &mut self,
+        replica: ReplicaId,
+        wal: &W,
+        out: &mut Outbox,
+    ) -> Result<(), WalError> {
+        if !self.is_leader() || self.raft.prs().get(replica.0).is_none() {
+            return Ok(());
+        }
+        let mut message = Message { from: replica.0, ..Message::default() };
+        message.set_msg_type(MessageType::MsgUnreachable);
+        let _ = self.raft.step(message);
         self.pump(wal, out, None)
     }
 
@@ -349,14 +403,19 @@ impl Group {
         })
     }
 
-    /// Lets go of entries up to `index`, which a durable checkpoint covers, except those that a
-    /// member still needs within `peer_log_bytes_max`.
+    /// Lets go of entries up to `index`, which a durable checkpoint covers. With other members, up
+    /// to `peer_log_bytes_max` stay: on a leader what a member may still need, on a follower, which
+    /// may lead soon, a part of it.
     pub fn truncate_prefix(&mut self, index: RaftIndex, peer_log_bytes_max: usize) {
         let mut index = index.0.min(self.delivered);
         let log = &self.raft.raft_log;
-        if self.is_leader() && log.store.memory_bytes() <= peer_log_bytes_max {
-            let slowest = self.raft.prs().iter().map(|(_, progress)| progress.matched).min();
-            index = index.min(slowest.unwrap_or(index));
+        if self.is_leader() {
+            let needed = |at: &raft::Progress| at.matched.max(at.pending_snapshot);
+            let slowest = self.raft.prs().iter().map(|(_, at)| needed(at)).min();
+            let within = log.store.index_within(peer_log_bytes_max);
+            index = index.min(slowest.unwrap_or(index).max(within));
+        } else if self.has_peers() {
+            index = index.min(log.store.index_within(peer_log_bytes_max / FOLLOWER_SHARE));
         }
         index = index.min(log.applied);
         while self.memberships.get(1).is_some_and(|(at, _)| *at <= index) {
@@ -419,7 +478,7 @@ impl Group {
     }
 
     /// Seals the frame under the term and index that the entry is about to get, then appends.
-    fn propose<W: FrameLog>(
+    fn append<W: FrameLog>(
         &mut self,
         frame: FrameBuilder,
         kind: EntryKind,
@@ -427,7 +486,7 @@ impl Group {
         durability: Durability,
         wal: &W,
         out: &mut Outbox,
-    ) -> Result<(), WalError> {
+    ) -> Result<SealedFrame, WalError> {
         let sealed =
             wal.seal(frame, FrameKind::Entry(kind).tag(self.id, ticket.term, ticket.index))?;
         let mut entry = raft_entry(kind, sealed.payload.clone());
@@ -441,13 +500,12 @@ impl Group {
             entry.index,
             self.id
         );
-        self.raft.bcast_append();
         self.tickets.push_back(ticket);
         if durability == Durability::Memory && self.membership().is_sole_voter(self.replica) {
             let payload = sealed.payload.clone();
             out.events.push(Event::Accepted(Accepted { ticket, payload }));
         }
-        self.pump(wal, out, Some(sealed))
+        Ok(sealed)
     }
 }
 

@@ -16,7 +16,7 @@ impl Group {
         if self.removed.is_some() {
             return Err(ProposeError::UnknownGroup(self.id));
         }
-        if !self.is_leader() || self.raft.prs().get(self.replica.0).is_none() {
+        if !self.is_leader() || !self.membership().has_voter(self.replica) {
             let leader = self.leader().filter(|leader| *leader != self.replica);
             return Err(ProposeError::NotLeader { raft_group: self.id, leader });
         }
@@ -60,6 +60,10 @@ impl Group {
             | MessageType::MsgRequestVote
             | MessageType::MsgRequestPreVote
             | MessageType::MsgTimeoutNow => false,
+            MessageType::MsgSnapshot => match self.check_offer(message) {
+                Ok(()) => false,
+                Err(reason) => return malformed(reason),
+            },
             MessageType::MsgAppendResponse
             | MessageType::MsgHeartbeatResponse
             | MessageType::MsgRequestVoteResponse

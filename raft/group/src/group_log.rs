@@ -15,7 +15,8 @@ use raft::eraftpb::{self, EntryType};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use storage::wal::{FRAME_ALIGNMENT, WalPosition};
 
-use crate::{EntryKind, HardState, LogStart, RaftIndex, Term};
+use crate::group_snapshot::descriptor;
+use crate::{EntryKind, HardState, LogStart, Membership, RaftIndex, Term};
 
 /// Added to each payload when messages to peers are bounded by size.
 pub(crate) const ENTRY_OVERHEAD_BYTES: u64 = 32;
@@ -86,6 +87,10 @@ pub(crate) struct GroupLog {
     /// Payloads up to here are released.
     released_to: u64,
     memory_bytes: usize,
+    /// Where a replica can begin that is behind the start: what is applied here, and the members
+    /// then.
+    applied: u64,
+    membership: Membership,
 }
 
 impl GroupLog {
@@ -98,6 +103,8 @@ impl GroupLog {
             released_to: 0,
             memory_bytes: entries.iter().map(LogEntry::memory_bytes).sum(),
             entries,
+            applied: start.index.0,
+            membership: start.membership.clone(),
         }
     }
 
@@ -117,6 +124,41 @@ impl GroupLog {
     pub fn entry(&self, index: u64) -> Option<&LogEntry> {
         let at = index.checked_sub(self.start_index + 1)?;
         self.entries.get(usize::try_from(at).ok()?)
+    }
+
+    /// Everything up to and including `index` is applied.
+    pub fn note_applied(&mut self, index: u64) {
+        self.applied = index;
+    }
+
+    /// The members changed by the entry that is applied next.
+    pub fn note_membership(&mut self, membership: Membership) {
+        self.membership = membership;
+    }
+
+    /// Drops all entries; the log goes on behind `start`.
+    pub fn begin_behind(&mut self, start: &LogStart) {
+        self.entries.clear();
+        self.memory_bytes = 0;
+        self.released_to = 0;
+        (self.start_index, self.start_term) = (start.index.0, start.term.0);
+        (self.applied, self.membership) = (start.index.0, start.membership.clone());
+    }
+
+    /// The lowest index behind which all entries together need at most `bytes_max` of memory.
+    pub fn index_within(&self, bytes_max: usize) -> u64 {
+        let mut bytes = self.memory_bytes;
+        let mut index = self.start_index;
+        for entry in &self.entries {
+            if bytes <= bytes_max {
+                break;
+            }
+            index += 1;
+            if index > self.released_to {
+                bytes -= entry.memory_bytes();
+            }
+        }
+        index
     }
 
     /// Puts an entry at `index`, dropping what was there and behind it.
@@ -241,16 +283,20 @@ impl Storage for GroupLog {
         Ok(self.last_index_known())
     }
 
-    /// Replicas that lag behind the log need the partitions' data, which is not in the log.
+    /// Says where a replica that lags behind the log can begin. The data is the broker's.
     fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<eraftpb::Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+        let Some(term) = self.term_at(self.applied) else {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        };
+        let index = RaftIndex(self.applied);
+        Ok(descriptor(&LogStart { index, term, membership: self.membership.clone() }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Membership, ReplicaId};
+    use crate::ReplicaId;
 
     fn entry(term: u64, payload: &'static [u8]) -> LogEntry {
         LogEntry {

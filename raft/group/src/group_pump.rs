@@ -37,14 +37,15 @@ impl Group {
         self.seal_unstable(wal, out, sealed)?;
         self.send(out);
         loop {
-            self.deliver(out);
+            let sealed = self.deliver(wal, out)?;
             // Delivering may append (leaving a joint configuration) and ask for a hard state.
             if !self.has_unstable() {
                 break;
             }
-            self.seal_unstable(wal, out, None)?;
+            self.seal_unstable(wal, out, sealed)?;
             self.send(out);
         }
+        self.note_leadership(out);
         self.pin_election_timeout();
         Ok(())
     }
@@ -72,6 +73,9 @@ impl Group {
         }
         if self.origin.is_some_and(|origin| origin < durable_end) {
             self.origin = None;
+        }
+        if self.installing.as_ref().is_some_and(|it| it.origin < durable_end) {
+            self.installing = None;
         }
         self.pump(wal, out, None)
     }
@@ -157,8 +161,13 @@ impl Group {
         }
     }
 
-    /// Hands over what is committed, here durable or not.
-    fn deliver(&mut self, out: &mut Outbox) {
+    /// Hands over what is committed, here durable or not. Returns the frame of the open window if
+    /// that had to be closed.
+    fn deliver<W: FrameLog>(
+        &mut self,
+        wal: &W,
+        out: &mut Outbox,
+    ) -> Result<Option<SealedFrame>, WalError> {
         let committed = self.raft.raft_log.committed;
         while self.delivered < committed {
             let index = self.delivered + 1;
@@ -176,9 +185,19 @@ impl Group {
         }
         let log = &self.raft.raft_log;
         let applied = self.delivered.min(log.persisted);
+        let mut sealed = None;
         if applied > log.applied {
+            if *self.raft.prs().conf().auto_leave() && self.is_leader() {
+                // `raft` may be about to append: what is in the window comes before that.
+                sealed = self.append_window(wal, out)?;
+            }
             self.raft.commit_apply(applied);
+            self.raft.raft_log.store.note_applied(applied);
+            if self.is_leader() && !self.raft.raft_log.unstable.entries.is_empty() {
+                self.raft.bcast_append();
+            }
         }
+        Ok(sealed)
     }
 
     fn push_committed(&mut self, index: u64, out: &mut Outbox) {
@@ -220,6 +239,11 @@ impl Group {
             Ok(state) => {
                 let membership = Membership::from_raft(&state);
                 self.memberships.push_back((index, membership.clone()));
+                self.raft.raft_log.store.note_membership(membership.clone());
+                if self.is_leader() && !membership.has_voter(self.replica) {
+                    // It could propose nothing any more, and nobody else would campaign.
+                    self.raft.become_follower(self.raft.term, raft::INVALID_ID);
+                }
                 out.events.push(Event::Membership(MembershipChange {
                     raft_group: self.id,
                     index: RaftIndex(index),

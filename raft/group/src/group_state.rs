@@ -130,6 +130,16 @@ impl Membership {
         self.voters == [replica] && self.voters_outgoing.is_empty()
     }
 
+    /// Whether `replica` votes, in either half of a joint change.
+    pub fn has_voter(&self, replica: ReplicaId) -> bool {
+        self.voters.contains(&replica) || self.voters_outgoing.contains(&replica)
+    }
+
+    /// Whether `replica` is a member of any kind.
+    pub fn names(&self, replica: ReplicaId) -> bool {
+        self.has_voter(replica) || self.learners.contains(&replica)
+    }
+
     /// Refuses what `raft` would panic on: no voter, replica 0, a replica in two places.
     pub(crate) fn check(&self) -> Result<(), ()> {
         let lists = [&self.voters, &self.learners, &self.voters_outgoing, &self.learners_next];
@@ -144,8 +154,7 @@ impl Membership {
                 return Err(());
             }
         }
-        let is_voter =
-            |replica| self.voters.contains(replica) || self.voters_outgoing.contains(replica);
+        let is_voter = |replica: &ReplicaId| self.has_voter(*replica);
         let joint = !self.voters_outgoing.is_empty();
         let learners_ok = !self.learners.iter().any(is_voter)
             && self.learners_next.iter().all(|next| self.voters_outgoing.contains(next));

@@ -21,11 +21,13 @@ mod group;
 mod group_checks;
 mod group_log;
 mod group_pump;
+mod group_snapshot;
 mod group_state;
 mod ids;
 mod leader_epoch;
 mod memory_wal;
 mod options;
+mod progress;
 mod raft_logger;
 mod replay;
 mod shard;
@@ -35,7 +37,8 @@ mod window;
 mod wire;
 
 pub use apply::{
-    Accepted, Apply, Committed, Leadership, LeadershipChange, MembershipChange, NoPeers, Transport,
+    Accepted, Apply, Committed, Leadership, LeadershipChange, MembershipChange, NoPeers,
+    SnapshotOffer, Transport,
 };
 pub use conf_change::{ConfChange, MemberChange};
 pub use error::{GroupError, ProposeError, RecoveryError, StateError, StepError, WindowFull};
@@ -49,6 +52,7 @@ pub use options::{
     ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, MESSAGES_IN_FLIGHT_MAX, PEER_LOG_BYTES_MAX,
     QUEUED_BYTES_MAX, RaftOptions, WINDOW_BYTES_MAX,
 };
+pub use progress::{GroupProgress, MemberProgress, Replication};
 /// Message of the consensus core to another replica.
 pub use raft::eraftpb::Message;
 pub use replay::{NewestGroups, RecoveredGroup, StreamReplay, newest_of};

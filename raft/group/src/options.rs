@@ -9,8 +9,11 @@ pub const WINDOW_BYTES_MAX: usize = 8 << 20;
 pub const ENTRY_BYTES_MAX: usize = 32 << 20;
 /// Most bytes of a shard that may wait for the WAL, open windows not counted.
 pub const QUEUED_BYTES_MAX: usize = 64 << 20;
-/// Most bytes of checkpointed entries that a group keeps for members that lag.
+/// Most bytes of checkpointed entries that the groups of a shard keep for members that lag; each
+/// group gets the same share.
 pub const PEER_LOG_BYTES_MAX: usize = 64 << 20;
+/// The least share of a group, however many there are.
+pub(crate) const PEER_LOG_BYTES_MIN: usize = 1 << 20;
 /// Most bytes of entries in one message to another replica.
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Most entries in one message, however small they are.

@@ -18,9 +18,9 @@ use storage::wal::{Wal, WalError};
 
 use crate::shard_state::ShardState;
 use crate::{
-    ConfChange, Durability, EntryKind, FrameLog, GroupError, GroupStatus, Leadership, Membership,
-    ProposeError, RaftGroupId, RaftIndex, RaftOptions, RecoveredGroup, ReplicaId, ShardCheckpoint,
-    ShardStats, StepError, Window, WindowTicket,
+    ConfChange, Durability, EntryKind, FrameLog, GroupError, GroupProgress, GroupStatus,
+    Leadership, LogStart, Membership, ProposeError, RaftGroupId, RaftIndex, RaftOptions,
+    RecoveredGroup, ReplicaId, ShardCheckpoint, ShardStats, StepError, Term, Window, WindowTicket,
 };
 
 /// See the module.
@@ -180,6 +180,40 @@ impl<W: FrameLog> RaftShard<W> {
             .unwrap_or_else(|refused| Err(refused.into()))
     }
 
+    /// Begins a group's log anew behind `start`, the newest that was offered
+    /// ([`crate::Apply::snapshot_offered`]): the broker's data for the group is durable and complete
+    /// at least up to there. What comes next to [`crate::Apply::apply`] is the entry behind it. The
+    /// leader is answered when this is durable.
+    ///
+    /// False if the replica needs it no more, because entries came after all. Fails with
+    /// [`GroupError::NotFollower`] while it leads or campaigns; it will be offered again.
+    pub fn install_snapshot(
+        &self,
+        raft_group: RaftGroupId,
+        start: LogStart,
+    ) -> Result<bool, GroupError> {
+        let mut installed = false;
+        self.change(|state, wal| {
+            let (group, out, _) =
+                state.group_mut(raft_group).ok_or(GroupError::UnknownGroup(raft_group))?;
+            installed = group.install(start, wal, out)?;
+            Ok(())
+        })?;
+        Ok(installed)
+    }
+
+    /// What was sent to a replica in any group is probably lost: its leader here stops sending ahead
+    /// until it answers.
+    pub fn report_unreachable(&self, replica: ReplicaId) {
+        let mut state = self.state.borrow_mut();
+        if state.failed.is_none()
+            && let Err(error) = state.report_unreachable(replica, &*self.wal)
+        {
+            state.fail(error);
+        }
+        self.work.notify_one();
+    }
+
     /// Moves the clock of all groups by one tick. Groups with one member do not need it.
     pub fn tick(&self) {
         let mut state = self.state.borrow_mut();
@@ -228,9 +262,19 @@ impl<W: FrameLog> RaftShard<W> {
         log.whole_entry(index.0).map(|entry| entry.payload.clone())
     }
 
+    /// The term of an entry that is still in memory, or of the one that the log starts behind.
+    pub fn entry_term(&self, raft_group: RaftGroupId, index: RaftIndex) -> Option<Term> {
+        self.state.borrow().group(raft_group)?.raft.raft_log.store.term_at(index.0)
+    }
+
     /// One group, now.
     pub fn status(&self, raft_group: RaftGroupId) -> Option<GroupStatus> {
         self.state.borrow().status(raft_group)
+    }
+
+    /// How far the members of a group are; `None` if it is not led here.
+    pub fn progress(&self, raft_group: RaftGroupId) -> Option<GroupProgress> {
+        GroupProgress::of(self.state.borrow().group(raft_group)?)
     }
 
     /// All groups, now, in order of their ids.

@@ -13,12 +13,12 @@ use crate::apply::{Event, Leadership, Outbox};
 use crate::frame_kind::FrameKind;
 use crate::group::{Group, Unwritten, seal_copy};
 use crate::group_state::{HardState, LogStart, Membership};
-use crate::options::RaftOptions;
+use crate::options::{PEER_LOG_BYTES_MIN, RaftOptions};
 use crate::raft_logger::raft_logger;
 use crate::replay::RecoveredGroup;
 use crate::shard_report::{GroupStatus, ShardCheckpoint, ShardStats};
 use crate::window::{Durability, Window};
-use crate::{FrameLog, GroupError, ProposeError, RaftGroupId, RaftIndex, Term};
+use crate::{FrameLog, GroupError, ProposeError, RaftGroupId, RaftIndex, ReplicaId, Term};
 
 pub(crate) struct ShardState {
     pub options: RaftOptions,
@@ -240,6 +240,13 @@ impl ShardState {
                 release_before = release_before.min(origin);
                 continue;
             }
+            if let Some(installing) = &group.installing {
+                // The frame that begins the log anew is not durable: until then the old log holds.
+                release_before =
+                    installing.needed.map_or(release_before, |needed| release_before.min(needed));
+                groups.push(crate::GroupCheckpoint { covers_before, ..installing.before.clone() });
+                continue;
+            }
             let index = destaged.get(id).copied().unwrap_or_default();
             let checkpoint = group.checkpoint(index)?;
             let log = &group.raft.raft_log.store;
@@ -253,12 +260,27 @@ impl ShardState {
 
     /// See [`crate::RaftShard::checkpointed`].
     pub fn checkpointed(&mut self, checkpoint: &ShardCheckpoint) {
-        let peer_log_bytes_max = self.options.peer_log_bytes_max;
+        let with_peers = self.groups.values().filter(|group| group.has_peers()).count().max(1);
+        let share = (self.options.peer_log_bytes_max / with_peers).max(PEER_LOG_BYTES_MIN);
+        let share = share.min(self.options.peer_log_bytes_max);
         for done in &checkpoint.groups {
             if let Some(group) = self.groups.get_mut(&done.raft_group) {
-                group.truncate_prefix(done.start.index, peer_log_bytes_max);
+                group.truncate_prefix(done.start.index, share);
             }
         }
+    }
+
+    /// What was sent to a replica is probably lost.
+    pub fn report_unreachable<W: FrameLog>(
+        &mut self,
+        replica: ReplicaId,
+        wal: &W,
+    ) -> Result<(), WalError> {
+        let live = self.groups.values_mut().filter(|group| group.removed.is_none());
+        for group in live {
+            group.report_unreachable(replica, wal, &mut self.out)?;
+        }
+        Ok(())
     }
 
     pub fn status(&self, id: RaftGroupId) -> Option<GroupStatus> {

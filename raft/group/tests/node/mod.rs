@@ -6,7 +6,9 @@
 mod random;
 mod recorder;
 mod shard_node;
+mod swarm;
 
 pub use random::Random;
 pub use recorder::{Heard, Recorder, Sent};
 pub use shard_node::{GROUP, ME, Node, poll_while_woken, replay};
+pub use swarm::Swarm;

@@ -12,6 +12,7 @@ pub struct Heard {
     pub accepted: Vec<Accepted>,
     pub leadership: Vec<LeadershipChange>,
     pub memberships: Vec<MembershipChange>,
+    pub offers: Vec<SnapshotOffer>,
     /// All of it as text, in order.
     pub lines: Vec<String>,
 }
@@ -52,6 +53,13 @@ impl Apply for Recorder {
         let voters: Vec<_> = change.membership.voters.iter().map(|voter| voter.0).collect();
         heard.lines.push(format!("members {} at {} {voters:?}", change.raft_group, change.index));
         heard.memberships.push(change);
+    }
+
+    fn snapshot_offered(&mut self, offer: SnapshotOffer) {
+        let mut heard = self.0.borrow_mut();
+        let SnapshotOffer { raft_group, from, start } = &offer;
+        heard.lines.push(format!("offer {raft_group} {}/{} by {from}", start.term, start.index));
+        heard.offers.push(offer);
     }
 }
 
