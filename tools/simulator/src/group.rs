@@ -61,10 +61,15 @@ pub async fn member(run: Rc<Run>) {
     }
 }
 
-async fn membership(run: &Rc<Run>, connection: &mut Connection) -> Result<(), Again> {
+/// Asks for the coordinator; the first question of all makes the topic that coordinators live on.
+async fn find_coordinator(connection: &mut Connection) -> Result<(), Again> {
     let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(GROUP)]);
     let found = connection.call(&find).await?;
-    accepted(found.coordinators[0].error_code)?;
+    accepted(found.coordinators[0].error_code)
+}
+
+async fn membership(run: &Rc<Run>, connection: &mut Connection) -> Result<(), Again> {
+    find_coordinator(connection).await?;
     let joined = join(run, connection).await?;
     run.mark("a member joined the group");
     let positions = committed(run, connection, &joined.owned).await?;
@@ -248,7 +253,12 @@ pub async fn fetch_committed(run: &Run) {
     let mut connection = run.connect().await;
     let partitions = run.partitions();
     loop {
-        match committed(run, &mut connection, &partitions).await {
+        let fetched = async {
+            // No member may have come so far as to ask.
+            find_coordinator(&mut connection).await?;
+            committed(run, &mut connection, &partitions).await
+        };
+        match fetched.await {
             Ok(_) => return,
             Err(Again::Refused) => sleep(RETRY_PAUSE).await,
             Err(Again::Lost) => connection = run.connect().await,
