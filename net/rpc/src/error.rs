@@ -96,9 +96,11 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Whether the other side did something that no correct peer does.
+    /// Whether the other side did something that no correct peer does. One that is killed leaves
+    /// half a frame.
     pub fn is_misbehaviour(&self) -> bool {
-        matches!(self, Ended::Refused(_) | Ended::Frame(_) | Ended::Message(_))
+        let cut = matches!(self, Ended::Frame(FrameError::Cut));
+        !cut && matches!(self, Ended::Refused(_) | Ended::Frame(_) | Ended::Message(_))
     }
 }
 
