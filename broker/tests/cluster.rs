@@ -59,7 +59,7 @@ impl Cluster {
              controller.listener.names=CONTROLLER\nlog.dirs={data}\nmillrace.shards=2\n\
              broker.session.timeout.ms=2000\nmillrace.wal.file.bytes=4194304\n\
              offsets.topic.replication.factor=3\noffsets.topic.num.partitions=3\n\
-             millrace.log.level=warn\n",
+             millrace.checkpoint.interval.ms=200\nmillrace.log.level=warn\n",
             id = index + 1,
             voters = voters.join(","),
             data = data.display(),
@@ -88,6 +88,15 @@ impl Cluster {
         child.wait().expect("it ends");
     }
 
+    /// SIGTERM, and waits.
+    fn stop(&mut self, index: usize) {
+        let mut child = self.running[index].take().expect("it runs");
+        let pid = child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(sent.success());
+        assert!(child.wait().expect("it ends").success());
+    }
+
     fn bootstrap(&self) -> String {
         let alive = self.ports.iter().zip(&self.running).filter(|(_, child)| child.is_some());
         let alive: Vec<String> = alive.map(|((port, _), _)| format!("127.0.0.1:{port}")).collect();
@@ -99,10 +108,14 @@ impl Cluster {
     }
 
     fn create(&self, topic: &str, partitions: i32) {
+        self.create_with(topic, partitions, 3);
+    }
+
+    fn create_with(&self, topic: &str, partitions: i32, replicas: i16) {
         let new = NewTopic {
             name: topic.into(),
             partitions: Some(partitions),
-            replication: Some(3),
+            replication: Some(replicas),
             configs: Vec::new(),
         };
         self.client().create_topic(&new).expect("the topic is created");
@@ -115,6 +128,15 @@ impl Cluster {
             let leader = usize::try_from(described.partitions[partition].leader - 1).ok()?;
             self.running[leader].is_some().then_some(leader)
         })
+    }
+
+    /// Waits until the segments and the tail of a node hold as many records as its leaders': it leads again.
+    fn wait_caught_up(&self, node: usize, topic: &str) {
+        eventually("it leads what it is preferred for", || {
+            let described = self.client().describe_topic(topic).ok()?;
+            let led = described.partitions.iter().filter(|p| p.leader == node as i32 + 1).count();
+            (led > 0).then_some(())
+        });
     }
 
     fn wait_in_sync(&self, topic: &str) {
@@ -223,6 +245,35 @@ fn a_cluster_that_lost_power_as_a_whole_has_everything_it_acknowledged() {
     cluster.running = spawned.into_iter().map(|child| Some(wait_ready(child))).collect();
     write(&cluster, "t", 60..80, &mut again);
     assert_all(&read_all(&cluster, "t"), 80, &again);
+}
+
+#[test]
+fn a_node_that_missed_more_than_the_logs_hold_gets_it_and_can_lead() {
+    let mut cluster = Cluster::start();
+    cluster.create("t", 4);
+    let mut again = BTreeSet::new();
+    write(&cluster, "t", 0..20, &mut again);
+    let absent = cluster.leader("t", 0);
+    cluster.kill(absent);
+    write(&cluster, "t", 20..60, &mut again);
+    cluster.create_with("u", 2, 2);
+    // After an orderly stop a log begins at its end, so the others have nothing left of what it lacks.
+    let others: Vec<usize> = (0..NODES).filter(|node| *node != absent).collect();
+    for node in others.clone() {
+        cluster.stop(node);
+        cluster.restart(node);
+        write(&cluster, "t", 60..61, &mut again);
+    }
+    again.insert(60);
+    cluster.restart(absent);
+    write(&cluster, "t", 61..70, &mut again);
+    cluster.wait_caught_up(absent, "t");
+    // With one of the others gone, what it got is needed for every majority.
+    cluster.kill(others[0]);
+    write(&cluster, "t", 70..80, &mut again);
+    assert_all(&read_all(&cluster, "t"), 80, &again);
+    let topics = cluster.client().topics().expect("metadata are told");
+    assert!(topics.iter().any(|topic| topic.name == "u"), "metadata that it missed");
 }
 
 #[test]

@@ -17,16 +17,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_group::RaftIndex;
+use raft_group::{RaftIndex, SnapshotOffer};
 use record::{BatchBuilder, BatchHeader, BatchView};
 use rpc::{CallError, CallFailure, PeerId};
+use runtime::task::{self, Class};
 use runtime::time::{Instant, sleep, timeout};
 use serde::{Deserialize, Serialize};
 
 use super::messages::{DESCRIBE_GROUP, METADATA_SNAPSHOT, READ_BATCHES, decode_call, encode};
 use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::encode_records;
-use crate::shard::{CheckpointFailure, Partition, Shard};
+use crate::shard::{CheckpointFailure, Partition, Shard, node_of};
 
 /// Bytes asked for at a time.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -34,6 +35,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CALL_MAX: Duration = Duration::from_secs(10);
 /// How long the metadata that a copy needs are waited for.
 const METADATA_MAX: Duration = Duration::from_secs(5);
+/// Between two attempts, and how many before the leader has to offer again.
+const RETRY_AFTER: Duration = Duration::from_millis(300);
+const ATTEMPTS: u32 = 10;
 /// Records that a batch without records may stand for.
 const GAP_MAX: i64 = i32::MAX as i64;
 /// The leader cannot say what was asked.
@@ -95,6 +99,47 @@ pub(crate) enum CopyError {
 }
 
 impl Shard {
+    /// A leader says that this replica cannot go on by entries.
+    pub(crate) fn snapshot_offered(self: &Rc<Self>, offer: SnapshotOffer) {
+        let Some(cluster) = self.cluster() else { return };
+        let group = offer.raft_group;
+        let is_new = cluster.offers.borrow_mut().insert(group, offer).is_none();
+        if is_new {
+            task::spawn(Class::Background, self.clone().catch_up(group)).detach();
+        }
+    }
+
+    /// Copies what a group lacks until its newest offer is met.
+    async fn catch_up(self: Rc<Self>, group: RaftGroupId) {
+        let Some(cluster) = self.cluster().cloned() else { return };
+        let newest = || cluster.offers.borrow().get(&group).cloned();
+        let _turn = cluster.copying.acquire(1).await;
+        for _ in 0..ATTEMPTS {
+            let Some(offer) = newest() else { return };
+            let Some(from) = node_of(offer.from) else { break };
+            let began = Instant::now();
+            let copied = match self.copy_group(from, group, offer.start.index).await {
+                Ok(copied) => copied,
+                Err(error) => {
+                    tracing::info!(%group, from = from.0, %error, "a copy stopped and goes on later");
+                    sleep(RETRY_AFTER).await;
+                    continue;
+                }
+            };
+            let Some(offer) = newest().filter(|offer| offer.start.index <= copied) else {
+                continue; // it moved on meanwhile; what is lacking now is little
+            };
+            cluster.offers.borrow_mut().remove(&group);
+            match self.raft.install_snapshot(group, offer.start) {
+                Ok(_) => tracing::info!(%group, took = ?began.elapsed(), "a replica has caught up"),
+                Err(error) => tracing::info!(%group, %error, "a copy is not needed"),
+            }
+            return;
+        }
+        // the leader offers again
+        cluster.offers.borrow_mut().remove(&group);
+    }
+
     /// Answers [`METADATA_SNAPSHOT`].
     pub(super) fn snapshot_metadata(&self) -> Vec<Bytes> {
         let writer = self.metadata_writer();
@@ -107,7 +152,8 @@ impl Shard {
         let group = RaftGroupId(decode_call(body)?);
         let image = self.image();
         let here = || CallFailure::new(NOT_HERE, format!("group {group} is not here"));
-        let applied = self.applied(group).filter(|_| !self.is_held(group)).ok_or_else(here)?;
+        let status = self.raft.status(group).filter(|_| !self.is_held(group)).ok_or_else(here)?;
+        let applied = self.applied(group).unwrap_or_default().max(status.log_start);
         let copy = |partition: Rc<Partition>| {
             let state = partition.state.borrow();
             let end = state.high_watermark();
@@ -134,13 +180,13 @@ impl Shard {
         read.map_err(|e| CallFailure::new(NOT_HERE, e.to_string()))
     }
 
-    /// Gets everything that `from` has of a group up to `index` at least, durably.
+    /// Gets everything that `from` has of a group up to `index` at least, durably; returns up to where.
     pub(crate) async fn copy_group(
         self: &Rc<Self>,
         from: NodeId,
         group: RaftGroupId,
         index: RaftIndex,
-    ) -> Result<(), CopyError> {
+    ) -> Result<RaftIndex, CopyError> {
         let shard = self.host_on(from, group).ok_or(CopyError::UnknownNode)?;
         let peer = PeerId { node: from.0, shard };
         if group == METADATA_GROUP {
@@ -161,16 +207,18 @@ impl Shard {
         for copy in &state.partitions {
             self.copy_partition(peer, copy).await?;
         }
-        Ok(self.clone().checkpoint_now().await?)
+        self.clone().checkpoint_now().await?;
+        Ok(RaftIndex(state.applied))
     }
 
-    async fn copy_metadata(self: &Rc<Self>, peer: PeerId) -> Result<(), CopyError> {
+    async fn copy_metadata(self: &Rc<Self>, peer: PeerId) -> Result<RaftIndex, CopyError> {
         let snapshot = self.call_peer(peer, METADATA_SNAPSHOT, Bytes::new()).await?;
         let snapshot: MetadataSnapshot = decode_call(&snapshot)?;
         let writer = self.metadata_writer();
         writer.replace(&snapshot.records, snapshot.index).map_err(CopyError::Damaged)?;
         self.publish_soon();
-        Ok(self.clone().checkpoint_now().await?)
+        self.clone().checkpoint_now().await?;
+        Ok(RaftIndex(snapshot.index))
     }
 
     async fn copy_partition(

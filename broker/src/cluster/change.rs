@@ -133,8 +133,11 @@ impl Shard {
             if begun.send(index).is_ok()
                 && let Ok(Ok((records, answer))) = timeout(TURN_MAX, records).await
             {
+                // A leader that was new when it lent the turn may have applied entries of its predecessor since.
+                let is_current = shard.metadata_writer().latest().index == index;
                 let outcome = match records.is_empty() {
                     true => Ok(0),
+                    false if !is_current => Err(ChangeError::NotController),
                     false => shard.commit_records(&records).await,
                 };
                 let _ = answer.send(outcome);

@@ -48,8 +48,7 @@ impl Shard {
             let mut led = Vec::new();
             for status in self.raft.statuses() {
                 let group = status.raft_group;
-                let told = image.groups.get(&group).map_or(0, |group| group.voters.len());
-                if group == METADATA_GROUP || told < 2 || !self.leads_as_told(&image, group) {
+                if group == METADATA_GROUP || !self.leads_as_told(&image, group) {
                     continue;
                 }
                 led.push(self.led_group(&image, &status));

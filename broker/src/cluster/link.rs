@@ -25,7 +25,7 @@ use super::messages::{
 };
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
-use crate::shard::{METADATA_SHARD, Shard, node_of};
+use crate::shard::{METADATA_SHARD, Shard, node_of, replica_of};
 
 /// One tick of Raft's clock; an election begins after 10 to 20 without a leader.
 const TICK: Duration = Duration::from_millis(50);
@@ -124,6 +124,12 @@ impl Handler for Receiver {
                 other => Err(CallFailure::unknown_method(other)),
             }
         })
+    }
+
+    fn unreachable(&self, to: PeerId) {
+        if let Some(shard) = self.shard.upgrade() {
+            shard.raft.report_unreachable(replica_of(NodeId(to.node)));
+        }
     }
 }
 

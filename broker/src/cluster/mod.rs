@@ -28,9 +28,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use raft_group::ReplicaId;
+use raft_group::{ReplicaId, SnapshotOffer};
 use runtime::collections::HashMap;
-use runtime::sync::{Notify, oneshot};
+use runtime::sync::{Notify, Semaphore, oneshot};
 use runtime::time::Instant;
 
 pub(crate) use link::PeerTransport;
@@ -62,6 +62,10 @@ pub struct Cluster {
     /// Turns lent to other nodes, by number; on the metadata shard.
     lent: RefCell<BTreeMap<u64, LentTurn>>,
     next_turn: Cell<u64>,
+    /// Groups that are behind their leader's log, with the newest offer.
+    offers: RefCell<BTreeMap<RaftGroupId, SnapshotOffer>>,
+    /// One group is copied at a time.
+    copying: Semaphore,
     /// By group that this shard leads.
     caught_up: RefCell<BTreeMap<RaftGroupId, CaughtUp>>,
     /// For how many rounds the preferred leader of a group that this shard leads has been in sync.
@@ -78,6 +82,8 @@ impl Cluster {
             unpublished: Notify::new(),
             lent: RefCell::default(),
             next_turn: Cell::new(1),
+            offers: RefCell::default(),
+            copying: Semaphore::new(1),
             caught_up: RefCell::default(),
             rounds_in_sync: RefCell::default(),
             heard: RefCell::default(),

@@ -6,7 +6,7 @@
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use raft_group::{Accepted, Apply, Committed, EntryKind, LeadershipChange};
+use raft_group::{Accepted, Apply, Committed, EntryKind, LeadershipChange, SnapshotOffer};
 use record::BatchHeader;
 
 use super::leadership::Held;
@@ -127,6 +127,12 @@ impl Apply for Applier {
         match shard.is_held(change.raft_group) {
             true => shard.hold(change.raft_group, Held::Leadership(change)),
             false => shard.leadership_changed(change),
+        }
+    }
+
+    fn snapshot_offered(&mut self, offer: SnapshotOffer) {
+        if let Some(shard) = self.shard.upgrade() {
+            shard.snapshot_offered(offer);
         }
     }
 }
