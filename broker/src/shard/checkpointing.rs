@@ -134,7 +134,8 @@ impl Shard {
         });
         let raft = self.raft.checkpoint(&applied)?;
         let owners = raft.groups.iter().map(|group| owner(group, &snapshot)).collect();
-        let checkpoint = Checkpoint { replay_from: raft.release_before, owners, logs };
+        let replay_from = self.wal.replay_point(raft.release_before);
+        let checkpoint = Checkpoint { replay_from, owners, logs };
         checkpoint.store(&checkpoint_path(&self.node.config.data_dir, self.id.0)).await?;
         for partition in self.owned() {
             if let Some(log) = checkpoint.logs.get(&log_name(partition.id)) {

@@ -8,7 +8,9 @@ use std::rc::Rc;
 use proptest::prelude::*;
 use runtime::fs::WriteBackend;
 use scratch::{Image, Scratch, put_image, take_image};
-use storage::wal::{FrameBuilder, FrameTag, Wal, WalError, WalOptions, WalPosition, WalReader};
+use storage::wal::{
+    FrameBuilder, FrameTag, ReplayPoint, Wal, WalError, WalOptions, WalPosition, WalReader,
+};
 
 const SECTOR: usize = 512;
 
@@ -38,7 +40,7 @@ fn seal(wal: &Wal, number: u64, len: usize) -> WalPosition {
 /// Reads the stream; checks that tags and payloads belong together; returns (number, length).
 async fn read_all(
     dir: &Path,
-    from: WalPosition,
+    from: ReplayPoint,
 ) -> Result<(Vec<(u64, usize)>, WalReader), WalError> {
     let mut reader = WalReader::open(dir, from, WriteBackend::IoUring).await?;
     let mut frames = Vec::new();
@@ -103,13 +105,50 @@ fn every_sector_of_the_last_write_may_be_torn() {
                 let image =
                     torn(&before, &after, |at| if keep_rest { at != lost } else { at < lost });
                 put_image(&crashed, &image).await;
-                let (frames, _) = read_all(&crashed, WalPosition::START).await.unwrap();
+                let (frames, _) = read_all(&crashed, ReplayPoint::START).await.unwrap();
                 let numbers: Vec<u64> = frames.iter().map(|(number, _)| *number).collect();
                 assert!(numbers.len() >= 4, "sector {lost} took durable frames: {numbers:?}");
                 assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
                 assert!(numbers.len() < 7, "sector {lost} is missing but nothing was noticed");
             }
         }
+    });
+}
+
+#[test]
+fn a_replay_from_where_a_torn_write_left_whole_frames_does_not_take_them_for_its_own() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let dir = scratch.path().join("wal");
+        let wal = Wal::create(&dir, options()).await.unwrap();
+        seal(&wal, 1, 100);
+        wal.write_queued().await.unwrap();
+        wal.settle().await.unwrap();
+        let before = take_image(&dir).await;
+        for number in 2..=4 {
+            seal(&wal, number, 3000);
+        }
+        wal.write_queued().await.unwrap();
+        let after = take_image(&dir).await;
+        drop(wal);
+        // Of three frames the first one did not arrive.
+        let crashed = scratch.path().join("crashed");
+        put_image(&crashed, &torn(&before, &after, |at| at != 0)).await;
+        let (frames, reader) = read_all(&crashed, ReplayPoint::START).await.unwrap();
+        assert_eq!(frames, [(1, 100)]);
+        let wal = Wal::start(reader, options()).await.unwrap();
+        seal(&wal, 5, 3000);
+        let end = wal.write_queued().await.unwrap();
+        let point = wal.replay_point(end);
+        wal.settle().await.unwrap();
+        drop(wal);
+        let (frames, _) = read_all(&crashed, ReplayPoint::START).await.unwrap();
+        assert_eq!(frames, [(1, 100), (5, 3000)]);
+        let (dead, _) = read_all(&crashed, ReplayPoint { epoch_min: 0, ..point }).await.unwrap();
+        assert_eq!(dead, [(3, 3000), (4, 3000)], "whole frames lie behind the end");
+        let (frames, reader) = read_all(&crashed, point).await.unwrap();
+        assert!(frames.is_empty(), "{frames:?}");
+        assert_eq!(reader.position(), end);
     });
 }
 
@@ -135,7 +174,7 @@ fn a_flipped_bit_before_the_last_write_is_refused_with_file_and_position() {
                 let at = position.offset as usize + within;
                 damaged.get_mut(&name).unwrap()[at] ^= 0x10;
                 put_image(&damaged_dir, &damaged).await;
-                match read_all(&damaged_dir, WalPosition::START).await {
+                match read_all(&damaged_dir, ReplayPoint::START).await {
                     Err(WalError::Corrupt { file, offset, expected_sequence, .. }) => {
                         assert_eq!(expected_sequence, position.sequence);
                         assert_eq!(offset, position.offset);
@@ -165,7 +204,7 @@ fn a_write_that_went_to_the_place_of_another_is_noticed() {
         file.copy_within(3 * 4096..4 * 4096, 4096);
         let damaged = scratch.path().join("damaged");
         put_image(&damaged, &image).await;
-        let error = read_all(&damaged, WalPosition::START).await.err().expect("is refused");
+        let error = read_all(&damaged, ReplayPoint::START).await.err().expect("is refused");
         assert!(
             matches!(error, WalError::Corrupt { offset: 4096, expected_sequence: 2, .. }),
             "{error}"
@@ -191,10 +230,11 @@ fn a_file_that_a_checkpoint_needs_is_missed() {
         image.remove("00000000000000000002.wal");
         let damaged = scratch.path().join("damaged");
         put_image(&damaged, &image).await;
-        let from = WalPosition { sequence: 4, file: 2, offset: 0 };
+        let position = WalPosition { sequence: 4, file: 2, offset: 0 };
+        let from = ReplayPoint { position, epoch_min: 0 };
         let missing = read_all(&damaged, from).await.err().expect("is refused");
         assert!(matches!(missing, WalError::MissingFile { .. }), "{missing}");
-        let hole = read_all(&damaged, WalPosition::START).await.err().expect("is refused");
+        let hole = read_all(&damaged, ReplayPoint::START).await.err().expect("is refused");
         assert!(matches!(hole, WalError::Corrupt { .. }), "{hole}");
     });
 }
@@ -213,7 +253,7 @@ fn a_frame_larger_than_a_file_is_refused_and_the_stream_goes_on() {
         let end = wal.write_queued().await.unwrap();
         assert_eq!(end.sequence, 3);
         drop(wal);
-        let (frames, _) = read_all(&scratch.path().join("wal"), WalPosition::START).await.unwrap();
+        let (frames, _) = read_all(&scratch.path().join("wal"), ReplayPoint::START).await.unwrap();
         assert_eq!(frames, [(1, (96 << 10) - 128), (2, 10)]);
     });
 }
@@ -271,7 +311,7 @@ struct Model {
     /// Durable frames that were not released.
     durable: Vec<(u64, usize)>,
     queued: Vec<(u64, usize)>,
-    from: WalPosition,
+    from: ReplayPoint,
 }
 
 impl Model {
@@ -283,7 +323,7 @@ impl Model {
             next_number: 1,
             durable: Vec::new(),
             queued: Vec::new(),
-            from: WalPosition::START,
+            from: ReplayPoint::START,
         }
     }
 
@@ -300,7 +340,7 @@ impl Model {
     async fn write(&mut self) {
         let end = self.wal().write_queued().await.unwrap();
         self.durable.append(&mut self.queued);
-        assert_eq!(end.sequence, self.from.sequence + self.durable.len() as u64);
+        assert_eq!(end.sequence, self.from.position.sequence + self.durable.len() as u64);
     }
 
     async fn close(&mut self) {
@@ -327,8 +367,8 @@ impl Model {
             Step::Seal(len) => self.seal(len),
             Step::Write => self.write().await,
             Step::ReleaseAll => {
-                self.from = self.wal().durable_end();
-                self.wal().release_before(self.from);
+                self.from = self.wal().replay_point(self.wal().durable_end());
+                self.wal().release_before(self.from.position);
                 self.durable.clear();
             }
             Step::Restart => self.reopen(Vec::new()).await,

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::{Checkpoint, LogCheckpoint, OwnerCheckpoint};
 use crate::log::LogState;
-use crate::wal::WalPosition;
+use crate::wal::ReplayPoint;
 
 const MAGIC: [u8; 4] = *b"MRCP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, checksum.
 const HEADER_BYTES: usize = 12;
 
@@ -25,7 +25,7 @@ impl Checkpoint {
             .map(|(name, log)| 6 + name.len() + LogState::ENCODED_BYTES + log.blob.len())
             .sum();
         let owners: usize = self.owners.values().map(|owner| 28 + owner.blob.len()).sum();
-        let total = HEADER_BYTES + WalPosition::ENCODED_BYTES + 8 + owners + logs;
+        let total = HEADER_BYTES + ReplayPoint::ENCODED_BYTES + 8 + owners + logs;
         let mut out = Vec::with_capacity(total);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
@@ -62,7 +62,7 @@ impl Checkpoint {
         if version != VERSION {
             return Err("unknown version");
         }
-        let replay_from = WalPosition::decode(&input.array()?);
+        let replay_from = ReplayPoint::decode(&input.array()?);
         let mut owners = BTreeMap::new();
         for _ in 0..input.u32()? {
             let owner = input.u64()?;
@@ -130,10 +130,14 @@ impl Input<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::WalPosition;
 
     fn checkpoint() -> Checkpoint {
         let mut checkpoint = Checkpoint {
-            replay_from: WalPosition { sequence: 9, file: 2, offset: 4096 },
+            replay_from: ReplayPoint {
+                position: WalPosition { sequence: 9, file: 2, offset: 4096 },
+                epoch_min: 3,
+            },
             ..Checkpoint::default()
         };
         let owner = OwnerCheckpoint {

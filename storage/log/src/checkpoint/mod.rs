@@ -20,14 +20,14 @@ use bytes::Bytes;
 use runtime::fs;
 
 use crate::log::LogState;
-use crate::wal::WalPosition;
+use crate::wal::ReplayPoint;
 pub use error::CheckpointError;
 
 /// Everything a stream is started from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The first frame to replay.
-    pub replay_from: WalPosition,
+    pub replay_from: ReplayPoint,
     /// By owner, as in [`FrameTag`](crate::wal::FrameTag).
     pub owners: BTreeMap<u64, OwnerCheckpoint>,
     /// By name of the log's directory, such as `orders-3`.
@@ -57,7 +57,7 @@ impl Default for Checkpoint {
     /// A stream that has never been checkpointed.
     fn default() -> Checkpoint {
         Checkpoint {
-            replay_from: WalPosition::START,
+            replay_from: ReplayPoint::START,
             owners: BTreeMap::new(),
             logs: BTreeMap::new(),
         }

@@ -26,7 +26,7 @@ pub use error::{Found, WalError};
 pub use frame::{FrameTag, SealedFrame};
 pub use frame_builder::{FrameBuilder, PAYLOAD_BYTES_MAX};
 pub use options::WalOptions;
-pub use position::WalPosition;
+pub use position::{ReplayPoint, WalPosition};
 pub use reader::{RecoveredFrame, WalReader};
 pub use stream::{Wal, WalStats};
 

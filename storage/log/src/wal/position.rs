@@ -41,6 +41,44 @@ impl WalPosition {
     }
 }
 
+/// Where a replay begins, and what it must not mistake for a frame.
+///
+/// A write that was torn may leave whole frames behind the end of the log. A reader that comes to them over the frame
+/// before sees their lower epoch; one that begins there needs to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayPoint {
+    /// Of the first frame to read.
+    pub position: WalPosition,
+    /// A frame at `position` with a lower epoch is dead: the log ends there.
+    pub epoch_min: u64,
+}
+
+impl ReplayPoint {
+    /// A stream from its beginning.
+    pub const START: ReplayPoint = ReplayPoint { position: WalPosition::START, epoch_min: 0 };
+
+    /// Size of [`ReplayPoint::encode`].
+    pub const ENCODED_BYTES: usize = WalPosition::ENCODED_BYTES + 8;
+
+    /// Position, then epoch; little-endian.
+    pub fn encode(self) -> [u8; Self::ENCODED_BYTES] {
+        let mut out = [0; Self::ENCODED_BYTES];
+        let (position, epoch) = out.split_at_mut(WalPosition::ENCODED_BYTES);
+        position.copy_from_slice(&self.position.encode());
+        epoch.copy_from_slice(&self.epoch_min.to_le_bytes());
+        out
+    }
+
+    /// Inverse of [`ReplayPoint::encode`].
+    pub fn decode(bytes: &[u8; Self::ENCODED_BYTES]) -> ReplayPoint {
+        let (position, epoch) = bytes.split_first_chunk().expect("longer than a position");
+        ReplayPoint {
+            position: WalPosition::decode(position),
+            epoch_min: u64::from_le_bytes(epoch.try_into().expect("8 bytes")),
+        }
+    }
+}
+
 impl PartialOrd for WalPosition {
     fn partial_cmp(&self, other: &WalPosition) -> Option<Ordering> {
         Some(self.cmp(other))

@@ -20,7 +20,7 @@ use super::error::Found;
 use super::file_pool::{file_number, file_path};
 use super::frame::{FrameHeader, HEADER_BYTES};
 use super::stream_identity::StreamIdentity;
-use super::{FRAME_ALIGNMENT, FrameTag, WalError, WalPosition};
+use super::{FRAME_ALIGNMENT, FrameTag, ReplayPoint, WalError, WalPosition};
 
 /// Bytes read at once; a larger frame is read whole.
 const WINDOW_BYTES: u64 = 1 << 20;
@@ -67,20 +67,21 @@ enum Place {
 impl WalReader {
     /// Opens the stream in `dir`, which may be empty or absent, to be read from `from`.
     ///
-    /// `from` is [`WalPosition::START`] or a position that a checkpoint kept. Fails with
+    /// `from` is [`ReplayPoint::START`] or a point that a checkpoint kept. Fails with
     /// [`WalError::MissingFile`] when the file it lies in is gone.
     pub async fn open(
         dir: &Path,
-        from: WalPosition,
+        from: ReplayPoint,
         backend: WriteBackend,
     ) -> Result<WalReader, WalError> {
+        let ReplayPoint { position: from, epoch_min } = from;
         let mut reader = WalReader {
             dir: dir.to_path_buf(),
             identity: None,
             files: BTreeMap::new(),
             from,
             next: from,
-            epoch_seen: 0,
+            epoch_seen: epoch_min,
             last_write: None,
             ended: false,
             backend,

@@ -22,7 +22,7 @@ use super::file_pool::{FilePool, Preparation, WalFile, file_path};
 use super::frame::FrameHeader;
 use super::reader::WalReader;
 use super::stream_identity::StreamIdentity;
-use super::{FrameBuilder, FrameTag, SealedFrame, WalError, WalOptions, WalPosition};
+use super::{FrameBuilder, FrameTag, ReplayPoint, SealedFrame, WalError, WalOptions, WalPosition};
 
 /// Most frames in one vectored write (the kernel takes 1024 buffers).
 const FRAMES_PER_WRITE_MAX: usize = 256;
@@ -74,6 +74,8 @@ pub struct Wal {
     dir: PathBuf,
     options: WalOptions,
     identity: StreamIdentity,
+    /// Where the first frame of this epoch lies, or will.
+    begin: WalPosition,
     state: RefCell<State>,
     writing: Cell<bool>,
     preparing: Cell<bool>,
@@ -113,6 +115,7 @@ impl Wal {
             dir,
             options,
             identity,
+            begin: reader.next,
             state: RefCell::new(state),
             writing: Cell::new(false),
             preparing: Cell::new(false),
@@ -133,7 +136,7 @@ impl Wal {
 
     /// Opens an empty stream in `dir`, or panics if there is one that was not read.
     pub async fn create(dir: &Path, options: WalOptions) -> Result<Rc<Wal>, WalError> {
-        let mut reader = WalReader::open(dir, WalPosition::START, options.backend).await?;
+        let mut reader = WalReader::open(dir, ReplayPoint::START, options.backend).await?;
         assert!(reader.next().await?.is_none(), "the WAL in {} is not empty", dir.display());
         Wal::start(reader, options).await
     }
@@ -168,6 +171,15 @@ impl Wal {
             pool.adopt(number, WalFile { path, bytes, handle }, reader.from.file);
         }
         Ok(pool)
+    }
+
+    /// `position` of this stream as a point from which a later start may read.
+    ///
+    /// From where this epoch begins, only its frames count; what is older lies behind a torn tail. Before, every frame
+    /// was read when the stream was continued, and is the one that belongs there.
+    pub fn replay_point(&self, position: WalPosition) -> ReplayPoint {
+        let epoch_min = if position >= self.begin { self.identity.epoch } else { 0 };
+        ReplayPoint { position, epoch_min }
     }
 
     /// Gives the payload its place in the stream and queues it. Cheap: one pass for the checksum.
