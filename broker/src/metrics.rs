@@ -5,7 +5,7 @@
 //! a reader while it copies; percentiles are never averaged, shards are merged.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -69,17 +69,23 @@ macro_rules! shard_metrics {
             $($(#[$cdoc])* pub $counter: Counter,)*
             $($(#[$gdoc])* pub $gauge: Counter,)*
             $($(#[$ldoc])* pub $latency: Latency,)*
+            /// What the shard's server counts; there once it listens.
+            pub network: OnceLock<Arc<server::Counters>>,
         }
 
         impl ShardMetrics {
             /// Counters with their exported names.
             pub fn counters(&self) -> Vec<(&'static str, u64)> {
-                vec![$(($cname, self.$counter.get())),*]
+                let mut all = vec![$(($cname, self.$counter.get())),*];
+                all.extend(self.network.get().cloned().unwrap_or_default().counters());
+                all
             }
 
             /// Gauges with their exported names.
             pub fn gauges(&self) -> Vec<(&'static str, u64)> {
-                vec![$(($gname, self.$gauge.get())),*]
+                let mut all = vec![$(($gname, self.$gauge.get())),*];
+                all.extend(self.network.get().cloned().unwrap_or_default().gauges());
+                all
             }
 
             /// Latencies with their exported names.
@@ -121,14 +127,8 @@ shard_metrics! {
         /// Segments removed by retention.
         segments_deleted "segments_deleted",
         /// Bytes that compaction freed.
-        compacted_bytes "compacted_bytes",
-        /// Connections accepted.
-        connections_accepted "connections_accepted",
-        /// Connections refused by a limit.
-        connections_refused "connections_refused" ;
+        compacted_bytes "compacted_bytes" ;
     gauges:
-        /// Open connections.
-        connections "connections",
         /// Partitions owned.
         partitions "partitions",
         /// Bytes held by tail caches.
@@ -139,8 +139,6 @@ shard_metrics! {
         fetch_sessions "fetch_sessions",
         /// Consumer groups known.
         consumer_groups "consumer_groups",
-        /// Bytes of requests and answers in flight.
-        network_bytes "network_bytes",
         /// Bytes free on the data directory's file system.
         disk_available_bytes "disk_available_bytes",
         /// 1 while produce is refused because the disk is nearly full.

@@ -233,12 +233,13 @@ fn when_fetch_sessions_are_used_up_fetches_are_served_without_one() {
 #[test]
 fn a_group_takes_no_more_members_than_group_max_size() {
     let data = tempfile::tempdir().unwrap();
-    let settings = ["group.max.size=2", "group.initial.rebalance.delay.ms=0"];
+    // all of them come before the group has its first members, or when it is full
+    let settings = ["group.max.size=2", "group.initial.rebalance.delay.ms=1000"];
     let node = Node::start(data.path(), 1, &settings);
     let request = JoinGroupRequest::default()
         .with_group_id(GroupId(text("storm")))
         .with_session_timeout_ms(30_000)
-        .with_rebalance_timeout_ms(1_000)
+        .with_rebalance_timeout_ms(30_000)
         .with_protocol_type(text("consumer"))
         .with_protocols(vec![JoinGroupRequestProtocol::default().with_name(text("range"))]);
     let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text("storm")]);

@@ -7,6 +7,7 @@
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::NodeConfig;
 
@@ -35,7 +36,8 @@ pub fn dev(args: DevArgs) -> i32 {
         text.push_str(&format!("millrace.shards={shards}\n"));
     }
     let code = run_text(&text, &args.set, false);
-    if temporary && code == 0 {
+    // What a failure left of a node that served is kept, to be looked at.
+    if temporary && (code == 0 || !WAS_READY.load(Ordering::Relaxed)) {
         let _ = fs::remove_dir_all(&dir);
     }
     code
@@ -143,8 +145,12 @@ fn resolve(listen: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// Whether this process has ever served.
+static WAS_READY: AtomicBool = AtomicBool::new(false);
+
 /// Prints the one line that says where to connect.
 fn announce(context: &NodeContext) {
+    WAS_READY.store(true, Ordering::Relaxed);
     let bound = context.bound.get().map(Vec::as_slice).unwrap_or_default();
     let reachable = |address: &SocketAddr| match address.ip().is_unspecified() {
         true => format!("localhost:{}", address.port()),

@@ -54,6 +54,7 @@ pub async fn handle(call: Call, body: Bytes) -> Reply {
     }
     let metrics = &call.shard.metrics;
     metrics.produce_requests.add(1);
+    metrics.produce_refused.add(outcomes.iter().filter_map(failure).count() as u64);
     metrics.produce_latency.record(call.received.elapsed());
     if wait {
         return Reply::frame(write_answer(&call, &request, &outcomes));

@@ -22,6 +22,7 @@ use storage::checkpoint::LogCheckpoint;
 use storage::wal::{Wal, WalError, WalReader};
 
 use super::data_dir::Formation;
+use super::foreign_data::{self, ForeignData};
 use super::recovery::{self, RecoveredStream, StreamError};
 use super::{DataDirError, NodeContext, data_dir, serving, takeover};
 use crate::ids::{PartitionId, RaftGroupId};
@@ -68,6 +69,9 @@ pub enum BootError {
     /// The directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What is in it.
+    #[error(transparent)]
+    Foreign(#[from] ForeignData),
     /// Recovery.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -126,7 +130,10 @@ async fn live(
     shard.run_background();
     if id == METADATA_SHARD {
         lead_boot(&shard, &streams, hosted.left_over).await?;
+        // In this order: who is told that the node is ready may stop it at once.
         serving::stop_on_signal(&shard);
+        shard.node.set_ready(true);
+        (shard.node.on_ready)(&shard.node);
     }
     shard.finished().await;
     Ok(())
@@ -168,6 +175,7 @@ impl Boot {
             };
         }
         let config = &self.node.config;
+        foreign_data::refuse(&config.data_dir, data_dir::PRIVATE).await?;
         let formation = match config.quorum.is_clustered() {
             true => Formation::Agreed,
             false => Formation::Alone,
@@ -282,8 +290,6 @@ async fn lead_boot(
     }
     shard.clone().resume_deletions().await;
     crate::shard::watch_disk(shard);
-    shard.node.set_ready(true);
-    (shard.node.on_ready)(&shard.node);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::ids::TopicId;
 /// Name of Kafka's identity file.
 const META_PROPERTIES: &str = "meta.properties";
 /// Directory of what only Millrace reads; Kafka ignores names that are not of a partition.
-const PRIVATE: &str = ".millrace";
+pub(super) const PRIVATE: &str = ".millrace";
 
 /// Why a data directory cannot be used; each message is one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]

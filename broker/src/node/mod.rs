@@ -4,6 +4,7 @@
 
 mod boot;
 mod data_dir;
+mod foreign_data;
 pub(crate) mod recovery;
 mod serving;
 mod takeover;

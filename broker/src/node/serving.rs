@@ -100,6 +100,7 @@ impl Shard {
         let server = self.bound_server.take();
         if let Some(server) = server {
             let running = server.start(KafkaService::new(self.clone()));
+            let _ = self.metrics.network.set(running.counters());
             self.running_server.replace(Some(running));
         }
         Ok(())
@@ -126,8 +127,9 @@ async fn leave(shard: &Rc<Shard>) {
 /// everything durable and destaged, end.
 pub fn stop_on_signal(shard: &Rc<Shard>) {
     let shard = shard.clone();
+    let requested = runtime::signal::stop_requested();
     let stop = async move {
-        match runtime::signal::stop_requested().await {
+        match requested.await {
             Ok(signal) => tracing::info!("{signal:?}: stopping"),
             Err(error) => return tracing::warn!(%error, "signals cannot be received"),
         }

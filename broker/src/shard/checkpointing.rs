@@ -144,6 +144,7 @@ impl Shard {
         }
         self.raft.checkpointed(&raft);
         self.wal.release_before(raft.release_before);
+        self.destage.checkpointed();
         self.metrics.checkpoints.add(1);
         Ok(())
     }

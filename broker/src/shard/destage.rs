@@ -37,6 +37,8 @@ pub struct Destage {
     pinned: Cell<usize>,
     /// Last entry applied of each group.
     applied: RefCell<BTreeMap<RaftGroupId, RaftIndex>>,
+    /// Segments hold what no checkpoint knows.
+    owed: Cell<bool>,
     wake: Notify,
     room: Notify,
 }
@@ -44,13 +46,27 @@ pub struct Destage {
 impl Destage {
     /// An entry of `bytes` was applied.
     pub fn entry_applied(&self, group: RaftGroupId, index: RaftIndex, bytes: usize) {
+        self.wake_if_idle();
         self.applied.borrow_mut().insert(group, index);
         self.pinned.set(self.pinned.get() + bytes.max(FRAME_BYTES_MIN));
+    }
+
+    /// Before something comes: the interval begins now.
+    fn wake_if_idle(&self) {
+        if self.is_idle() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Nothing waits for destage or a checkpoint.
+    fn is_idle(&self) -> bool {
+        self.pinned.get() == 0 && !self.is_dirty() && !self.owed.get()
     }
 
     /// `partition` has batches that no segment holds.
     pub fn mark_dirty(&self, partition: &Rc<Partition>) {
         if !partition.queued.replace(true) {
+            self.wake_if_idle();
             self.dirty.borrow_mut().push(partition.clone());
         }
     }
@@ -63,6 +79,18 @@ impl Destage {
     /// True if there is something to destage.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.borrow().is_empty()
+    }
+
+    /// Segments have changed: a checkpoint is due after an interval, although nothing else comes. Until then nothing
+    /// that was closed since the last one is deleted or compacted, and the WAL is not let go.
+    pub fn owe_checkpoint(&self) {
+        self.wake_if_idle();
+        self.owed.set(true);
+    }
+
+    /// A checkpoint is durable.
+    pub fn checkpointed(&self) {
+        self.owed.set(false);
     }
 
     /// Drops a partition that was deleted.
@@ -88,6 +116,7 @@ impl Shard {
 
     /// Wakes the background task if enough has gathered. Called after every entry.
     pub(super) fn destage_if_due(&self) {
+        self.metrics.undestaged_bytes.set(self.destage.pinned.get() as u64);
         if self.destage.pinned.get() >= self.destage_threshold() {
             self.destage.wake.notify_one();
         }
@@ -138,11 +167,10 @@ impl Shard {
 
     /// Returns when enough has gathered, or when something has waited for a checkpoint interval.
     async fn wait_for_destage(&self) {
-        if self.destage.pinned.get() >= self.destage_threshold() {
-            return;
-        }
-        if !self.destage.is_dirty() && self.destage.pinned.get() == 0 {
+        while self.destage.is_idle() {
             self.destage.wake.notified().await;
+        }
+        if self.destage.pinned.get() >= self.destage_threshold() {
             return;
         }
         let interval = self.node.config.checkpoint_interval;
@@ -181,10 +209,14 @@ impl Shard {
                 return Err(error);
             }
         }
+        if pinned > 0 {
+            self.destage.owed.set(true);
+        }
         for (group, index) in &applied {
             self.raft.release_payloads(*group, *index);
         }
         self.destage.pinned.set(self.destage.pinned.get() - pinned);
+        self.metrics.undestaged_bytes.set(self.destage.pinned.get() as u64);
         self.evict();
         self.destage.room.notify_waiters();
         Ok(applied)

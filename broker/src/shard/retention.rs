@@ -48,8 +48,9 @@ impl Shard {
         let expired = self.settings().producer_id_expiration.as_millis();
         let before = now_ms.saturating_sub(i64::try_from(expired).unwrap_or(i64::MAX));
         partition.state.borrow_mut().producers.expire(before);
-        if !partition.queued.get()
-            && !partition.log.is_dirty()
+        if partition.log.is_dirty() {
+            self.destage.owe_checkpoint();
+        } else if !partition.queued.get()
             && let Err(error) = partition.log.hibernate().await
         {
             tracing::debug!(partition = ?partition.id, %error, "an idle log keeps its files open");

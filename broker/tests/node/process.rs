@@ -14,36 +14,53 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Node {
     child: Child,
     pub address: String,
+    /// What it said when it was ready.
+    pub line: String,
+}
+
+fn dev(data: &Path, shards: usize, settings: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.args(["dev", "--port", "0", "--shards", &shards.to_string(), "--data"]);
+    command.arg(data);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
+    command
 }
 
 impl Node {
     /// Starts a node on `data` and waits until it is ready. The system chooses the port.
     pub fn start(data: &Path, shards: usize, settings: &[&str]) -> Node {
-        Node::launch(data, shards, settings, Stdio::inherit())
+        Node::run(dev(data, shards, settings))
     }
 
     /// The same, and what it says on standard error.
     pub fn start_listening(data: &Path, shards: usize, settings: &[&str]) -> (Node, Said) {
-        let mut node = Node::launch(data, shards, settings, Stdio::piped());
+        Node::run_listening(dev(data, shards, settings))
+    }
+
+    /// Runs this command and waits until it says that it is ready.
+    pub fn run(command: Command) -> Node {
+        Node::launch(command, Stdio::inherit())
+    }
+
+    /// The same, and what it says on standard error.
+    pub fn run_listening(command: Command) -> (Node, Said) {
+        let mut node = Node::launch(command, Stdio::piped());
         let said = Said::of(node.child.stderr.take().expect("it is piped"));
         (node, said)
     }
 
-    fn launch(data: &Path, shards: usize, settings: &[&str], stderr: Stdio) -> Node {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
-        command.args(["dev", "--port", "0", "--shards", &shards.to_string(), "--data"]);
-        command.arg(data).stdout(Stdio::piped()).stderr(stderr);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        let mut child = command.spawn().expect("the binary runs");
+    fn launch(mut command: Command, stderr: Stdio) -> Node {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary runs");
         let out = child.stdout.take().expect("its output is piped");
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line).expect("it says that it is ready");
         let address =
-            line.split_whitespace().find_map(|word| word.split_once("bootstrap.servers="));
-        let address = address.unwrap_or_else(|| panic!("not ready: {line:?}")).1.to_owned();
-        Node { child, address }
+            line.split_whitespace().find_map(|word| word.strip_prefix("bootstrap.servers="));
+        let address = address.unwrap_or_else(|| panic!("not ready: {line:?}")).to_owned();
+        Node { child, address, line }
     }
 
     pub fn connect(&self) -> Connection {

@@ -11,11 +11,11 @@ pub enum StopSignal {
     Interrupt,
 }
 
-/// Waits for SIGTERM or SIGINT, which from the first call on no longer end the process by
-/// themselves.
+/// Waits for SIGTERM or SIGINT, which from this call on, also before its future is polled, no
+/// longer end the process by themselves.
 ///
 /// One caller per process: the shard that starts the orderly stop and tells the others. In the
 /// simulated world it is resolved by `sim::NodeHandle::stop`.
-pub async fn stop_requested() -> std::io::Result<StopSignal> {
-    world::signal::stop_requested().await
+pub fn stop_requested() -> impl Future<Output = std::io::Result<StopSignal>> {
+    world::signal::stop_requested()
 }

@@ -17,16 +17,18 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use crate::connection_info::ConnectionId;
+use crate::{connection_info::ConnectionId, counters::Counters};
 
 /// Bytes of requests in the memory of one shard.
 #[derive(Debug)]
 pub struct ByteBudget {
     bytes_max: usize,
-    used: Cell<usize>,
+    /// Holds what is used: `request_bytes`.
+    counters: Arc<Counters>,
     overdrawing: Cell<Option<ConnectionId>>,
     /// Who waits, by connection: ids grow, so the front has waited through most of the others.
     waiting: RefCell<BTreeMap<ConnectionId, Waiter>>,
@@ -48,10 +50,10 @@ pub enum Want {
 }
 
 impl ByteBudget {
-    pub fn new(bytes_max: usize) -> ByteBudget {
+    pub fn new(bytes_max: usize, counters: Arc<Counters>) -> ByteBudget {
         ByteBudget {
             bytes_max,
-            used: Cell::new(0),
+            counters,
             overdrawing: Cell::new(None),
             waiting: RefCell::default(),
         }
@@ -59,18 +61,16 @@ impl ByteBudget {
 
     /// Bytes charged now.
     pub fn used(&self) -> usize {
-        self.used.get()
+        self.counters.request_bytes.get() as usize
     }
 
     fn charge(&self, bytes: usize) {
-        self.used.set(self.used.get() + bytes);
+        self.counters.request_bytes.add(bytes);
     }
 
     /// Gives bytes back and wakes whoever may read now.
     fn release(&self, bytes: usize) {
-        let used = self.used.get();
-        assert!(bytes <= used, "{bytes} bytes released, {used} charged");
-        self.used.set(used - bytes);
+        self.counters.request_bytes.subtract(bytes);
         self.wake_admitted();
     }
 
@@ -102,8 +102,8 @@ impl ByteBudget {
 
     fn has_room(&self, want: Want) -> bool {
         match want {
-            Want::Fresh => self.used.get() < self.bytes_max,
-            Want::Growth(bytes) => self.used.get() + bytes <= self.bytes_max / 4 * 3,
+            Want::Fresh => self.used() < self.bytes_max,
+            Want::Growth(bytes) => self.used() + bytes <= self.bytes_max / 4 * 3,
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn accounts(bytes_max: usize) -> [Account; 3] {
-        let budget = Rc::new(ByteBudget::new(bytes_max));
+        let budget = Rc::new(ByteBudget::new(bytes_max, Arc::default()));
         [1, 2, 3].map(|id| Account::new(&budget, ConnectionId(id)))
     }
 

@@ -49,17 +49,18 @@ impl CloseReason {
     }
 
     pub(crate) const KINDS: usize = 10;
-    pub(crate) const NAMES: [&'static str; Self::KINDS] = [
-        "client",
-        "socket",
-        "frame",
-        "header",
-        "service",
-        "partial_frame",
-        "idle",
-        "slow_reader",
-        "stopped",
-        "abandoned",
+    /// Names of what counts them, in the order of [`CloseReason::kind`].
+    pub(crate) const METRICS: [&'static str; Self::KINDS] = [
+        "closed_by_client",
+        "closed_by_socket_error",
+        "closed_for_frame",
+        "closed_for_header",
+        "closed_by_service",
+        "closed_for_partial_frame",
+        "closed_for_idling",
+        "closed_for_slow_reading",
+        "closed_by_stop",
+        "closed_by_abandoning",
     ];
 
     pub(crate) fn kind(&self) -> usize {

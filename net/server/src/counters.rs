@@ -1,26 +1,27 @@
-//! What happened on a shard's connections. Plain cells: read by the shard's metrics, on the shard.
+//! What happened on a shard's connections. Written by that shard alone (relaxed loads and stores, no contention), read
+//! by whoever serves metrics.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::close_reason::CloseReason;
 
-/// A number that only its shard touches.
+/// A number that only its shard changes.
 #[derive(Debug, Default)]
-pub struct Count(Cell<u64>);
+pub struct Count(AtomicU64);
 
 impl Count {
     pub fn get(&self) -> u64 {
-        self.0.get()
+        self.0.load(Ordering::Relaxed)
     }
 
     pub(crate) fn add(&self, n: usize) {
-        self.0.set(self.0.get() + n as u64);
+        self.0.store(self.get() + n as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn subtract(&self, n: usize) {
-        let now = self.0.get();
+        let now = self.get();
         assert!(n as u64 <= now, "a gauge at {now} is lowered by {n}");
-        self.0.set(now - n as u64);
+        self.0.store(now - n as u64, Ordering::Relaxed);
     }
 }
 
@@ -43,6 +44,8 @@ pub struct Counters {
     pub connections: Count,
     /// Gauge: calls started and not yet answered.
     pub calls_in_flight: Count,
+    /// Gauge: requests in memory, bounded by `request_bytes_max`; see `byte_budget`.
+    pub request_bytes: Count,
     /// Gauge: answers not yet taken by the kernel, bounded by `unsent_bytes_shard_max` plus one
     /// answer per connection.
     pub unsent_bytes: Count,
@@ -54,9 +57,31 @@ impl Counters {
         self.closed[kind.kind()].get()
     }
 
-    /// All kinds of reasons with their names and counts, for metrics.
-    pub fn closed_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        CloseReason::NAMES.iter().zip(&self.closed).map(|(name, count)| (*name, count.get()))
+    /// What only grows, with names for metrics.
+    pub fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut all = vec![
+            ("connections_accepted", self.accepted.get()),
+            ("connections_refused_by_node_limit", self.refused_by_node_limit.get()),
+            ("connections_refused_by_address_limit", self.refused_by_address_limit.get()),
+            ("connections_delayed", self.accepts_delayed.get()),
+            ("accept_errors", self.accept_errors.get()),
+            ("network_bytes_in", self.bytes_in.get()),
+            ("network_bytes_out", self.bytes_out.get()),
+            ("connection_mutes", self.mutes.get()),
+        ];
+        let closed = CloseReason::METRICS.iter().zip(&self.closed);
+        all.extend(closed.map(|(name, count)| (*name, count.get())));
+        all
+    }
+
+    /// What goes up and down, with names for metrics.
+    pub fn gauges(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("connections", self.connections.get()),
+            ("calls_in_flight", self.calls_in_flight.get()),
+            ("request_bytes", self.request_bytes.get()),
+            ("unsent_bytes", self.unsent_bytes.get()),
+        ]
     }
 
     pub(crate) fn count_closed(&self, reason: &CloseReason) {

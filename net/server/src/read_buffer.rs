@@ -206,7 +206,7 @@ mod tests {
     const SPLITTER_MAX: usize = 100 << 20;
 
     fn account() -> Account {
-        Account::new(&Rc::new(ByteBudget::new(1 << 30)), ConnectionId(1))
+        Account::new(&Rc::new(ByteBudget::new(1 << 30, Arc::default())), ConnectionId(1))
     }
 
     struct Stream<'a> {

@@ -111,13 +111,8 @@ pub struct RunningServer {
 }
 
 impl RunningServer {
-    pub fn counters(&self) -> Rc<Counters> {
-        Rc::clone(&self.shard.counters)
-    }
-
-    /// Bytes of requests in memory, against [`Options::request_bytes_max`].
-    pub fn request_bytes(&self) -> usize {
-        self.shard.budget.used()
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.shard.counters)
     }
 
     /// Changes `max.connection.creation.rate` on this shard, from the next connection on.

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,7 +31,7 @@ pub struct ShardState {
     pub deadlines: Deadlines,
     pub budget: Rc<ByteBudget>,
     pub pool: ReadPool,
-    pub counters: Rc<Counters>,
+    pub counters: Arc<Counters>,
     /// As configured now; may change while the server runs.
     pub accepts_per_second: Cell<u32>,
     connections: RefCell<BTreeMap<ConnectionId, Rc<Vitals>>>,
@@ -44,12 +45,13 @@ pub struct ShardState {
 
 impl ShardState {
     pub fn new(options: Options) -> Rc<ShardState> {
+        let counters = Arc::<Counters>::default();
         Rc::new(ShardState {
             splitter: FrameSplitter::new(options.frame_bytes_max),
             deadlines: Deadlines::new(&options),
-            budget: Rc::new(ByteBudget::new(options.request_bytes_max)),
+            budget: Rc::new(ByteBudget::new(options.request_bytes_max, counters.clone())),
             pool: ReadPool::default(),
-            counters: Rc::default(),
+            counters,
             accepts_per_second: Cell::new(options.accepts_per_second),
             connections: RefCell::default(),
             next_id: Cell::new(0),

@@ -10,16 +10,19 @@ use std::task::Poll;
 use super::readiness::readable;
 use crate::signal::StopSignal;
 
-pub async fn stop_requested() -> io::Result<StopSignal> {
-    let mut terminate = pin!(arrival(signal_hook::consts::SIGTERM)?);
-    let mut interrupt = pin!(arrival(signal_hook::consts::SIGINT)?);
-    poll_fn(|cx| {
-        if terminate.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Ok(StopSignal::Terminate));
-        }
-        interrupt.as_mut().poll(cx).map(|_| Ok(StopSignal::Interrupt))
-    })
-    .await
+pub fn stop_requested() -> impl Future<Output = io::Result<StopSignal>> {
+    let terminate = arrival(signal_hook::consts::SIGTERM);
+    let interrupt = arrival(signal_hook::consts::SIGINT);
+    async move {
+        let (mut terminate, mut interrupt) = (pin!(terminate?), pin!(interrupt?));
+        poll_fn(|cx| {
+            if terminate.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(StopSignal::Terminate));
+            }
+            interrupt.as_mut().poll(cx).map(|_| Ok(StopSignal::Interrupt))
+        })
+        .await
+    }
 }
 
 fn arrival(signal: i32) -> io::Result<impl Future<Output = io::Result<()>>> {

@@ -6,9 +6,11 @@ use std::rc::Rc;
 use super::kernel::Kernel;
 use crate::signal::StopSignal;
 
-pub async fn stop_requested() -> io::Result<StopSignal> {
+pub fn stop_requested() -> impl Future<Output = io::Result<StopSignal>> {
     let kernel = Kernel::current();
     let stop = Rc::clone(&kernel.nodes.borrow()[kernel.place().node].stop);
-    stop.notified().await;
-    Ok(StopSignal::Terminate)
+    async move {
+        stop.notified().await;
+        Ok(StopSignal::Terminate)
+    }
 }

@@ -22,7 +22,7 @@ fn half_a_frame_is_closed_after_its_deadline_and_an_idle_connection_is_not() {
         until("it is counted", || site.counters.closed(&reason) == 1).await;
         idle.send(Api::Echo, 1, b"").await;
         idle.expect(&[1]).await;
-        until("nothing is held", || site.server.request_bytes() == 0).await;
+        until("nothing is held", || site.counters.request_bytes.get() == 0).await;
     });
 }
 

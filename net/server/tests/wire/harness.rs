@@ -118,7 +118,7 @@ fn head(id: i32, body_bytes: usize) -> Bytes {
 pub struct Site {
     pub service: Rc<Gated>,
     pub server: RunningServer,
-    pub counters: Rc<Counters>,
+    pub counters: Arc<Counters>,
     pub address: SocketAddr,
 }
 

@@ -115,14 +115,14 @@ fn requests_above_the_byte_budget_wait_and_all_complete() {
             }
             halves
         };
-        until("the budget is used up", || site.server.request_bytes() >= 16 << 10).await;
+        until("the budget is used up", || site.counters.request_bytes.get() >= 16 << 10).await;
         for (client, rest) in &halves {
             client.send_raw(rest).await;
         }
         for (id, (mut client, _)) in halves.into_iter().enumerate() {
             client.expect(&[id as i32]).await;
         }
-        until("nothing is held", || site.server.request_bytes() == 0).await;
+        until("nothing is held", || site.counters.request_bytes.get() == 0).await;
     });
 }
 

@@ -133,7 +133,7 @@ fn large_requests_and_answers_pass_whole() {
         client.send(Api::Large, 9, &(5u32 << 20).to_be_bytes()).await;
         let (_, body) = client.receive().await.expect("an answer");
         assert_eq!(body.len(), 5 << 20);
-        assert_eq!(site.server.request_bytes(), 0);
+        assert_eq!(site.counters.request_bytes.get(), 0);
     });
 }
 

@@ -102,6 +102,6 @@ fn a_client_that_leaves_ends_its_long_poll_and_its_other_calls_run_to_their_end(
         until("both are gone", || site.counters.connections.get() == 0).await;
         assert_eq!(site.counters.calls_in_flight.get(), 0);
         assert_eq!(site.counters.unsent_bytes.get(), 0);
-        assert_eq!(site.server.request_bytes(), 0);
+        assert_eq!(site.counters.request_bytes.get(), 0);
     });
 }
