@@ -1,10 +1,11 @@
-//! System calls, context switches and CPU per produce request on the hot path.
+//! System calls, allocations, copies, context switches and CPU per produce request on the hot path.
 //!
-//! `strace -c -f` counts the calls of a node while a fixed number of requests runs; the same
-//! requests once more without it give the CPU. Counting is exact; nothing about time is taken from
-//! the traced run.
+//! `strace -c -f` counts the calls of a node while a load runs, a preloaded library
+//! (`hot_path/count.c`) what another node allocates and copies under the same load; a run with
+//! neither gives CPU and switches. Counting is exact; nothing about time is taken from those runs.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Cost {
     pub cpu_us: f64,
     pub switches: f64,
     pub syscalls: BTreeMap<String, f64>,
+    /// Allocations, bytes allocated, copies, bytes copied.
+    pub memory: [f64; 4],
 }
 
 const SHAPES: [&str; 3] = ["ping 1 000/s with a consumer", "unbatched, saturated", "1 MiB batches"];
@@ -46,7 +49,7 @@ pub fn run(
         let (plain, usage) = load(&mut stage, shape)?;
         let tracer = Tracer::attach(node.pid())?;
         let (traced, _) = load(&mut stage, shape)?;
-        let total = (traced.acked_requests as f64).max(1.0);
+        let total = (traced.all_requests as f64).max(1.0);
         let syscalls = tracer.counts()?;
         costs.push(Cost {
             shape,
@@ -54,11 +57,74 @@ pub fn run(
             cpu_us: usage.broker_cpu_s * 1e6 / plain.acked_requests as f64,
             switches: usage.broker_switches as f64 / plain.acked_requests as f64,
             syscalls: syscalls.into_iter().map(|(n, c)| (n, c as f64 / total)).collect(),
+            memory: [f64::NAN; 4],
         });
     }
     drop(stage);
     node.stop()?;
+    count_memory(system, durability, place, settings, &mut costs)?;
     Ok(costs)
+}
+
+/// The same loads on a node that counts what it allocates and copies.
+fn count_memory(
+    system: System,
+    durability: Durability,
+    place: &Place,
+    settings: &Settings,
+    costs: &mut [Cost],
+) -> Result<()> {
+    let dir = tempfile::Builder::new().prefix("hot-path-").tempdir_in(&place.dir)?;
+    let counter = Counter::build(dir.path())?;
+    let environment =
+        [("LD_PRELOAD", counter.library.as_path()), ("HOT_PATH_COUNTS", counter.counts.as_path())];
+    system.format(dir.path(), place.address)?;
+    let mut node = system.start_in(dir.path(), place.address, &place.broker_cpus, &environment)?;
+    node.ready()?;
+    let mut stage = Stage::new(&node, system, durability, settings, place)?;
+    warm_up(&mut stage, settings.warm_up.min(2.0))?;
+    for cost in costs {
+        let before = counter.read()?;
+        let (done, _) = load(&mut stage, cost.shape)?;
+        let after = counter.read()?;
+        for (at, per_request) in cost.memory.iter_mut().enumerate() {
+            *per_request = (after[at] - before[at]) as f64 / (done.all_requests as f64).max(1.0);
+        }
+    }
+    drop(stage);
+    node.stop()
+}
+
+/// The library to preload and the file it counts in.
+struct Counter {
+    library: PathBuf,
+    counts: PathBuf,
+}
+
+impl Counter {
+    fn build(dir: &Path) -> Result<Counter> {
+        let counter = Counter { library: dir.join("count.so"), counts: dir.join("counts") };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("hot_path/count.c");
+        let built = Command::new("cc")
+            .args(["-O2", "-shared", "-fPIC", "-fno-builtin", "-o"])
+            .args([&counter.library, &source])
+            .status()
+            .context("a C compiler (cc) is needed to count allocations")?;
+        if !built.success() {
+            bail!("{} does not compile", source.display());
+        }
+        std::fs::write(&counter.counts, [0; 4096])?;
+        Ok(counter)
+    }
+
+    fn read(&self) -> Result<[u64; 4]> {
+        let bytes = std::fs::read(&self.counts)?;
+        let mut counts = [0; 4];
+        for (count, field) in counts.iter_mut().zip(bytes.chunks_exact(8)) {
+            *count = u64::from_le_bytes(field.try_into().context("eight bytes")?);
+        }
+        Ok(counts)
+    }
 }
 
 fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Usage)> {

@@ -176,6 +176,11 @@ fn count_hot_path(args: &Args, place: &Place, settings: &Settings) -> Result<()>
                 cost.cpu_us,
                 cost.switches
             );
+            let [allocations, allocated, copies, copied] = cost.memory;
+            println!(
+                "    {allocations:8.2} allocations of {allocated:.0} B in all, {copies:.2} copies \
+                 from 64 B on of {copied:.0} B in all"
+            );
             for (name, count) in &cost.syscalls {
                 if *count >= 0.005 {
                     println!("    {count:8.3} {name}");

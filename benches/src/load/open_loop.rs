@@ -150,6 +150,7 @@ impl Agent for OpenLoopProducer {
         for &intended in &sent {
             recorder.produce_latency(now, intended);
         }
+        recorder.all_requests += 1;
         if recorder.window.contains(now) {
             recorder.acked_requests += 1;
             recorder.acked_records += sent.len() as u64;

@@ -30,6 +30,8 @@ pub struct Recorder {
     pub end_to_end: Histogram<u64>,
     pub intended_records: u64,
     pub acked_requests: u64,
+    /// In the window or not.
+    pub all_requests: u64,
     pub acked_records: u64,
     pub acked_bytes: u64,
     pub consumed_records: u64,
@@ -48,6 +50,7 @@ impl Recorder {
             end_to_end: histogram(),
             intended_records: 0,
             acked_requests: 0,
+            all_requests: 0,
             acked_records: 0,
             acked_bytes: 0,
             consumed_records: 0,
@@ -58,6 +61,7 @@ impl Recorder {
 
     /// One acknowledged request, timed from when it was sent.
     pub fn acked(&mut self, now: u64, sent_ns: u64, records: u64, bytes: u64) {
+        self.all_requests += 1;
         if self.window.contains(now) {
             self.acked_requests += 1;
             self.acked_records += records;

@@ -75,10 +75,22 @@ impl System {
 
     /// Starts the formatted node on these CPUs; returns at once.
     pub fn start(self, dir: &Path, address: SocketAddr, cpus: &str) -> Result<Node> {
-        let command = match self {
+        self.start_in(dir, address, cpus, &[])
+    }
+
+    /// As `start`, with additions to the environment.
+    pub fn start_in(
+        self,
+        dir: &Path,
+        address: SocketAddr,
+        cpus: &str,
+        environment: &[(&str, &Path)],
+    ) -> Result<Node> {
+        let mut command = match self {
             System::Kafka => kafka::command(dir, cpus)?,
             System::Millrace => millrace::command(dir, cpus)?,
         };
+        command.envs(environment.iter().copied());
         Node::spawn(command, dir, address)
     }
 }

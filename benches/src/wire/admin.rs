@@ -120,7 +120,9 @@ impl Admin {
     pub fn init_producer_id(&mut self) -> Result<(i64, i16)> {
         let start = Instant::now();
         loop {
-            let request = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+            let request = InitProducerIdRequest::default()
+                .with_transactional_id(None)
+                .with_transaction_timeout_ms(60_000);
             let answer = self.ask(0, &request)?;
             if answer.error_code == 0 {
                 return Ok((answer.producer_id.0, answer.producer_epoch));

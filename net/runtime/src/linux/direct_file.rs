@@ -70,6 +70,7 @@ impl DirectFile {
             let shard = Shard::current();
             let commit = shard.commit_thread()?;
             if commit.may_write_here(&bufs) && shard.has_nothing_else() {
+                shard.stay_awake();
                 return commit.write_here(fd, pos, bufs);
             }
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
+use super::keep_awake::KeepAwake;
 use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
@@ -41,6 +42,7 @@ pub(super) struct Executor {
     remote: Arc<Remote>,
     slice_ns: u64,
     spin_ns: u64,
+    keep_awake: Option<KeepAwake>,
     polled_since: Cell<u64>,
 }
 
@@ -110,7 +112,8 @@ impl Header {
 }
 
 impl Executor {
-    pub fn new(slice: Duration, spin: Duration) -> io::Result<Executor> {
+    /// An executor for a thread that is bound to `cpu`, if to any.
+    pub fn new(slice: Duration, spin: Duration, cpu: Option<usize>) -> io::Result<Executor> {
         // SAFETY: plain system call; the descriptor is ours.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
@@ -118,6 +121,10 @@ impl Executor {
         }
         // SAFETY: just opened, owned by nobody else.
         let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
+        let keep_awake = match cpu {
+            Some(cpu) if !spin.is_zero() => Some(KeepAwake::start(cpu)?),
+            _ => None,
+        };
         Ok(Executor {
             tasks: RefCell::default(),
             latency: RefCell::default(),
@@ -132,6 +139,7 @@ impl Executor {
             }),
             slice_ns: slice.as_nanos() as u64,
             spin_ns: spin.as_nanos() as u64,
+            keep_awake,
             polled_since: Cell::new(0),
         })
     }
@@ -329,6 +337,7 @@ impl Executor {
     /// need the very CPU, so there is no polling meanwhile.
     fn spin(&self, ring: &Ring) -> bool {
         if Shard::with(|shard| shard.is_some_and(|shard| shard.is_committing())) {
+            self.stay_awake();
             return false;
         }
         if ring.has_entries() {
@@ -344,6 +353,13 @@ impl Executor {
             std::hint::spin_loop();
         }
         next <= end
+    }
+
+    /// The thread is about to wait for the disk, briefly.
+    pub fn stay_awake(&self) {
+        if let Some(keep_awake) = &self.keep_awake {
+            keep_awake.until(now_ns() + self.spin_ns);
+        }
     }
 
     /// Drops every task, and those that their destructors spawn.

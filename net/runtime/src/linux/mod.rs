@@ -18,6 +18,7 @@ pub mod time;
 mod blocking;
 mod commit_thread;
 mod executor;
+mod keep_awake;
 mod limits;
 mod readiness;
 mod ring;
