@@ -9,6 +9,8 @@
 )]
 
 #[cfg(simulation)]
+mod cluster;
+#[cfg(simulation)]
 mod consumer;
 #[cfg(simulation)]
 mod faults;

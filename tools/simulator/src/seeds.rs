@@ -1,5 +1,6 @@
 //! The command: which seeds run, what is said about them.
 
+use crate::cluster;
 use crate::scenario::{self, Verdict};
 use clap::Parser;
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ struct Args {
     /// Run every seed twice: both runs must be the same
     #[arg(long)]
     meta: bool,
+    /// Three nodes instead of one
+    #[arg(long)]
+    cluster: bool,
 }
 
 #[derive(Default)]
@@ -36,18 +40,19 @@ struct Summary {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
+    let scenario = if args.cluster { cluster::run } else { scenario::run };
     let mut summary = Summary::default();
     for seed in first..first.saturating_add(count) {
-        summary.add(seed, &run(seed, args.meta));
+        summary.add(seed, &run(seed, args.meta, scenario));
     }
     summary.print(count);
     if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A run that panics is one that failed.
-fn run(seed: u64, twice: bool) -> Result<Verdict, String> {
+fn run(seed: u64, twice: bool, scenario: fn(u64) -> Verdict) -> Result<Verdict, String> {
     let once = || {
-        catch_unwind(AssertUnwindSafe(|| scenario::run(seed))).map_err(|panic| {
+        catch_unwind(AssertUnwindSafe(|| scenario(seed))).map_err(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             format!("panicked: {}", text.unwrap_or("without words"))
