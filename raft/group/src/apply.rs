@@ -26,9 +26,9 @@ pub struct Committed {
     pub ticket: Option<WindowTicket>,
 }
 
-/// An entry with [`crate::Durability::Memory`] that is in memory on a majority and on its way to
-/// the disks. It will be [`Committed`] unless the node stops first. Only sole voters say so; in
-/// a group with more voters such an entry is acknowledged when it is [`Committed`].
+/// An entry with [`crate::Durability::Memory`] of a sole voter that is on its way to the disk. It
+/// will be [`Committed`] unless the node stops first, and may be applied already. With more voters
+/// see [`Apply::held`].
 #[derive(Clone, Debug)]
 pub struct Accepted {
     pub ticket: WindowTicket,
@@ -84,6 +84,13 @@ pub trait Apply {
         let _ = accepted;
     }
 
+    /// In a group with several voters, an entry with [`crate::Durability::Memory`] is in memory on a
+    /// majority: it can be acknowledged to those who asked for memory only, but must not be applied or
+    /// shown to readers before its `apply`, which may never come. Not told if `apply` comes first.
+    fn held(&mut self, ticket: WindowTicket) {
+        let _ = ticket;
+    }
+
     /// Leadership of a group changed; in order with `apply`.
     fn leadership_changed(&mut self, change: LeadershipChange) {
         let _ = change;
@@ -129,6 +136,7 @@ impl Transport for NoPeers {
 pub(crate) enum Event {
     Committed(Committed),
     Accepted(Accepted),
+    Held(WindowTicket),
     Leadership(LeadershipChange),
     Membership(MembershipChange),
     Offered(SnapshotOffer),

@@ -18,19 +18,18 @@ use std::collections::VecDeque;
 use raft::eraftpb::{Message, MessageType};
 use raft::{Raft, StateRole};
 use slog::Logger;
-use storage::wal::{FrameBuilder, SealedFrame, WalError, WalPosition};
+use storage::wal::{FrameBuilder, WalError, WalPosition};
 
-use crate::apply::{Accepted, Event, Leadership, LeadershipChange, Outbox};
-use crate::conf_change::ConfChange;
+use crate::apply::{Event, Leadership, LeadershipChange, Outbox};
 use crate::frame_kind::FrameKind;
-use crate::group_log::{GroupLog, LogEntry, raft_entry};
+use crate::group_log::{GroupLog, LogEntry};
+use crate::group_memory::{HeldInMemory, is_held, is_marked};
 use crate::group_snapshot::Installing;
 use crate::group_state::{HardState, LogStart, Membership, Origin};
 use crate::options::RaftOptions;
-use crate::window::{Durability, Window, WindowLimits, WindowTicket};
+use crate::window::{Window, WindowLimits, WindowTicket};
 use crate::{
-    EntryKind, FrameLog, GroupCheckpoint, GroupError, ProposeError, RaftGroupId, RaftIndex,
-    ReplicaId, StepError, Term,
+    FrameLog, GroupCheckpoint, GroupError, RaftGroupId, RaftIndex, ReplicaId, StepError, Term,
 };
 
 /// A follower keeps this part of what a leader would keep for its members.
@@ -54,12 +53,12 @@ pub(crate) struct Group {
     pub(crate) raft: Raft<GroupLog>,
     pub(crate) window: Option<Window>,
     pub(crate) replica: ReplicaId,
-    limits: WindowLimits,
+    pub(crate) limits: WindowLimits,
     election_seed: u64,
     /// Roles taken so far; makes each election timeout a new draw.
     roles_taken: u64,
     /// Capacity for the next window: what the last ones needed.
-    window_capacity: usize,
+    pub(crate) window_capacity: usize,
     /// Own proposals that are not delivered.
     pub(crate) tickets: VecDeque<WindowTicket>,
     /// Sealed, not known to be durable; in WAL order.
@@ -85,6 +84,8 @@ pub(crate) struct Group {
     pub(crate) installing: Option<Installing>,
     /// Ticks since members that need a snapshot were last offered one anew.
     pub(crate) offer_ticks: usize,
+    /// What followers hold before it is durable.
+    pub(crate) memory: HeldInMemory,
 }
 
 impl Group {
@@ -131,6 +132,7 @@ impl Group {
             removed: None,
             installing: None,
             offer_ticks: 0,
+            memory: HeldInMemory::default(),
         };
         group.pin_election_timeout();
         Ok(group)
@@ -216,102 +218,6 @@ impl Group {
         self.raft.prs().iter().any(|(id, _)| *id != self.replica.0)
     }
 
-    /// Opens the window if it is not open.
-    pub fn open_window(
-        &mut self,
-        durability: Durability,
-        next_sequence: &mut u64,
-    ) -> Result<&mut Window, ProposeError> {
-        self.check_can_propose()?;
-        if self.window.is_none() {
-            let ticket = self.next_ticket(next_sequence);
-            self.window = Some(Window::new(ticket, self.limits, self.window_capacity));
-        }
-        let window = self.window.as_mut().expect("just opened");
-        if durability == Durability::Memory {
-            window.durability = Durability::Memory;
-        }
-        Ok(window)
-    }
-
-    /// Proposes what the window holds, if anything.
-    pub fn close_window<W: FrameLog>(&mut self, wal: &W, out: &mut Outbox) -> Result<(), WalError> {
-        if self.window.as_ref().is_none_or(Window::is_empty) {
-            return Ok(());
-        }
-        match self.append_window(wal, out)? {
-            None => Ok(()),
-            Some(sealed) => {
-                self.raft.bcast_append();
-                self.pump(wal, out, Some(sealed))
-            }
-        }
-    }
-
-    /// Appends what the window holds, and takes the window away also if it holds nothing: its ticket
-    /// is about to be somebody else's.
-    pub(crate) fn append_window<W: FrameLog>(
-        &mut self,
-        wal: &W,
-        out: &mut Outbox,
-    ) -> Result<Option<SealedFrame>, WalError> {
-        let Some(window) = self.window.take().filter(|window| !window.is_empty()) else {
-            return Ok(None);
-        };
-        self.window_capacity = window.len().max(self.window_capacity - self.window_capacity / 8);
-        let (ticket, durability) = (window.ticket(), window.durability);
-        let frame = window.into_frame();
-        self.append(frame, EntryKind::Inline, ticket, durability, wal, out).map(Some)
-    }
-
-    /// Proposes an entry of its own.
-    pub fn propose_alone<W: FrameLog>(
-        &mut self,
-        kind: EntryKind,
-        payload: &[u8],
-        next_sequence: &mut u64,
-        wal: &W,
-        out: &mut Outbox,
-    ) -> Result<Result<WindowTicket, ProposeError>, WalError> {
-        if let Err(error) = self.check_can_propose() {
-            return Ok(Err(error));
-        }
-        self.close_window(wal, out)?;
-        let ticket = self.next_ticket(next_sequence);
-        let mut frame = FrameBuilder::new(payload.len());
-        frame.append(payload);
-        let sealed = self.append(frame, kind, ticket, Durability::Disk, wal, out)?;
-        self.raft.bcast_append();
-        self.pump(wal, out, Some(sealed))?;
-        Ok(Ok(ticket))
-    }
-
-    /// Proposes a change of the members.
-    pub fn propose_conf_change<W: FrameLog>(
-        &mut self,
-        change: &ConfChange,
-        next_sequence: &mut u64,
-        wal: &W,
-        out: &mut Outbox,
-    ) -> Result<Result<WindowTicket, ProposeError>, WalError> {
-        let checked = self.check_can_propose().and_then(|()| self.check_conf_change(change));
-        if let Err(error) = checked {
-            return Ok(Err(error));
-        }
-        self.close_window(wal, out)?;
-        let ticket = self.next_ticket(next_sequence);
-        let mut message = Message::default();
-        message.set_msg_type(MessageType::MsgPropose);
-        message.from = self.replica.0;
-        message.entries.push(raft_entry(EntryKind::ConfChange, change.encode().into()));
-        if self.raft.step(message).is_err() {
-            return Ok(Err(ProposeError::ChangePending(self.id)));
-        }
-        self.tickets.push_back(ticket);
-        self.pump(wal, out, None)?;
-        Ok(Ok(ticket))
-    }
-
     /// Hands leadership to another voter; windows are refused until it is done or given up.
     pub fn transfer_leadership<W: FrameLog>(
         &mut self,
@@ -343,9 +249,17 @@ impl Group {
         if message.get_msg_type() == MessageType::MsgSnapshot {
             return self.take_offer(message, wal, out);
         }
+        if is_held(&message) {
+            self.note_held(&message, out);
+            return Ok(Ok(()));
+        }
+        let marked = is_marked(&message);
         if self.raft.step(message).is_err() {
             let reason = "a proposal for a replica that does not lead";
             return Ok(Err(StepError::Malformed { raft_group: self.id, reason }));
+        }
+        if marked {
+            self.answer_from_memory(out);
         }
         self.pump(wal, out, None)?;
         Ok(Ok(()))
@@ -462,50 +376,10 @@ impl Group {
         if !leads {
             self.window = None;
             self.tickets.clear();
+            self.memory.clear();
         }
         self.leadership = now;
         out.events.push(Event::Leadership(now));
-    }
-
-    fn next_ticket(&self, next_sequence: &mut u64) -> WindowTicket {
-        *next_sequence += 1;
-        WindowTicket {
-            raft_group: self.id,
-            term: self.term(),
-            index: RaftIndex(self.raft.raft_log.last_index() + 1),
-            sequence: *next_sequence,
-        }
-    }
-
-    /// Seals the frame under the term and index that the entry is about to get, then appends.
-    fn append<W: FrameLog>(
-        &mut self,
-        frame: FrameBuilder,
-        kind: EntryKind,
-        ticket: WindowTicket,
-        durability: Durability,
-        wal: &W,
-        out: &mut Outbox,
-    ) -> Result<SealedFrame, WalError> {
-        let sealed =
-            wal.seal(frame, FrameKind::Entry(kind).tag(self.id, ticket.term, ticket.index))?;
-        let mut entry = raft_entry(kind, sealed.payload.clone());
-        let appended = self.raft.append_entry(std::slice::from_mut(&mut entry));
-        assert!(
-            appended && (entry.term, entry.index) == (ticket.term.0, ticket.index.0),
-            "sealed as {}/{} but appended as {}/{} in Raft group {}",
-            ticket.term,
-            ticket.index,
-            entry.term,
-            entry.index,
-            self.id
-        );
-        self.tickets.push_back(ticket);
-        if durability == Durability::Memory && self.membership().is_sole_voter(self.replica) {
-            let payload = sealed.payload.clone();
-            out.events.push(Event::Accepted(Accepted { ticket, payload }));
-        }
-        Ok(sealed)
     }
 }
 

@@ -153,7 +153,8 @@ impl Group {
         if self.raft.msgs.is_empty() {
             return;
         }
-        let messages = mem::take(&mut self.raft.msgs);
+        let mut messages = mem::take(&mut self.raft.msgs);
+        self.memory.mark(&mut messages);
         let ahead_of_write = self.is_leader() && self.durable.term == self.term();
         match self.unwritten.back_mut() {
             Some(last) if !ahead_of_write => last.messages.extend(messages),
@@ -183,6 +184,7 @@ impl Group {
             self.delivered = index;
             self.push_committed(index, out);
         }
+        self.memory.committed(self.delivered);
         let log = &self.raft.raft_log;
         let applied = self.delivered.min(log.persisted);
         let mut sealed = None;

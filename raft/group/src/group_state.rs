@@ -135,6 +135,15 @@ impl Membership {
         self.voters.contains(&replica) || self.voters_outgoing.contains(&replica)
     }
 
+    /// Whether a majority of the voters, of both halves in a joint change, is such.
+    pub(crate) fn has_majority(&self, is_such: impl Fn(ReplicaId) -> bool) -> bool {
+        let majority = |voters: &[ReplicaId]| {
+            2 * voters.iter().filter(|voter| is_such(**voter)).count() > voters.len()
+        };
+        majority(&self.voters)
+            && (self.voters_outgoing.is_empty() || majority(&self.voters_outgoing))
+    }
+
     /// Whether `replica` is a member of any kind.
     pub fn names(&self, replica: ReplicaId) -> bool {
         self.has_voter(replica) || self.learners.contains(&replica)

@@ -20,6 +20,8 @@ mod frame_log;
 mod group;
 mod group_checks;
 mod group_log;
+mod group_memory;
+mod group_proposals;
 mod group_pump;
 mod group_snapshot;
 mod group_state;

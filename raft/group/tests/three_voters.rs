@@ -405,6 +405,79 @@ fn messages_that_no_replica_sends_are_errors() {
     assert_eq!(cluster.at(target).shard.step(GROUP, good), Ok(()));
 }
 
+#[test]
+fn a_memory_entry_is_held_when_a_majority_has_it_in_memory_and_committed_by_disks() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.elect(1);
+    let disk = cluster.at(1).append_to(GROUP, "disk", Durability::Disk);
+    cluster.settle();
+    assert_eq!(cluster.at(1).heard.borrow().held, [], "nobody asked for memory");
+    let ticket = cluster.at(1).append_to(GROUP, "memory", Durability::Memory);
+    cluster.run(1);
+    assert_eq!(cluster.at(1).heard.borrow().held, [], "only the leader holds it");
+    // To one follower and back, with no write ending anywhere.
+    let at = cluster.network.iter().position(|message| message.to == 2).unwrap();
+    cluster.deliver(at);
+    let at = cluster.network.iter().position(|message| message.to == 1).unwrap();
+    cluster.deliver(at);
+    let heard = cluster.at(1).heard.borrow().clone();
+    assert_eq!((heard.held, heard.accepted.len()), (vec![ticket], 0));
+    assert_eq!(heard.applied.last().unwrap().index, disk.index, "no disk has it");
+    // The leader is cut off; the entry lives on in its holder.
+    cluster.cut[0] = true;
+    for _ in 0..40 {
+        cluster.tick();
+        cluster.settle();
+    }
+    assert_eq!(cluster.ready_leader(), Some(2), "the other one lacks the entry");
+    assert_eq!(cluster.at(3).applied_text(), ["disk", "memory"]);
+}
+
+#[test]
+fn what_is_committed_reaches_followers_without_a_heartbeat() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.elect(1);
+    cluster.at(1).append("a");
+    cluster.settle();
+    for node in &cluster.nodes {
+        assert_eq!(node.applied_text(), ["a"]);
+    }
+}
+
+#[test]
+fn a_leader_that_is_removed_makes_room_and_one_that_a_member_was_cut_from_says_so() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.elect(1);
+    let progress = cluster.at(1).shard.progress(GROUP).unwrap();
+    let last = progress.last_index;
+    assert_eq!(progress.committed, last);
+    for (member, replica) in progress.members.iter().zip(1..) {
+        let expected = (ReplicaId(replica), last, true, true);
+        let found = (member.replica, member.matched, member.voter, member.recent_active);
+        assert_eq!(found, expected);
+    }
+    assert_eq!(cluster.at(2).shard.progress(GROUP), None);
+    cluster.cut[2] = true;
+    cluster.at(1).shard.report_unreachable(ReplicaId(3));
+    for _ in 0..25 {
+        cluster.tick();
+        cluster.settle();
+    }
+    let cut_off = cluster.at(1).shard.progress(GROUP).unwrap().members[2];
+    assert_eq!((cut_off.recent_active, cut_off.replication), (false, Replication::Probe));
+    cluster.cut[2] = false;
+    let removal = ConfChange { changes: vec![MemberChange::Remove(ReplicaId(1))] };
+    cluster.at(1).shard.propose_conf_change(GROUP, &removal).unwrap();
+    cluster.settle();
+    let following = cluster.at(1).shard.status(GROUP).unwrap().leadership.leadership;
+    assert_eq!(following, Leadership::Following(None));
+    for _ in 0..60 {
+        cluster.tick();
+        cluster.settle();
+    }
+    assert!(matches!(cluster.ready_leader(), Some(2 | 3)));
+}
+
 /// Loss, reorder, duplicates, partitions, crashes with torn writes.
 fn random_cluster(seed: u64) {
     let mut random = Random::new(seed);

@@ -13,6 +13,7 @@ pub struct Heard {
     pub leadership: Vec<LeadershipChange>,
     pub memberships: Vec<MembershipChange>,
     pub offers: Vec<SnapshotOffer>,
+    pub held: Vec<WindowTicket>,
     /// All of it as text, in order.
     pub lines: Vec<String>,
 }
@@ -39,6 +40,13 @@ impl Apply for Recorder {
         let WindowTicket { raft_group, term, index, .. } = accepted.ticket;
         heard.lines.push(format!("accepted {raft_group} {term}/{index}"));
         heard.accepted.push(accepted);
+    }
+
+    fn held(&mut self, ticket: WindowTicket) {
+        let mut heard = self.0.borrow_mut();
+        let WindowTicket { raft_group, term, index, .. } = ticket;
+        heard.lines.push(format!("held {raft_group} {term}/{index}"));
+        heard.held.push(ticket);
     }
 
     fn leadership_changed(&mut self, change: LeadershipChange) {

@@ -8,6 +8,7 @@
 //! - **commit monotonic**: within a life no commit index goes back;
 //! - **leader completeness**: who leads has every entry that anybody has applied;
 //! - **log matching**: two logs that agree on a term at an index agree below it;
+//! - **memory**: what a majority held in memory is lost only where replicas stop;
 //! - **durable data first**: no log begins behind what its replica has durable.
 //!
 //! The broker's data is modelled by how far it is: a checkpoint or a snapshot makes it durable.
@@ -48,7 +49,10 @@ pub struct Swarm {
     applied: BTreeMap<u64, (Term, Vec<u8>)>,
     leaders: BTreeMap<Term, u64>,
     acknowledged: BTreeSet<(Term, u64)>,
-    appended: u64,
+    /// What a majority held in memory.
+    held: BTreeSet<(Term, u64)>,
+    /// No replica ever stops.
+    calm: bool,
     /// Rare things that happened, by name.
     pub marks: BTreeMap<&'static str, u64>,
 }
@@ -79,7 +83,8 @@ impl Swarm {
             applied: BTreeMap::new(),
             leaders: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
-            appended: 0,
+            held: BTreeSet::new(),
+            calm: seed.is_multiple_of(4),
             marks: BTreeMap::new(),
         };
         for replica in 1..=voters {
@@ -122,7 +127,7 @@ impl Swarm {
             }
             52 => self.cut(),
             53 => self.cuts.clear(),
-            54 if self.random.below(3) == 0 => {
+            54 if self.random.below(3) == 0 && !self.calm => {
                 let undurable = self.at(replica).node.wal.undurable();
                 let torn = self.random.below(undurable + 1);
                 self.crash(replica, torn);
@@ -186,12 +191,11 @@ impl Swarm {
     }
 
     fn append(&mut self, replica: u64, step: usize) {
+        let durability = [Durability::Disk, Durability::Memory][self.random.below(2)];
         let peer = self.at(replica);
-        let mut appended = false;
-        if let Ok(mut window) = peer.node.shard.open_window(GROUP, Durability::Disk) {
-            appended = window.append(format!("{replica}:{step}").as_bytes()).is_ok();
+        if let Ok(mut window) = peer.node.shard.open_window(GROUP, durability) {
+            window.append(format!("{replica}:{step}").as_bytes()).expect("small");
         }
-        self.appended += u64::from(appended);
         self.turn(replica);
     }
 
@@ -351,6 +355,7 @@ impl Swarm {
             }
         }
         peer.seen = heard.applied.len();
+        self.held.extend(heard.held.iter().map(|ticket| (ticket.term, ticket.index.0)));
         drop(heard);
         if !matches!(status.leadership.leadership, Leadership::Following(_)) {
             let leader = *self.leaders.entry(status.leadership.term).or_insert(replica);
@@ -410,8 +415,12 @@ impl Swarm {
             let peer = self.at(member.0);
             assert_eq!(peer.last, last, "member {member} has everything: {members:?}");
         }
-        for (term, index) in &self.acknowledged {
+        let held = self.held.iter().filter(|_| self.calm);
+        for (term, index) in self.acknowledged.iter().chain(held) {
             assert_eq!(self.applied[index].0, *term, "acknowledged entry {index} is lost");
+        }
+        if !self.held.is_empty() {
+            self.mark("held in memory");
         }
         let end = format!("{leader}:{}", usize::MAX);
         assert!(self.applied.values().any(|(_, payload)| payload[..] == *end.as_bytes()));
