@@ -107,8 +107,7 @@ impl Shard {
         }
         let began = Instant::now();
         while began.elapsed() < HAND_OVER_MAX {
-            let led: Vec<GroupStatus> =
-                self.raft.statuses().into_iter().filter(|status| is_led(status)).collect();
+            let led: Vec<GroupStatus> = self.raft.statuses().into_iter().filter(is_led).collect();
             let image = self.image();
             let mut heirs = 0;
             for status in &led {

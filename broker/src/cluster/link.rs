@@ -49,7 +49,7 @@ impl Transport for PeerTransport {
         let Some(to) = node_of(ReplicaId(message.to)) else { return };
         let Some(host) = shard.host_on(to, group) else { return };
         let peer = PeerId { node: to.0, shard: host };
-        let batch = self.batches.entry(peer).or_insert_with(MessageBatch::new);
+        let batch = self.batches.entry(peer).or_default();
         batch.push(group, &message);
         if batch.is_full() {
             send_batch(cluster, peer, batch);

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use config::{BrokerValues, TopicConfig, TopicOverrides};
 use raft_group::{EpochBase, Term};
 use runtime::shards::ShardId;
-use serde::{Deserialize, Serialize};
 
-use super::record::{BrokerRecord, ConfigResource, MetadataRecord, PartitionRecord};
+use super::led_groups::RaftGroupView;
+use super::nodes::RegisteredNode;
+use super::record::{ConfigResource, MetadataRecord, PartitionRecord};
 use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
 
 /// See the module.
@@ -46,93 +47,6 @@ pub struct Image {
     defaults: Arc<BrokerValues>,
     /// Without dynamic changes.
     file_defaults: Arc<BrokerValues>,
-}
-
-/// A node as other nodes and clients see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RegisteredNode {
-    /// `broker.rack`.
-    pub rack: Option<Arc<str>>,
-    /// Listener name, security protocol, host, port.
-    pub endpoints: Arc<[(String, String, String, u16)]>,
-    /// Not heard of: clients are not told of it, and it gets no new replicas.
-    pub fenced: bool,
-    /// How other nodes find it; absent in a cluster of one.
-    pub link: Option<NodeLink>,
-}
-
-/// What other nodes know of a node of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeLink {
-    /// `directory.id`.
-    pub directory: TopicId,
-    /// Host and port for other nodes.
-    pub peer: (Arc<str>, u16),
-    /// Its shards.
-    pub shards: u16,
-    /// Metadata version of this life of the node.
-    pub epoch: u64,
-}
-
-impl RegisteredNode {
-    fn to_record(&self, node: NodeId) -> MetadataRecord {
-        let rack = self.rack.as_deref().map(str::to_owned);
-        let endpoints = self.endpoints.to_vec();
-        match &self.link {
-            None => MetadataRecord::RegisterNode { node, rack, endpoints },
-            Some(link) => MetadataRecord::RegisterBroker(BrokerRecord {
-                node,
-                rack,
-                endpoints,
-                directory: link.directory,
-                peer: (link.peer.0.to_string(), link.peer.1),
-                shards: link.shards,
-                epoch: link.epoch,
-                fenced: self.fenced,
-            }),
-        }
-    }
-
-    /// Host and port for clients of a listener, if the node has one of that name.
-    pub fn endpoint(&self, listener: &str) -> Option<(&str, u16)> {
-        let own = self.endpoints.iter().find(|(name, ..)| name == listener)?;
-        Some((&own.2, own.3))
-    }
-}
-
-/// A Raft group as this node knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RaftGroupView {
-    /// Voters in replica order.
-    pub voters: Arc<[NodeId]>,
-    /// Who leads, if known.
-    pub leader: Option<NodeId>,
-    /// Term of that leader; 0 before the first election.
-    pub term: u64,
-    /// Voters that have what is committed, as its leader says; absent if all have.
-    pub isr: Option<Arc<[NodeId]>>,
-    /// The shard that hosts the group on this node (node-local).
-    pub shard: ShardId,
-}
-
-/// What the leader of a group tells of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedGroup {
-    /// Number of the group.
-    pub group: u64,
-    /// Who leads; absent if that is being decided.
-    pub leader: Option<NodeId>,
-    /// In which term.
-    pub term: u64,
-    /// Voters that have what is committed; absent if all have.
-    pub isr: Option<Vec<NodeId>>,
-}
-
-impl RaftGroupView {
-    /// Voters that have what is committed.
-    pub fn in_sync(&self) -> &Arc<[NodeId]> {
-        self.isr.as_ref().unwrap_or(&self.voters)
-    }
 }
 
 /// One topic incarnation.
@@ -384,65 +298,6 @@ impl Image {
         }
         out.push(MetadataRecord::ProducerIds { next: self.next_producer_id });
         out
-    }
-
-    /// Takes in who leads a group, unless something newer is known; returns whether that is news.
-    pub fn note_leader(&mut self, told: LedGroup) -> bool {
-        let Some(group) = self.groups.get_mut(&RaftGroupId(told.group)) else {
-            return false;
-        };
-        let isr: Option<Arc<[NodeId]>> = told.isr.map(Arc::from);
-        let is_old = told.term < group.term
-            || told.term == group.term && group.leader.is_some() && told.leader.is_none();
-        if is_old || (group.leader, group.term, &group.isr) == (told.leader, told.term, &isr) {
-            return false;
-        }
-        group.leader = told.leader;
-        group.term = told.term;
-        group.isr = isr;
-        true
-    }
-
-    fn register(&mut self, broker: &BrokerRecord) {
-        let link = NodeLink {
-            directory: broker.directory,
-            peer: (broker.peer.0.as_str().into(), broker.peer.1),
-            shards: broker.shards.max(1),
-            epoch: if broker.epoch == 0 { self.index } else { broker.epoch },
-        };
-        let registered = RegisteredNode {
-            rack: broker.rack.as_deref().map(Arc::from),
-            endpoints: broker.endpoints.clone().into(),
-            fenced: broker.fenced,
-            link: Some(link),
-        };
-        self.nodes.insert(broker.node, registered);
-    }
-
-    fn fence(&mut self, node: NodeId, fenced: bool) {
-        if let Some(node) = self.nodes.get_mut(&node) {
-            node.fenced = fenced;
-        }
-    }
-
-    /// Nodes that clients are told of.
-    pub fn live_nodes(&self) -> impl Iterator<Item = (&NodeId, &RegisteredNode)> {
-        self.nodes.iter().filter(|(_, node)| !node.fenced)
-    }
-
-    /// Whether a node is known and not fenced.
-    pub fn is_live(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| !node.fenced)
-    }
-
-    /// Whether a node is known and not heard of.
-    pub fn is_fenced(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.fenced)
-    }
-
-    /// Which node answers for the metadata: the leader of the metadata group, else this node.
-    pub fn controller_node(&self) -> NodeId {
-        self.controller.filter(|node| self.is_live(*node)).unwrap_or(self.node)
     }
 
     fn alter_config(

@@ -3,13 +3,14 @@
 //! Lives on: the shard that hosts raft group 0 writes; every shard holds one immutable [`Image`] at a time.
 
 mod image;
+mod led_groups;
+mod nodes;
 mod placement;
 mod record;
 
-pub use image::{
-    INTERNAL_TOPICS, Image, ImageError, LedGroup, NodeLink, PartitionPlacement, RaftGroupView,
-    RegisteredNode, Topic, hosting_shard,
-};
+pub use image::{INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, Topic, hosting_shard};
+pub use led_groups::{LedGroup, RaftGroupView};
+pub use nodes::{NodeLink, RegisteredNode};
 pub use placement::{Placer, place_partitions};
 pub use record::{
     BrokerRecord, ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records,

@@ -4,20 +4,16 @@
 //! power (one or all), and lose sight of each other, in pairs, alone, or one way only. After healing, everything
 //! acknowledged must be read, once, from whoever leads then.
 
-use crate::producer::{build, send_once};
+use crate::cluster_client::Client;
+use crate::producer::build;
 use crate::scenario::Verdict;
 use crate::shared::{RETRY_PAUSE, payload, text, topic_name};
-use crate::wire::{Connection, Lost};
 use broker::node::{NodeContext, shard_main};
-use bytes::Bytes;
 use checker::{AnomalyKind, Assignment, HistoryBuilder, Observation, OpId, OpKind, Outcome};
 use config::NodeConfig;
 use protocol::ErrorCode;
-use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::{
-    BrokerId, CreateTopicsRequest, FetchRequest, InitProducerIdRequest, MetadataRequest,
-};
+use protocol::messages::{BrokerId, FetchRequest};
 use record::{ProducerFields, Records};
 use runtime::sim::{DiskFaults, NetworkFaults, NodeHandle, World};
 use runtime::task::{Class, spawn};
@@ -29,24 +25,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-const NODES: usize = 3;
-const CLIENT_PORT: u16 = 9092;
+pub const NODES: usize = 3;
+pub const CLIENT_PORT: u16 = 9092;
 const PEER_PORT: u16 = 9093;
 const VALUE_BYTES: u64 = 1_000;
 /// After healing, everything must be done in so much virtual time.
 const HEALED: Duration = Duration::from_secs(120);
-/// A client asks another node when one does not answer for so long.
-const PATIENCE: Duration = Duration::from_secs(3);
 
-type At = (String, i32);
+pub type At = (String, i32);
 
-struct Cluster {
-    world: World,
-    nodes: Vec<NodeHandle>,
+pub struct Cluster {
+    pub world: World,
+    pub nodes: Vec<NodeHandle>,
     lives: RefCell<Vec<Option<Arc<NodeContext>>>>,
-    partitions: Vec<At>,
+    pub partitions: Vec<At>,
     history: RefCell<HistoryBuilder>,
-    violations: RefCell<Vec<String>>,
+    pub violations: RefCell<Vec<String>>,
     marks: RefCell<BTreeMap<&'static str, u64>>,
     next_value: Cell<u64>,
     next_process: Cell<u32>,
@@ -131,11 +125,11 @@ async fn live(cluster: Rc<Cluster>) -> Result<(), String> {
 }
 
 impl Cluster {
-    fn below(&self, bound: u64) -> u64 {
+    pub fn below(&self, bound: u64) -> u64 {
         self.world.random_below(bound)
     }
 
-    fn mark(&self, what: &'static str) {
+    pub fn mark(&self, what: &'static str) {
         *self.marks.borrow_mut().entry(what).or_default() += 1;
     }
 
@@ -257,140 +251,6 @@ impl Cluster {
         self.world.mend_all();
         self.world.set_network(NetworkFaults::default());
         self.run_again().await;
-    }
-}
-
-/// Connections to all nodes, and who leads what.
-struct Client {
-    cluster: Rc<Cluster>,
-    connections: BTreeMap<usize, Connection>,
-    leaders: BTreeMap<At, usize>,
-}
-
-impl Client {
-    fn new(cluster: &Rc<Cluster>) -> Client {
-        let cluster = cluster.clone();
-        Client { cluster, connections: BTreeMap::new(), leaders: BTreeMap::new() }
-    }
-
-    async fn connection(&mut self, node: usize) -> Result<&mut Connection, Lost> {
-        if !self.connections.contains_key(&node) {
-            let address = SocketAddr::new(self.cluster.nodes[node].ip(), CLIENT_PORT);
-            let opened = timeout(PATIENCE, Connection::open(address)).await.map_err(|_| Lost)?;
-            self.connections.insert(node, opened?);
-        }
-        self.connections.get_mut(&node).ok_or(Lost)
-    }
-
-    /// Asks a node; a connection that broke is forgotten.
-    async fn ask<R: protocol::ApiRequest>(
-        &mut self,
-        node: usize,
-        request: &R,
-    ) -> Result<R::Response, Lost> {
-        let connection = self.connection(node).await?;
-        let answer = timeout(PATIENCE, connection.call(request)).await.unwrap_or(Err(Lost));
-        if answer.is_err() {
-            self.connections.remove(&node);
-        }
-        answer
-    }
-
-    /// Asks one node after another until one answers.
-    async fn ask_any<R: protocol::ApiRequest>(&mut self, request: &R) -> R::Response {
-        loop {
-            let node = self.cluster.below(NODES as u64) as usize;
-            match self.ask(node, request).await {
-                Ok(answer) => return answer,
-                Err(Lost) => sleep(RETRY_PAUSE).await,
-            }
-        }
-    }
-
-    async fn create_topic(&mut self) -> Result<(), String> {
-        let topic = CreatableTopic::default()
-            .with_name(topic_name("t"))
-            .with_num_partitions(self.cluster.partitions.len() as i32)
-            .with_replication_factor(NODES as i16);
-        let request =
-            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
-        loop {
-            let answer = self.ask_any(&request).await;
-            match ErrorCode::from_code(answer.topics[0].error_code) {
-                Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => return Ok(()),
-                // not all nodes are there yet
-                Some(ErrorCode::InvalidReplicationFactor) => sleep(RETRY_PAUSE).await,
-                Some(error) if error.is_retriable() => sleep(RETRY_PAUSE).await,
-                error => return Err(format!("the topic was not created: {error:?}")),
-            }
-        }
-    }
-
-    async fn leader(&mut self, at: &At) -> usize {
-        loop {
-            if let Some(leader) = self.leaders.get(at) {
-                return *leader;
-            }
-            let answer = self.ask_any(&MetadataRequest::default().with_topics(None)).await;
-            for topic in answer.topics {
-                let name = topic.name.map(|name| name.to_string()).unwrap_or_default();
-                for partition in topic.partitions {
-                    if let Ok(leader) = usize::try_from(partition.leader_id.0 - 1) {
-                        self.leaders.insert((name.clone(), partition.partition_index), leader);
-                    }
-                }
-            }
-            if !self.leaders.contains_key(at) {
-                sleep(RETRY_PAUSE).await;
-            }
-        }
-    }
-
-    async fn producer_id(&mut self) -> i64 {
-        let request = InitProducerIdRequest::default()
-            .with_transactional_id(None)
-            .with_producer_id((-1).into())
-            .with_producer_epoch(-1)
-            .with_transaction_timeout_ms(60_000);
-        loop {
-            let answer = self.ask_any(&request).await;
-            if answer.error_code == 0 {
-                return answer.producer_id.0;
-            }
-            sleep(RETRY_PAUSE).await;
-        }
-    }
-
-    /// Sends a batch until it is acknowledged; nothing if it is refused for good.
-    async fn send(&mut self, at: &At, records: &Bytes) -> Option<i64> {
-        loop {
-            let leader = self.leader(at).await;
-            let sent = match self.connection(leader).await {
-                Ok(connection) => {
-                    timeout(PATIENCE, send_once(connection, at, records.clone())).await
-                }
-                Err(Lost) => Ok(Err(Lost)),
-            };
-            match sent {
-                Ok(Ok((0, base))) if base >= 0 => return Some(base),
-                Ok(Ok((code, base))) => {
-                    let error = ErrorCode::from_code(code);
-                    if !error.is_some_and(|e| e != ErrorCode::None && e.is_retriable()) {
-                        let what =
-                            format!("produce to {at:?} was answered {error:?}, offset {base}");
-                        self.cluster.violations.borrow_mut().push(what);
-                        return None;
-                    }
-                    self.cluster.mark("produce answered with a retriable error");
-                }
-                Ok(Err(Lost)) | Err(_) => {
-                    self.connections.remove(&leader);
-                    self.cluster.mark("produce repeated on a new connection");
-                }
-            }
-            self.leaders.clear();
-            sleep(RETRY_PAUSE).await;
-        }
     }
 }
 

@@ -11,6 +11,8 @@
 #[cfg(simulation)]
 mod cluster;
 #[cfg(simulation)]
+mod cluster_client;
+#[cfg(simulation)]
 mod consumer;
 #[cfg(simulation)]
 mod faults;
