@@ -6,6 +6,8 @@ use protocol::produce::{ProducePart, encode_produce_request, read_produce_respon
 use protocol::{ApiKey, Uuid};
 
 const VERSION: i16 = 11;
+/// Smaller requests are sent as one piece: that costs less than a vectored write.
+const ONE_PIECE_BYTES_MAX: usize = 4 << 10;
 
 pub struct PartitionBatch {
     pub partition: i32,
@@ -20,7 +22,11 @@ pub fn encode_produce(correlation: i32, topic: &str, batches: &[PartitionBatch])
     };
     let parts: Vec<ProducePart<'_>> = batches.iter().map(part).collect();
     let header = super::header(ApiKey::Produce, VERSION, correlation);
-    encode_produce_request(&header, None, -1, 30_000, &parts)
+    let frame = encode_produce_request(&header, None, -1, 30_000, &parts);
+    match frame.iter().map(Bytes::len).sum::<usize>() <= ONE_PIECE_BYTES_MAX {
+        true => vec![frame.concat().into()],
+        false => frame,
+    }
 }
 
 /// Calls `each` with the error code of every partition.
