@@ -199,3 +199,101 @@ fn a_segment_size_that_no_topic_may_have_does_not_keep_groups_from_working() {
     let joined = join(&mut connection, "g");
     assert_eq!(sync(&mut connection, "g", &joined).error_code, ErrorCode::None.code());
 }
+
+#[test]
+fn the_offsets_topic_stays_bounded_however_often_is_committed() {
+    let data = tempfile::tempdir().unwrap();
+    // one partition of the smallest segments, compacted as soon as there is something to compact
+    let settings = &[
+        "group.initial.rebalance.delay.ms=0",
+        "offsets.topic.num.partitions=1",
+        "offsets.topic.segment.bytes=1048576",
+        "log.cleaner.backoff.ms=50",
+        "millrace.checkpoint.interval.ms=100",
+    ];
+    let node = Node::start(data.path(), 1, settings);
+    create_topic(&node);
+    let mut connection = node.connect();
+    find(&mut connection, "g");
+    eventually("the coordinator is loaded", || committed(&mut connection, "g"));
+    let mut last = 0;
+    for round in 0..ROUNDS {
+        last = round * OFFSETS_PER_COMMIT;
+        commit_many(&mut connection, last);
+    }
+    // several times the bytes that may be left: an active segment, one that is being closed, and what is live
+    let written = ROUNDS as u64 * OFFSETS_PER_COMMIT as u64 * RECORD_BYTES;
+    let allowed = 3 << 20;
+    assert!(written > 3 * allowed, "{written} bytes of commits are not many");
+    // an orderly stop leaves everything in segments, so that what is there is all there is
+    assert!(node.stop().success());
+    assert!(bytes_of_offsets_topic(data.path()) > 0);
+    for _ in 0..2 {
+        let node = Node::start(data.path(), 1, settings);
+        let mut connection = node.connect();
+        let offsets = eventually("the group loads", || committed(&mut connection, "g"));
+        assert_eq!(offsets, [("t".to_owned(), last + OFFSETS_PER_COMMIT - 1)]);
+        eventually("the topic is compacted", || {
+            (bytes_of_offsets_topic(data.path()) <= allowed).then_some(())
+        });
+        node.kill();
+    }
+}
+
+const ROUNDS: i64 = 150;
+const OFFSETS_PER_COMMIT: i64 = 500;
+/// A committed offset in the log, at least.
+const RECORD_BYTES: u64 = 140;
+
+/// One request that commits the same partition many times, each of which is a record of its own.
+fn commit_many(connection: &mut Connection, first: i64) {
+    let metadata = "m".repeat(100);
+    let partitions = (first..first + OFFSETS_PER_COMMIT).map(|offset| {
+        OffsetCommitRequestPartition::default()
+            .with_committed_offset(offset)
+            .with_committed_metadata(Some(text(&metadata)))
+    });
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(TopicName(text("t")))
+        .with_partitions(partitions.collect());
+    let request = OffsetCommitRequest::default()
+        .with_group_id(group_id("g"))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = connection.call_up_to(&request, 9).unwrap();
+    let codes = answer.topics[0].partitions.iter().map(|p| p.error_code);
+    assert!(codes.eq(std::iter::repeat_n(0, OFFSETS_PER_COMMIT as usize)));
+}
+
+fn bytes_of_offsets_topic(data: &std::path::Path) -> u64 {
+    let Ok(files) = std::fs::read_dir(data.join("__consumer_offsets-0")) else { return 0 };
+    // a file may go while the directory is read
+    let sizes = files.flatten().filter(|f| f.path().extension().is_some_and(|e| e == "log"));
+    sizes.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum()
+}
+
+#[test]
+fn offsets_of_an_empty_group_expire_and_the_group_goes_with_them() {
+    let data = tempfile::tempdir().unwrap();
+    let settings = &["offsets.retention.minutes=1", "offsets.retention.check.interval.ms=20"];
+    let node = Node::start(data.path(), 1, settings);
+    create_topic(&node);
+    let mut connection = node.connect();
+    find(&mut connection, "g");
+    eventually("the coordinator is loaded", || committed(&mut connection, "g"));
+    // versions 2 to 4 let a client ask for a retention of its own: here of none
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(TopicName(text("t")))
+        .with_partitions(vec![partition]);
+    let request = OffsetCommitRequest::default()
+        .with_group_id(group_id("g"))
+        .with_generation_id_or_member_epoch(-1)
+        .with_retention_time_ms(1)
+        .with_topics(vec![topic]);
+    let answer = connection.call_up_to(&request, 4).unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, ErrorCode::None.code());
+    let is_empty = |offsets: Vec<_>| offsets.is_empty().then_some(());
+    eventually("the offset expires", || committed(&mut connection, "g").and_then(is_empty));
+    eventually("the group is gone", || node.client().groups().unwrap().is_empty().then_some(()));
+}

@@ -25,13 +25,13 @@ pub async fn handle(
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let image = call.shard.image();
-    if request.topics.iter().any(|topic| topic.name.is_empty()) {
-        // Kafka's own checks fail on it
-        return refuse(&request, ErrorCode::UnknownServerError);
-    }
     let Some(names) = names(&image, &request) else {
         return refuse(&request, ErrorCode::InvalidRequest);
     };
+    if request.cursor.is_none() && names.contains("") {
+        // Kafka takes it for the topic of a cursor, and there is none
+        return refuse(&request, ErrorCode::UnknownServerError);
+    }
     let limit_max = call.shard.node.config.limits.topic_partitions_page_max;
     let asked = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let limit = asked.min(limit_max).max(1);

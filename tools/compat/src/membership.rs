@@ -1,4 +1,5 @@
-//! A consumer group's life: join, rebalance, leave, crash, resume; one topic of four partitions, one group.
+//! A consumer group's life: join, rebalance, leave, crash, resume; one topic of four partitions, one group. Then, for every
+//! client-side assignor that a library lets one choose: a second member comes and goes.
 //!
 //! Session timeouts are the library's own, so a crash takes up to 45 s to be noticed. Nothing sleeps for a fixed time:
 //! each step waits for its condition with a bound.
@@ -19,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest default session timeout is 45 s; then comes a rebalance.
 const CRASH_PATIENCE: Duration = Duration::from_secs(120);
 const NAMES: [&str; 5] = ["join", "rebalance", "leave", "crash", "resume"];
+/// Eager ones, and one that hands partitions over without stopping the others (KIP-429).
+const ASSIGNORS: [&str; 4] = ["range", "roundrobin", "sticky", "cooperative-sticky"];
 
 /// A running member and what it has said so far.
 struct Member {
@@ -30,10 +33,13 @@ struct Member {
 }
 
 impl Member {
-    fn start(bench: &Bench<'_>, topic: &str) -> Result<Self> {
-        let request = json!({
+    fn start(bench: &Bench<'_>, topic: &str, assignor: Option<&str>) -> Result<Self> {
+        let mut request = json!({
             "command": "member", "bootstrap": bench.node.bootstrap, "topic": topic, "group": format!("{topic}-group"),
         });
+        if let Some(assignor) = assignor {
+            request["assignor"] = json!(assignor);
+        }
         let process = bench.program.start(&request)?;
         Ok(Self {
             process,
@@ -120,7 +126,7 @@ fn all_seen(members: &[&mut Member], mut numbers: Range<i64>) -> bool {
 }
 
 pub fn run(bench: &Bench<'_>, report: &mut Report) {
-    let mut group = match Group::start(bench) {
+    let mut group = match Group::start(bench, "group", None) {
         Ok(group) => group,
         Err(error) => {
             report.note(NAMES[0], Err(error));
@@ -136,9 +142,32 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) {
     }
 }
 
+/// The members agree on one assignor, and the broker hands its assignments through.
+pub fn assignors(bench: &Bench<'_>, known: &[String], report: &mut Report) {
+    for assignor in ASSIGNORS {
+        if known.iter().any(|name| name == assignor) {
+            report.note(assignor, share_by(bench, assignor));
+        } else {
+            report.absent(assignor);
+        }
+    }
+}
+
+fn share_by(bench: &Bench<'_>, assignor: &str) -> Result<()> {
+    let mut group = Group::start(bench, assignor, Some(assignor.to_owned()))?;
+    group.join()?;
+    group.rebalance()?;
+    group.leave()?;
+    match group.first.take() {
+        Some(first) => first.leave().map(drop),
+        None => Ok(()),
+    }
+}
+
 struct Group<'a> {
     bench: &'a Bench<'a>,
     topic: String,
+    assignor: Option<String>,
     /// How many records were sent.
     sent: i64,
     first: Option<Member>,
@@ -146,10 +175,14 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn start(bench: &'a Bench<'a>) -> Result<Self> {
-        let topic = bench.topic("group");
+    fn start(bench: &'a Bench<'a>, purpose: &str, assignor: Option<String>) -> Result<Self> {
+        let topic = bench.topic(purpose);
         bench.create(&topic, PARTITIONS.len() as i32)?;
-        Ok(Self { bench, topic, sent: 0, first: None, second: None })
+        Ok(Self { bench, topic, assignor, sent: 0, first: None, second: None })
+    }
+
+    fn member(&self) -> Result<Member> {
+        Member::start(self.bench, &self.topic, self.assignor.as_deref())
     }
 
     fn send(&mut self) -> Result<Range<i64>> {
@@ -178,12 +211,12 @@ impl<'a> Group<'a> {
     }
 
     fn join(&mut self) -> Result<()> {
-        self.first = Some(Member::start(self.bench, &self.topic)?);
+        self.first = Some(self.member()?);
         self.settle(PATIENCE)
     }
 
     fn rebalance(&mut self) -> Result<()> {
-        self.second = Some(Member::start(self.bench, &self.topic)?);
+        self.second = Some(self.member()?);
         self.settle(PATIENCE)
     }
 
@@ -209,7 +242,7 @@ impl<'a> Group<'a> {
             first.leave()?;
         }
         let numbers = self.send()?;
-        let mut last = Member::start(self.bench, &self.topic)?;
+        let mut last = self.member()?;
         wait(&mut [&mut last], PATIENCE, "the records", |members| {
             all_seen(members, numbers.clone())
         })?;

@@ -24,7 +24,16 @@ pub enum Event {
     Left,
     Record(Record),
     Assigned { partitions: BTreeSet<i32> },
-    Codecs { codecs: Vec<String> },
+    Codecs(Abilities),
+}
+
+/// What a library can do besides what all can.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Abilities {
+    pub codecs: Vec<String>,
+    /// Kafka's names of the assignors that a member can be asked to use.
+    #[serde(default)]
+    pub assignors: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -119,10 +128,10 @@ impl Program {
         Ok(events.into_iter().filter_map(Event::record).collect())
     }
 
-    pub fn codecs(&self) -> Result<Vec<String>> {
+    pub fn abilities(&self) -> Result<Abilities> {
         let events = self.run(&json!({"command": "codecs"}))?;
         match events.into_iter().next() {
-            Some(Event::Codecs { codecs }) => Ok(codecs),
+            Some(Event::Codecs(abilities)) => Ok(abilities),
             other => bail!("asked for codecs, got {other:?}"),
         }
     }

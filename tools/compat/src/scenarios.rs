@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// All scenarios in the order of the matrix.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 19] = [
     "create topic",
     "produce",
     "from beginning",
@@ -27,6 +27,10 @@ pub const NAMES: [&str; 15] = [
     "leave",
     "crash",
     "resume",
+    "range",
+    "roundrobin",
+    "sticky",
+    "cooperative-sticky",
 ];
 
 const CODECS: [&str; 4] = ["gzip", "snappy", "lz4", "zstd"];
@@ -78,15 +82,16 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) {
     report.note("headers", headers(bench));
     report.note("large", large(bench));
     report.note("by timestamp", by_timestamp(bench));
-    let codecs = bench.program.codecs();
+    let abilities = bench.program.abilities().unwrap_or_default();
     for codec in CODECS {
-        if matches!(&codecs, Ok(codecs) if codecs.iter().any(|has| has == codec)) {
+        if abilities.codecs.iter().any(|has| has == codec) {
             report.note(codec, compressed(bench, codec));
         } else {
             report.absent(codec);
         }
     }
     membership::run(bench, report);
+    membership::assignors(bench, &abilities.assignors, report);
 }
 
 /// Into a topic that does not exist yet; all other scenarios create theirs.

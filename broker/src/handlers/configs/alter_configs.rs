@@ -166,7 +166,11 @@ pub(super) fn decide(image: &Image, asked: &[Asked], validate_only: bool) -> Cha
 
 /// The record that makes the change, or none if nothing changes.
 fn altered(image: &Image, asked: &Asked) -> Result<Option<MetadataRecord>, Refusal> {
-    let alterations = asked.alterations.as_ref().map_err(|e| Refusal::from(e.clone()))?;
+    let alterations = asked.alterations.as_ref().map_err(|error| match asked.kind {
+        // the broker itself looks at its own, and names what it does not know
+        resource::BROKER => Refusal::invalid_request(error.to_string()),
+        _ => Refusal::from(error.clone()),
+    })?;
     config::check_shape(alterations)?;
     let resolve = || resource::to_alter(image, asked.kind, &asked.name);
     let resolved = match asked.kind {

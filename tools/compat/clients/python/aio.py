@@ -4,6 +4,9 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 import driver
 
@@ -54,6 +57,13 @@ async def consume(req):
             say_message(await consumer.getone())
 
 
+ASSIGNORS = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+}
+
+
 class Listener(ConsumerRebalanceListener):
     def on_partitions_revoked(self, revoked):
         pass
@@ -64,8 +74,9 @@ class Listener(ConsumerRebalanceListener):
 
 async def member(req):
     ended = driver.end_of_input()
+    more = {"partition_assignment_strategy": (ASSIGNORS[req["assignor"]],)} if req.get("assignor") else {}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest"
+        bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest", **more
     )
     consumer.subscribe([req["topic"]], listener=Listener())
     await consumer.start()
@@ -78,7 +89,7 @@ async def member(req):
 
 
 async def codecs(_req):
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"])
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS))
 
 
 if __name__ == "__main__":

@@ -67,12 +67,19 @@ def consume(req):
 
 def member(req):
     config = {"bootstrap.servers": req["bootstrap"], "group.id": req["group"], "auto.offset.reset": "earliest"}
-    ended, consumer = driver.end_of_input(), Consumer(config)
+    if req.get("assignor"):
+        config["partition.assignment.strategy"] = req["assignor"]
+    ended, consumer, owned = driver.end_of_input(), Consumer(config), set()
 
     def assigned(_consumer, partitions):
-        driver.say("assigned", partitions=sorted(p.partition for p in partitions))
+        owned.update(p.partition for p in partitions)
+        driver.say("assigned", partitions=sorted(owned))
 
-    consumer.subscribe([req["topic"]], on_assign=assigned, on_revoke=lambda _consumer, _partitions: None)
+    def revoked(_consumer, partitions):
+        owned.difference_update(p.partition for p in partitions)
+        driver.say("assigned", partitions=sorted(owned))
+
+    consumer.subscribe([req["topic"]], on_assign=assigned, on_revoke=revoked, on_lost=revoked)
     while not ended.is_set():
         message = consumer.poll(0.1)
         if message is not None:
@@ -82,7 +89,9 @@ def member(req):
 
 
 def codecs(_req):
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"])
+    # librdkafka's own set
+    assignors = ["range", "roundrobin", "cooperative-sticky"]
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=assignors)
 
 
 if __name__ == "__main__":

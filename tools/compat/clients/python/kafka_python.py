@@ -2,6 +2,9 @@
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 import driver
 
@@ -48,6 +51,13 @@ def consume(req):
     consumer.close()
 
 
+ASSIGNORS = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "sticky": StickyPartitionAssignor,
+}
+
+
 class Listener(ConsumerRebalanceListener):
     def on_partitions_revoked(self, revoked):
         pass
@@ -58,7 +68,10 @@ class Listener(ConsumerRebalanceListener):
 
 def member(req):
     ended = driver.end_of_input()
-    consumer = KafkaConsumer(bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest")
+    more = {"partition_assignment_strategy": [ASSIGNORS[req["assignor"]]]} if req.get("assignor") else {}
+    consumer = KafkaConsumer(
+        bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest", **more
+    )
     consumer.subscribe([req["topic"]], listener=Listener())
     while not ended.is_set():
         for messages in consumer.poll(timeout_ms=100).values():
@@ -69,7 +82,7 @@ def member(req):
 
 
 def codecs(_req):
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"])
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS))
 
 
 if __name__ == "__main__":

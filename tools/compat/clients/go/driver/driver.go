@@ -27,6 +27,7 @@ type Request struct {
 	Codec      string          `json:"codec"`
 	Headers    bool            `json:"headers"`
 	Timestamp  int64           `json:"timestamp"`
+	Assignor   string          `json:"assignor"`
 	From       json.RawMessage `json:"from"`
 }
 
@@ -120,12 +121,12 @@ func EndOfInput() <-chan struct{} {
 }
 
 // Run calls the command that the argument asks for.
-func Run(codecs []string, commands map[string]func(Request)) {
+func Run(codecs, assignors []string, commands map[string]func(Request)) {
 	log.SetFlags(0)
 	var request Request
 	Must(json.Unmarshal([]byte(os.Args[1]), &request))
 	if request.Command == "codecs" {
-		Say("codecs", map[string]any{"codecs": codecs})
+		Say("codecs", map[string]any{"codecs": codecs, "assignors": assignors})
 		return
 	}
 	commands[request.Command](request)

@@ -30,6 +30,12 @@ public final class Driver {
     private final JsonNode request;
     private final String topic;
 
+    private static final Map<String, String> ASSIGNORS = Map.of(
+        "range", "org.apache.kafka.clients.consumer.RangeAssignor",
+        "roundrobin", "org.apache.kafka.clients.consumer.RoundRobinAssignor",
+        "sticky", "org.apache.kafka.clients.consumer.StickyAssignor",
+        "cooperative-sticky", "org.apache.kafka.clients.consumer.CooperativeStickyAssignor");
+
     private Driver(JsonNode request) {
         this.request = request;
         this.topic = request.path("topic").asText();
@@ -42,7 +48,8 @@ public final class Driver {
             case "produce" -> driver.produce();
             case "consume" -> driver.consume();
             case "member" -> driver.member();
-            case "codecs" -> say("codecs", line -> line.putPOJO("codecs", List.of("gzip", "snappy", "lz4", "zstd")));
+            case "codecs" -> say("codecs", line -> line.putPOJO("codecs", List.of("gzip", "snappy", "lz4", "zstd"))
+                .putPOJO("assignors", List.copyOf(ASSIGNORS.keySet())));
             default -> throw new IllegalArgumentException(args[0]);
         }
         System.exit(0);
@@ -148,6 +155,9 @@ public final class Driver {
         Properties config = config();
         config.put("group.id", request.get("group").asText());
         config.put("auto.offset.reset", "earliest");
+        if (request.hasNonNull("assignor")) {
+            config.put("partition.assignment.strategy", ASSIGNORS.get(request.get("assignor").asText()));
+        }
         AtomicBoolean ended = new AtomicBoolean();
         Thread input = new Thread(() -> {
             try {

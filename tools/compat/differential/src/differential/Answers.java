@@ -26,7 +26,7 @@ final class Answers {
         "isr_nodes", "eligible_leader_replicas", "last_known_elr", "cluster_id", "topic_id", "member_id", "leader", "producer_id",
         "session_id", "finalized_features_epoch", "supported_features", "finalized_features", "client_host", "timestamp",
         "log_append_time_ms", "endpoints", "node_endpoints");
-    private static final Set<String> BY_PRESENCE = Set.of("error_message", "message", "documentation");
+    private static final Set<String> BY_PRESENCE = Set.of("error_message", "message", "batch_index_error_message", "documentation");
 
     /** One line per value: its path and what it is. */
     static List<String> lines(Struct answer) {

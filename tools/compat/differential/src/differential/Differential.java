@@ -17,12 +17,13 @@ import org.apache.kafka.common.protocol.types.Struct;
  * Differential REFERENCE TESTED SEED: the same requests to two fresh brokers, the answers compared.
  *
  * Every API that a node serves, in every version that Kafka has: a valid story, the same request cut short and with bytes
- * too many, a declared length that is not there, and random requests of the right types. The last line counts.
+ * too many, a declared length that is not there, traps, and random requests of the right types. The last line counts.
  */
 public final class Differential {
     private static final int RANDOM_PER_VERSION = 12;
     private static final int TRIES = 100;
     private static final int PAUSE_MS = 50;
+    private static final String TRAP = "trap: ";
 
     private final Broker reference;
     private final Broker tested;
@@ -97,6 +98,7 @@ public final class Differential {
             for (short version = api.lowestSupportedVersion(); version <= api.highestSupportedVersion(false); version++) {
                 run.story(api, version);
                 run.damaged(api, version);
+                run.traps(api, version);
                 if (Cases.hasRandom(api, version)) {
                     run.random(api, version, new Random(seed + api.apiKey() * 100L + version));
                 }
@@ -161,6 +163,17 @@ public final class Differential {
         compare(api, version, "valid", last.request(), body -> body);
     }
 
+    private void traps(ApiMessageType api, short version) throws Exception {
+        for (Traps.Trap trap : Traps.of(api, version)) {
+            for (Broker broker : List.of(reference, tested)) {
+                for (Cases.Step step : trap.before()) {
+                    settled(broker, step);
+                }
+            }
+            compare(api, version, TRAP + trap.name(), trap.request(), body -> body);
+        }
+    }
+
     private interface Damage {
         byte[] of(byte[] body);
     }
@@ -196,7 +209,8 @@ public final class Differential {
 
     private void compare(ApiMessageType api, short version, String what, Map<String, ?> request, Damage damage) throws Exception {
         // What is valid succeeds in the end; anything else may be refused for good with the same codes.
-        int tries = what.equals("valid") ? TRIES : 0;
+        boolean isMeant = what.equals("valid") || what.startsWith(TRAP);
+        int tries = isMeant ? TRIES : 0;
         List<String> expected = answer(reference, api, version, request, damage, tries);
         List<String> got = answer(tested, api, version, request, damage, tries);
         if (api == ApiMessageType.FETCH) {
@@ -204,7 +218,7 @@ public final class Differential {
             expected.removeIf(Differential::isGrouping);
             got.removeIf(Differential::isGrouping);
         }
-        if (!what.equals("valid")) {
+        if (!isMeant) {
             // Whether a refusal comes with words is compared where a person would read them.
             expected.removeIf(Differential::isMessage);
             got.removeIf(Differential::isMessage);

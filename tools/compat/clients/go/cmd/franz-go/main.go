@@ -74,6 +74,11 @@ func consume(r driver.Request) {
 	}
 }
 
+var balancers = map[string]kgo.GroupBalancer{
+	"range": kgo.RangeBalancer(), "roundrobin": kgo.RoundRobinBalancer(),
+	"sticky": kgo.StickyBalancer(), "cooperative-sticky": kgo.CooperativeStickyBalancer(),
+}
+
 func member(r driver.Request) {
 	owned := map[int]bool{}
 	change := func(has bool) func(context.Context, *kgo.Client, map[string][]int32) {
@@ -85,9 +90,13 @@ func member(r driver.Request) {
 			driver.SayAssigned(slices.Collect(maps.Keys(owned)))
 		}
 	}
-	client := client(r,
+	var chosen []kgo.Opt
+	if balancer, ok := balancers[r.Assignor]; ok {
+		chosen = append(chosen, kgo.Balancers(balancer))
+	}
+	client := client(r, append(chosen,
 		kgo.ConsumerGroup(r.Group), kgo.ConsumeTopics(r.Topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false)))
+		kgo.OnPartitionsAssigned(change(true)), kgo.OnPartitionsRevoked(change(false)), kgo.OnPartitionsLost(change(false)))...)
 	ctx, stop := context.WithCancel(background)
 	go func() {
 		<-driver.EndOfInput()
@@ -102,7 +111,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }

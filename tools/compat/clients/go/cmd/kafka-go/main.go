@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -93,11 +95,19 @@ func sayLogged(format string, args ...any) {
 	driver.SayAssigned(partitions)
 }
 
+var balancers = map[string]kafka.GroupBalancer{
+	"range": kafka.RangeGroupBalancer{}, "roundrobin": kafka.RoundRobinGroupBalancer{},
+}
+
 func member(r driver.Request) {
-	reader := kafka.NewReader(kafka.ReaderConfig{
+	config := kafka.ReaderConfig{
 		Brokers: []string{r.Bootstrap}, GroupID: r.Group, Topic: r.Topic,
 		StartOffset: kafka.FirstOffset, Logger: kafka.LoggerFunc(sayLogged),
-	})
+	}
+	if balancer, ok := balancers[r.Assignor]; ok {
+		config.GroupBalancers = []kafka.GroupBalancer{balancer}
+	}
+	reader := kafka.NewReader(config)
 	ctx, stop := context.WithCancel(background)
 	go func() {
 		<-driver.EndOfInput()
@@ -116,7 +126,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }

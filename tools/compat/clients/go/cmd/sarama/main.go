@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/IBM/sarama"
 
@@ -105,8 +107,17 @@ func (handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.Co
 	return nil
 }
 
+var strategies = map[string]sarama.BalanceStrategy{
+	"range": sarama.NewBalanceStrategyRange(), "roundrobin": sarama.NewBalanceStrategyRoundRobin(),
+	"sticky": sarama.NewBalanceStrategySticky(),
+}
+
 func member(r driver.Request) {
-	group, err := sarama.NewConsumerGroup([]string{r.Bootstrap}, r.Group, config())
+	config := config()
+	if strategy, ok := strategies[r.Assignor]; ok {
+		config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+	}
+	group, err := sarama.NewConsumerGroup([]string{r.Bootstrap}, r.Group, config)
 	driver.Must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
@@ -121,7 +132,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(strategies)), map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }
