@@ -87,6 +87,7 @@ impl KafkaCode for ReadError {
             ReadError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
             ReadError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
             ReadError::Storage => ErrorCode::KafkaStorageError,
+            ReadError::Corrupt => ErrorCode::CorruptMessage,
             ReadError::NegativeLimit => ErrorCode::UnknownServerError,
         }
     }

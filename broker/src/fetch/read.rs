@@ -9,6 +9,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use runtime::mutant;
 use runtime::shards::ShardId;
 use runtime::time::Instant;
 use storage::log::{LogError, ReadRequest};
@@ -85,6 +86,9 @@ pub enum ReadError {
     /// A segment cannot be read.
     #[error("a segment cannot be read")]
     Storage,
+    /// A segment holds something else than was written to it.
+    #[error("a segment is corrupt")]
+    Corrupt,
     /// The partition's limit is below zero.
     #[error("the limit of the partition is negative")]
     NegativeLimit,
@@ -206,10 +210,14 @@ impl Shard {
             ReadRequest { offset, bytes_max, min_one_batch: at_least_one, offset_end: limit };
         match partition.log.read(request).await {
             Ok(read) => Ok(read.bytes),
-            Err(LogError::OutOfRange { .. }) => Err(ReadError::OutOfRange),
+            Err(LogError::OutOfRange { .. }) => {
+                self.follow_log_start(partition);
+                Err(ReadError::OutOfRange)
+            }
             Err(error) => {
                 tracing::error!(partition = ?partition.id, %error, "a segment cannot be read");
-                Err(ReadError::Storage)
+                let corrupt = matches!(error, LogError::Corrupt { .. });
+                Err(if corrupt { ReadError::Corrupt } else { ReadError::Storage })
             }
         }
     }
@@ -257,8 +265,10 @@ impl Shard {
 }
 
 fn facts(state: &PartitionState) -> Read {
+    let off = i64::from(mutant::is("high-watermark-too-high"))
+        - i64::from(mutant::is("high-watermark-too-low"));
     Read {
-        high_watermark: state.high_watermark(),
+        high_watermark: (state.high_watermark() + off).max(0),
         last_stable_offset: state.last_stable_offset(),
         log_start_offset: state.log_start_offset(),
         records: Vec::new(),
@@ -271,6 +281,7 @@ fn check_epochs(state: &PartitionState, part: &ReadPart) -> Result<(), ReadError
     match part.current_leader_epoch {
         // Kafka's fetch takes any negative epoch for none, unlike its lookups.
         e if e < 0 => Ok(()),
+        _ if mutant::is("old-leader-epoch-served") => Ok(()),
         e if e < state.leader_epoch => Err(ReadError::FencedEpoch),
         e if e > state.leader_epoch => Err(ReadError::UnknownEpoch),
         _ => Ok(()),

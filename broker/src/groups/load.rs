@@ -119,6 +119,7 @@ fn replay(
     let mut next_offset = 0;
     for batch in record::batches(bytes) {
         let batch = batch?;
+        batch.verify_crc()?;
         next_offset = batch.header.next_offset();
         if batch.header.is_control() {
             continue;

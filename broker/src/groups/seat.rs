@@ -20,6 +20,7 @@ use coordinator::{
 };
 use record::BatchBuilder;
 use runtime::collections::HashMap;
+use runtime::mutant;
 use runtime::sync::{Notify, oneshot};
 use runtime::task::{self, Class};
 use runtime::time::Instant;
@@ -244,7 +245,8 @@ impl Seat {
     async fn write(self: Rc<Self>, shard: Rc<Shard>) {
         while let Some((first, last, records)) = self.next_batch() {
             let part = AppendPart { slot: 0, partition: self.partition, records };
-            let appended = shard.append(vec![part], Origin::Coordinator, Some(UNTIL_DURABLE));
+            let wait = Some(UNTIL_DURABLE).filter(|_| !mutant::is("commit-before-durable"));
+            let appended = shard.append(vec![part], Origin::Coordinator, wait);
             let answers = appended.await;
             match answers.into_iter().next() {
                 Some((_, Ok(_))) => self.handle(&shard, Event::Appended(last)),

@@ -22,6 +22,8 @@ use crate::ids::TopicId;
 const META_PROPERTIES: &str = "meta.properties";
 /// Directory of what only Millrace reads; Kafka ignores names that are not of a partition.
 pub(super) const PRIVATE: &str = ".millrace";
+/// Names in it that begin so are of streams that are being removed.
+const REMOVED: &str = "removed-";
 
 /// Why a data directory cannot be used; each message is one sentence with the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,27 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
     Ok(streams)
 }
 
+/// Before anything else in the directory: finishes removals of streams that the last life began, and makes the names of a
+/// new directory durable, up to the first one that was there before. What is in it is worth nothing without them.
+async fn make_ready(dir: &Path) -> std::io::Result<()> {
+    let private = dir.join(PRIVATE);
+    for entry in fs::read_dir(&private).await? {
+        if entry.name.starts_with(REMOVED) {
+            fs::remove_dir_all(&private.join(&entry.name)).await?;
+        }
+    }
+    if !fs::exists(&dir.join(META_PROPERTIES)).await? {
+        fs::sync_dir(dir).await?;
+        for above in dir.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            // Not every directory above can be opened, nor has to be new.
+            if fs::sync_dir(above).await.is_err() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes the stream of a shard that no longer exists; its groups are durable elsewhere.
 ///
 /// It loses its name first: a crash in the middle must not leave a stream of which only a part is there.
@@ -114,7 +137,7 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
 /// [`DataDirError::Io`].
 pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> {
     let path = stream_dir(dir, stream);
-    let doomed = dir.join(PRIVATE).join(format!("removed-{stream}"));
+    let doomed = dir.join(PRIVATE).join(format!("{REMOVED}{stream}"));
     let removed = async {
         if fs::exists(&doomed).await? {
             fs::remove_dir_all(&doomed).await?;
@@ -141,6 +164,7 @@ pub async fn open(
 ) -> Result<Identity, DataDirError> {
     let io = |action| move |source| DataDirError::Io { action, path: dir.to_owned(), source };
     fs::create_dir_all(&dir.join(PRIVATE)).await.map_err(io("create"))?;
+    make_ready(dir).await.map_err(io("prepare"))?;
     let path = dir.join(META_PROPERTIES);
     let (identity, is_new) = if fs::exists(&path).await.map_err(io("look for"))? {
         let bytes = fs::read(&path).await.map_err(io("read"))?;

@@ -200,7 +200,8 @@ impl PartitionState {
 
     /// Moves the log start; offsets below it are gone. Returns whether it moved.
     pub fn advance_log_start(&mut self, to: i64) -> bool {
-        let to = to.min(self.high_watermark);
+        let beyond = i64::from(runtime::mutant::is("log-start-too-far"));
+        let to = (to + beyond).min(self.high_watermark);
         let moved = to > self.log_start_offset;
         if moved {
             self.log_start_offset = to;

@@ -1,7 +1,7 @@
 //! Appending batches to the partitions of this shard: validate, give offsets, copy into the open window, wait.
 //!
 //! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous, so appends of one
-//! connection keep the order of its requests. The payload is copied exactly once, into the WAL frame of the Raft
+//! connection keep the order of its requests, and one that has to wait for room holds the partition's turn meanwhile. The payload is copied exactly once, into the WAL frame of the Raft
 //! group's open window; base offset and leader epoch are stamped there.
 //!
 //! Ordering: when [`Shard::append`] returns, everything it reports as appended is durable as the topic asks
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use config::{CompressionType, Durability, TimestampType, TopicConfig};
 use raft_group::{ProposeError, WindowFull};
 use record::{AppendRules, BatchRefusal, Codec, Levels, Validated, validate_for_append};
+use runtime::mutant;
 
 use super::partitions::raft_durability;
 use super::{Partition, Shard};
@@ -132,6 +133,12 @@ impl Shard {
         let mut answers = Vec::with_capacity(parts.len());
         let now_ms = self.clock_ms();
         for part in &parts {
+            let Some(partition) = self.partition(part.partition) else {
+                let unknown = self.refused(part, AppendError::UnknownPartition);
+                answers.push((part.slot, Err(unknown)));
+                continue;
+            };
+            let _turn = partition.append_turn.acquire(1).await;
             while self.is_backlogged() && !self.disk_full.get() {
                 self.room().await;
             }
@@ -145,7 +152,7 @@ impl Shard {
             answers.push((part.slot, answer));
         }
         self.bound_producers();
-        if let Some(patience) = patience
+        if let Some(patience) = patience.filter(|_| !answers_early(origin))
             && join.is_open()
         {
             self.patience.watch(&join, patience);
@@ -319,6 +326,11 @@ fn is_judged_by_the_log(refusal: &BatchRefusal) -> bool {
             | BatchRefusal::Corrupt(_)
             | BatchRefusal::TooLarge { .. }
     )
+}
+
+/// A mutant of what clients are told; see [`mutant`].
+fn answers_early(origin: Origin) -> bool {
+    origin != Origin::Coordinator && mutant::is("acknowledged-before-durable")
 }
 
 fn rules(config: &TopicConfig, origin: Origin, now_ms: i64) -> AppendRules {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use raft_group::{GroupCheckpoint, GroupError, RaftIndex};
+use runtime::mutant;
 use serde::{Deserialize, Serialize};
 use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, OwnerCheckpoint};
 use storage::log::{LogError, LogState, topic_id_from_text};
@@ -129,6 +130,9 @@ impl Shard {
             applied.insert(METADATA_GROUP, RaftIndex((*index).min(delivered)));
         }
         let logs = self.sync_logs(leave).await?;
+        if mutant::is("checkpoint-claims-too-much") {
+            applied.extend(self.destage.applied());
+        }
         applied.retain(|group, index| {
             self.raft.status(*group).is_some_and(|status| status.log_start < *index)
         });
@@ -195,7 +199,7 @@ fn owner(group: &GroupCheckpoint, snapshot: &Option<(u64, Vec<u8>)>) -> (u64, Ow
         && let Some((index, records)) = snapshot
     {
         state.snapshot = Some(records.clone());
-        state.snapshot_index = *index;
+        state.snapshot_index = *index + u64::from(mutant::is("snapshot-claims-too-much"));
     }
     let blob = postcard::to_allocvec(&state).expect("owner state has no unserialisable types");
     let owner = OwnerCheckpoint {
@@ -218,7 +222,8 @@ fn is_newer(one: &LogState, other: &LogState) -> bool {
 
 /// Puts a log into `logs` unless a newer state of it is there.
 pub fn keep_newer(logs: &mut BTreeMap<String, LogCheckpoint>, name: String, log: LogCheckpoint) {
-    if logs.get(&name).is_none_or(|known| is_newer(&log.state, &known.state)) {
+    let wrong = mutant::is("older-log-wins");
+    if logs.get(&name).is_none_or(|known| is_newer(&log.state, &known.state) != wrong) {
         logs.insert(name, log);
     }
 }

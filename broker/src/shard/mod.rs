@@ -88,6 +88,8 @@ pub struct Partition {
     queued: Cell<bool>,
     /// An image of this metadata index or a later one has it.
     created_at: u64,
+    /// Held by who gives a batch its place: one that has to wait for room is not overtaken.
+    append_turn: Semaphore,
 }
 
 /// See the module.
@@ -326,6 +328,7 @@ impl Shard {
             log,
             queued: Cell::new(false),
             created_at: partition.created_at,
+            append_turn: Semaphore::new(1),
         });
         let mut partitions = self.partitions.borrow_mut();
         match partitions.get_mut(&partition.id) {

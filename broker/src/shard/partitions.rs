@@ -41,6 +41,9 @@ impl Shard {
         self.groups_follow(&before, &image);
         self.apply_held();
         for partition in gone {
+            if runtime::mutant::is("deleted-topic-keeps-files") {
+                continue;
+            }
             if let Err(error) = partition.log.delete().await {
                 tracing::warn!(partition = ?partition.id, %error, "files of a deleted topic stay");
             }

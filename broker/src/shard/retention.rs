@@ -26,6 +26,18 @@ impl Shard {
         task::spawn(Class::Background, run).detach();
     }
 
+    /// The partition begins where its segments do: retention took some, or they are found gone after a crash.
+    pub(crate) fn follow_log_start(&self, partition: &Partition) {
+        let start = partition.log.log_start_offset();
+        let mut state = partition.state.borrow_mut();
+        if start > state.log_start_offset() {
+            state.advance_log_start(start);
+            let freed = state.tail.trim(start);
+            drop(state);
+            self.tail_shrank(freed);
+        }
+    }
+
     /// Applies retention to one partition.
     pub(super) async fn retain(&self, partition: &Rc<Partition>) {
         let now_ms = self.clock_ms();
@@ -33,13 +45,7 @@ impl Shard {
         match partition.log.retain(now_ms).await {
             Ok(retained) => {
                 self.metrics.segments_deleted.add(retained.deleted_segments as u64);
-                let mut state = partition.state.borrow_mut();
-                if retained.log_start_offset > state.log_start_offset() {
-                    state.advance_log_start(retained.log_start_offset);
-                    let freed = state.tail.trim(retained.log_start_offset);
-                    drop(state);
-                    self.tail_shrank(freed);
-                }
+                self.follow_log_start(partition);
             }
             Err(error) => {
                 tracing::warn!(partition = ?partition.id, %error, "old segments stay for now");

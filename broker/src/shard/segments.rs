@@ -11,6 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use config::TopicConfig;
 use record::{BatchHeader, BatchView, Codec, Decompressor, Records};
+use runtime::mutant;
+use runtime::sync::Semaphore;
 use serde::{Deserialize, Serialize};
 use storage::log::{LeaderEpochs, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions};
 
@@ -80,7 +82,8 @@ impl Shard {
         for (epoch, start) in &extra.epochs {
             epochs.assign(*epoch, *start);
         }
-        let producers = ProducerStates::restore(&extra.producers, now_ms).unwrap_or_else(|error| {
+        let known: &[u8] = if mutant::is("producers-forgotten") { &[] } else { &extra.producers };
+        let producers = ProducerStates::restore(known, now_ms).unwrap_or_else(|error| {
             panic!("checkpoint of {:?}: {error}: written by another version?", placement.id)
         });
         let stored = StoredLog {
@@ -101,7 +104,8 @@ impl Shard {
         let log = Log::open(&self.log_store, dir, topic.id.0, config, log_state);
         let (id, state) = (placement.id, RefCell::new(state));
         let created_at = self.image().index;
-        Rc::new(Partition { id, state, log, queued: Cell::new(false), created_at })
+        let append_turn = Semaphore::new(1);
+        Rc::new(Partition { id, state, log, queued: Cell::new(false), created_at, append_turn })
     }
 
     /// Removes what an earlier life had begun to delete; once per node.

@@ -22,6 +22,7 @@
 
 pub mod collections;
 pub mod fs;
+pub mod mutant;
 pub mod net;
 pub mod random;
 pub mod shards;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use crate::world;
 
 /// Which scheduling queue a task runs in.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Work somebody waits for: connections, commits, coordinators.
     Latency,
@@ -34,7 +34,8 @@ impl<T: 'static> Future for Task<T> {
     }
 }
 
-/// Spawns a task on this shard; it is first polled later, not within the call.
+/// Spawns a task on this shard; it is first polled later, not within the call. Tasks of one class begin in the order in
+/// which they were spawned.
 ///
 /// Tasks still alive when the shard's main future returns are dropped.
 pub fn spawn<T: 'static>(class: Class, f: impl Future<Output = T> + 'static) -> Task<T> {

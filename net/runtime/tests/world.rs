@@ -11,7 +11,7 @@ use runtime::fs::{self, AlignedBuf, DirectFile, File, OpenOptions, WriteBackend}
 use runtime::net::TcpStream;
 use runtime::shards::{Context, ShardId};
 use runtime::sim::{Crash, DiskFaults, DiskOperation, FaultRule, World, WorldOptions};
-use runtime::task::{Class, spawn};
+use runtime::task::{Class, spawn, yield_now};
 use runtime::time::{sleep, wall_clock_ms};
 
 #[path = "support/echo.rs"]
@@ -70,26 +70,40 @@ fn virtual_hours_pass_at_once() {
     assert!(world.steps() < 100);
 }
 
+/// The order in which six tasks of one spawner come to `wait` and to go on behind it.
+fn orders_of_tasks(seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let world = World::with_seed(seed);
+    world.run(async {
+        let begun = Rc::new(RefCell::new(Vec::new()));
+        let ended = Rc::new(RefCell::new(Vec::new()));
+        let tasks: Vec<_> = (0..6)
+            .map(|i| {
+                let (begun, ended) = (Rc::clone(&begun), Rc::clone(&ended));
+                spawn(Class::Latency, async move {
+                    begun.borrow_mut().push(i);
+                    yield_now().await;
+                    ended.borrow_mut().push(i);
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await;
+        }
+        (begun.take(), ended.take())
+    })
+}
+
 #[test]
 fn runnable_tasks_run_in_different_orders() {
-    let order = |seed| {
-        let world = World::with_seed(seed);
-        world.run(async {
-            let order = Rc::new(RefCell::new(Vec::new()));
-            let tasks: Vec<_> = (0..6)
-                .map(|i| {
-                    let order = Rc::clone(&order);
-                    spawn(Class::Latency, async move { order.borrow_mut().push(i) })
-                })
-                .collect();
-            for task in tasks {
-                task.await;
-            }
-            order.take()
-        })
-    };
-    let orders: std::collections::BTreeSet<_> = (0..30).map(order).collect();
+    let orders: std::collections::BTreeSet<_> = (0..30).map(|s| orders_of_tasks(s).1).collect();
     assert!(orders.len() > 10);
+}
+
+#[test]
+fn tasks_begin_in_the_order_in_which_they_were_spawned() {
+    for seed in 0..30 {
+        assert_eq!(orders_of_tasks(seed).0, [0, 1, 2, 3, 4, 5]);
+    }
 }
 
 #[test]

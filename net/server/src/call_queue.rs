@@ -126,6 +126,10 @@ impl<F: Future<Output = Reply>> CallQueue<F> {
 
     /// The next answer in request order, if it is there.
     pub fn pop(&mut self) -> Option<Reply> {
+        if runtime::mutant::is("answers-out-of-order") {
+            let ready = |call: &Call<F>| matches!(call.state, State::Answered(_));
+            self.calls.iter().position(ready).into_iter().for_each(|at| self.calls.swap(0, at));
+        }
         match self.calls.pop_front()? {
             Call { state: State::Answered(reply), .. } => Some(reply),
             running => {

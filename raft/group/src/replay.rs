@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
+use runtime::mutant;
 use storage::wal::{FrameTag, WalPosition};
 
 use crate::conf_change::ConfChange;
@@ -139,6 +140,15 @@ impl StreamReplay {
                 if state.supersedes(&group.hard_state) {
                     group.hard_state = state;
                 }
+            }
+            FrameKind::Entry(EntryKind::Inline) if mutant::is("replay-skips-batches") => {
+                let entry = LogEntry {
+                    term: tag.major,
+                    kind: EntryKind::Empty,
+                    payload: Bytes::new(),
+                    position,
+                };
+                group.put(raft_group, RaftIndex(tag.minor), entry)?;
             }
             FrameKind::Entry(kind) => {
                 if kind == EntryKind::ConfChange {

@@ -1,10 +1,11 @@
 //! What breaks while clients work, and how it is made good again.
 
-use crate::plan::Fault;
+use crate::damage;
+use crate::plan::{Fault, RESERVE_BYTES};
 use crate::shared::Run;
 use broker::node::{NodeContext, shard_main};
 use config::NodeConfig;
-use runtime::sim::{Crash, DiskOperation, FaultRule, NetworkFaults};
+use runtime::sim::{Crash, DiskFaults, DiskOperation, FaultRule, NetworkFaults};
 use runtime::time::{sleep, timeout};
 use std::time::Duration;
 
@@ -75,9 +76,40 @@ async fn break_one(run: &Run, kind: Fault) {
             run.mark("the network was cut");
             run.world.cut(run.world.driver(), &run.node);
             sleep(Duration::from_millis(run.below(30_000))).await;
+            // Answers that were on their way are lost for good then.
+            if run.plan.kinds.contains(&Fault::Kill) && run.below(2) == 0 {
+                run.node.kill();
+            }
             run.world.mend_all();
         }
+        Fault::WalFlip => damage::flip_in_wal(run).await,
+        Fault::SegmentFlip => damage::flip_in_segments(run).await,
+        Fault::FullDisk => fill_disk(run).await,
+        Fault::Clock => set_clock(run),
     }
+}
+
+/// The disk has less room than the reserve, or next to none, until it has space again.
+async fn fill_disk(run: &Run) {
+    let left = [RESERVE_BYTES / 2, 64 << 10][run.below(2) as usize];
+    run.node.with_disk(|disk| disk.faults_mut().capacity = disk.used() + left);
+    run.mark("the disk was full");
+    let full = timeout(Duration::from_millis(run.below(15_000)), run.node.ended()).await;
+    run.node.with_disk(|disk| disk.faults_mut().capacity = DiskFaults::default().capacity);
+    // Without any room for another WAL file the node cannot go on.
+    if full.is_ok() && left < RESERVE_BYTES / 2 {
+        run.mark("a disk without any room ended the node");
+        run.context.take();
+    }
+}
+
+/// The wall clock jumps, by less than producers, records and offsets may be old or clients ahead.
+fn set_clock(run: &Run) {
+    const BACK_MS: i64 = 50 * 60_000;
+    const FORTH_MS: u64 = 12 * 3_600_000;
+    run.mark("the wall clock jumped");
+    let offset = run.below(FORTH_MS) as i64 - BACK_MS;
+    run.node.set_clock(offset, run.below(1_000) as i64 - 500);
 }
 
 fn any_crash(run: &Run) -> Crash {
@@ -131,6 +163,7 @@ async fn run_again(run: &Run) {
 pub async fn heal(run: &Run) {
     run.world.mend_all();
     run.world.set_network(NetworkFaults::default());
+    run.node.set_clock(0, 0);
     run.node.with_disk(|disk| disk.forget_rules());
     run_again(run).await;
 }

@@ -1,12 +1,9 @@
-//! Members of one classic consumer group that read and commit, and a client that makes and deletes topics.
+//! Members of one classic consumer group that read and commit, and a group without members.
 
 use crate::consumer::{Consumer, Positions};
-use crate::producer::{build, send_once};
-use crate::scenario::create_topic;
 use crate::shared::{RETRY_PAUSE, Run, text, topic_name};
 use crate::wire::{Connection, Lost};
 use checker::{Assignment, Observation, OpKind, Outcome};
-use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::leave_group_request::MemberIdentity;
 use protocol::messages::offset_commit_request::{
@@ -16,12 +13,12 @@ use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFe
 use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::*;
 use protocol::{ErrorCode, StrBytes};
-use record::ProducerFields;
 use runtime::time::sleep;
 use std::rc::Rc;
 use std::time::Duration;
 
 const GROUP: &str = "g";
+const LONER: &str = "loner";
 /// Commits of all generations are one sequence: a fenced member cannot commit, and who takes a partition over goes on
 /// from what is committed.
 const ONE_SEQUENCE: i32 = 0;
@@ -143,11 +140,17 @@ async fn join(run: &Run, connection: &mut Connection) -> Result<Joined, Again> {
         let (topic, index) = line.split_once(' ')?;
         Some((topic.to_owned(), index.parse().ok()?))
     });
-    Ok(Joined {
-        member: answer.member_id,
-        generation: answer.generation_id,
-        owned: owned.collect(),
-    })
+    let owned: Vec<(String, i32)> = owned.collect();
+    for at in &owned {
+        let member = answer.member_id.to_string();
+        let key = (answer.generation_id, at.clone());
+        let other = run.owners.borrow_mut().insert(key, member.clone());
+        if let Some(other) = other.filter(|other| *other != member) {
+            let generation = answer.generation_id;
+            run.violation(format!("{at:?}: of {other} and {member} in generation {generation}"));
+        }
+    }
+    Ok(Joined { member: answer.member_id, generation: answer.generation_id, owned })
 }
 
 async fn commit(
@@ -266,39 +269,117 @@ pub async fn fetch_committed(run: &Run) {
     }
 }
 
-/// Makes topics, writes to them and deletes some.
-pub async fn churn(run: Rc<Run>) {
-    let mut nth = 0;
-    while !run.quiet.get() && nth < 20 {
-        let name = format!("churn{nth}");
-        nth += 1;
-        if let Err(refused) = create_topic(&run, &name, 1 + run.below(3) as i32).await {
-            return run.violation(refused);
+/// What a group without members is asked to do, one after the other: every request is repeated until it is answered, so
+/// what is committed is always known.
+pub async fn loner(run: Rc<Run>) {
+    let at = ("t0".to_owned(), 0);
+    let mut connection = run.connect().await;
+    // The first search for a coordinator makes the topic that offsets are kept in.
+    let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![text(LONER)]);
+    let code = |answer: &FindCoordinatorResponse| answer.coordinators[0].error_code;
+    if let Err(error) = until_done(&run, &mut connection, &find, code).await {
+        return run.violation(format!("a coordinator was not found: {error:?}"));
+    }
+    while !run.quiet.get() {
+        let committed = match run.below(4) {
+            0 | 1 => -1,
+            _ => run.below(1_000) as i64,
+        };
+        let what = match committed {
+            -1 if run.below(2) == 0 => {
+                run.mark("a committed offset was deleted");
+                until_done(&run, &mut connection, &delete_offset(&at), |answer| {
+                    let part = answer.topics.first().and_then(|topic| topic.partitions.first());
+                    part.map_or(answer.error_code, |part| part.error_code)
+                })
+                .await
+            }
+            -1 => {
+                run.mark("a group was deleted");
+                let request =
+                    DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(LONER))]);
+                until_done(&run, &mut connection, &request, |answer| answer.results[0].error_code)
+                    .await
+            }
+            _ => {
+                let part = OffsetCommitRequestPartition::default()
+                    .with_partition_index(at.1)
+                    .with_committed_offset(committed);
+                let topic = OffsetCommitRequestTopic::default()
+                    .with_name(topic_name(&at.0))
+                    .with_partitions(vec![part]);
+                let request = OffsetCommitRequest::default()
+                    .with_group_id(GroupId(text(LONER)))
+                    .with_generation_id_or_member_epoch(-1)
+                    .with_topics(vec![topic]);
+                until_done(&run, &mut connection, &request, |answer| {
+                    answer.topics[0].partitions[0].error_code
+                })
+                .await
+            }
+        };
+        if let Err(error) = what {
+            return run.violation(format!("a group without members was answered {error:?}"));
         }
-        let mut connection = run.connect().await;
-        let records = build(&[run.value()], ProducerFields::default(), run.plan.value_bytes);
-        let _ = send_once(&mut connection, &(name.clone(), 0), records).await;
-        if run.below(3) > 0 {
-            delete(&run, &name).await;
+        sleep(Duration::from_millis(run.below(1_000))).await;
+        let told = offset_of_loner(&run, &mut connection, &at).await;
+        if told != committed {
+            let text = format!("a group without members has {told}, but {committed} was committed");
+            return run.violation(text);
         }
-        sleep(Duration::from_millis(run.below(500))).await;
     }
 }
 
-async fn delete(run: &Run, name: &str) {
-    run.expected.borrow_mut().remove(name);
-    let topic = DeleteTopicState::default().with_name(Some(topic_name(name)));
-    let request = DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
-    let mut connection = run.connect().await;
+fn delete_offset(at: &(String, i32)) -> OffsetDeleteRequest {
+    use protocol::messages::offset_delete_request::{
+        OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+    };
+    let part = OffsetDeleteRequestPartition::default().with_partition_index(at.1);
+    let topic = OffsetDeleteRequestTopic::default()
+        .with_name(topic_name(&at.0))
+        .with_partitions(vec![part]);
+    OffsetDeleteRequest::default().with_group_id(GroupId(text(LONER))).with_topics(vec![topic])
+}
+
+/// Repeats a request until it is done, or has nothing to do.
+async fn until_done<T: protocol::ApiRequest>(
+    run: &Run,
+    connection: &mut Connection,
+    request: &T,
+    code: impl Fn(&T::Response) -> i16,
+) -> Result<(), Option<ErrorCode>> {
     loop {
-        match connection.call(&request).await {
-            Err(Lost) => connection = run.connect().await,
-            Ok(answer) => match ErrorCode::from_code(answer.responses[0].error_code) {
-                Some(ErrorCode::None | ErrorCode::UnknownTopicOrPartition) => break,
-                _ => sleep(RETRY_PAUSE).await,
+        match connection.call(request).await {
+            Err(Lost) => *connection = run.connect().await,
+            Ok(answer) => match ErrorCode::from_code(code(&answer)) {
+                Some(ErrorCode::None | ErrorCode::GroupIdNotFound) => return Ok(()),
+                Some(error) if error.is_retriable() => sleep(RETRY_PAUSE).await,
+                error => return Err(error),
             },
         }
     }
-    run.mark("a topic was deleted");
-    run.expected.borrow_mut().insert(name.to_owned(), false);
+}
+
+async fn offset_of_loner(run: &Run, connection: &mut Connection, at: &(String, i32)) -> i64 {
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(topic_name(&at.0))
+        .with_partition_indexes(vec![at.1]);
+    let asked = OffsetFetchRequestGroup::default()
+        .with_group_id(GroupId(text(LONER)))
+        .with_member_epoch(-1)
+        .with_topics(Some(vec![topic]));
+    let request = OffsetFetchRequest::default().with_groups(vec![asked]).with_require_stable(true);
+    loop {
+        match connection.call(&request).await {
+            Err(Lost) => *connection = run.connect().await,
+            Ok(answer) => {
+                let group = &answer.groups[0];
+                let part = group.topics.first().and_then(|topic| topic.partitions.first());
+                match part.filter(|part| group.error_code == 0 && part.error_code == 0) {
+                    Some(part) => return part.committed_offset,
+                    None => sleep(RETRY_PAUSE).await,
+                }
+            }
+        }
+    }
 }

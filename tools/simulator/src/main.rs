@@ -15,9 +15,13 @@ mod cluster_client;
 #[cfg(simulation)]
 mod consumer;
 #[cfg(simulation)]
+mod damage;
+#[cfg(simulation)]
 mod faults;
 #[cfg(simulation)]
 mod group;
+#[cfg(simulation)]
+mod mutants;
 #[cfg(simulation)]
 mod plan;
 #[cfg(simulation)]
@@ -28,6 +32,8 @@ mod scenario;
 mod seeds;
 #[cfg(simulation)]
 mod shared;
+#[cfg(simulation)]
+mod topics;
 #[cfg(simulation)]
 mod wire;
 

@@ -3,14 +3,11 @@
 use crate::consumer::{Consumer, consume};
 use crate::faults::{self, start};
 use crate::group;
-use crate::plan::Plan;
+use crate::plan::{Client, Plan};
 use crate::producer::produce;
-use crate::shared::{RETRY_PAUSE, Run, topic_name};
-use crate::wire::Lost;
-use checker::{AnomalyKind, Assignment};
-use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use protocol::messages::{CreateTopicsRequest, MetadataRequest};
-use protocol::{ErrorCode, StrBytes};
+use crate::shared::Run;
+use crate::topics::{self, create_topic};
+use checker::{Anomaly, Assignment};
 use runtime::sim::{DiskFaults, World};
 use runtime::task::{Class, spawn};
 use runtime::time::{sleep, timeout};
@@ -20,6 +17,9 @@ use std::time::Duration;
 
 /// After healing, everything must be done in so much virtual time.
 const HEALED: Duration = Duration::from_secs(300);
+
+/// Files of what was deleted must be gone then.
+const LEFT_OVERS_GONE: Duration = Duration::from_secs(20);
 
 /// What a run showed.
 #[derive(Debug)]
@@ -36,16 +36,24 @@ pub struct Verdict {
 /// Runs a seed.
 pub fn run(seed: u64) -> Verdict {
     let world = World::with_seed(seed);
-    let disk = DiskFaults { ordered_metadata: true, ..DiskFaults::default() };
-    let node = world.add_node("node", disk);
     let plan = Plan::draw(&world);
+    let disk = DiskFaults { ordered_metadata: !plan.strict_names, ..DiskFaults::default() };
+    let node = world.add_node("node", disk);
     let run = Run::new(world.clone(), node, plan);
     let finished = world.run(live(run.clone()));
     let history = run.history.take().finish();
     faults::check_last_life(&run);
     let mut report = checker::check(&history);
-    // A short run may well try something once and in vain.
-    report.anomalies.retain(|anomaly| anomaly.kind() != AnomalyKind::NeverOk);
+    report.anomalies.retain(|anomaly| match anomaly {
+        // A run is short: it may try something once, lose the connection and never come to try it again. That clients
+        // get anywhere at all is said by the sum of many seeds, which counts what was acknowledged.
+        Anomaly::NeverOk { .. } => false,
+        // Retention that no checkpoint knew of is undone by a crash, as in Kafka; the records are there again.
+        Anomaly::OffsetRegression { partition, which: "log start", .. } => {
+            run.plan.retention.is_none() || !history.partition_name(*partition).starts_with("t0-")
+        }
+        _ => true,
+    });
     let mut failures = run.violations.take();
     failures.extend(finished.err());
     if !report.is_valid() {
@@ -64,7 +72,7 @@ pub fn run(seed: u64) -> Verdict {
 async fn live(run: Rc<Run>) -> Result<(), String> {
     start(&run);
     for (t, partitions) in run.plan.topics.iter().enumerate() {
-        create_topic(&run, &format!("t{t}"), *partitions).await?;
+        create_topic(&run, &format!("t{t}"), *partitions, run.plan.topic_configs(t)).await?;
     }
     let mut producers = Vec::new();
     for _ in 0..run.plan.producers {
@@ -77,8 +85,9 @@ async fn live(run: Rc<Run>) -> Result<(), String> {
     for _ in 0..run.plan.members {
         readers.push(spawn(Class::Latency, group::member(run.clone())));
     }
-    if run.plan.churn {
-        readers.push(spawn(Class::Latency, group::churn(run.clone())));
+    readers.extend(topics::clients(&run));
+    if run.with(Client::Loner) {
+        readers.push(spawn(Class::Latency, group::loner(run.clone())));
     }
     faults::break_things(&run).await;
     sleep(Duration::from_millis(run.below(3_000))).await;
@@ -104,47 +113,13 @@ async fn judge(run: Rc<Run>) -> Result<(), String> {
     if run.plan.members > 0 {
         group::fetch_committed(&run).await;
     }
-    let mut connection = run.connect().await;
-    let answer = loop {
-        match connection.call(&MetadataRequest::default().with_topics(None)).await {
-            Ok(answer) => break answer,
-            Err(Lost) => connection = run.connect().await,
-        }
-    };
-    for (topic, there) in run.expected.borrow().iter() {
-        let name = topic_name(topic);
-        if answer.topics.iter().any(|has| has.name.as_ref() == Some(&name)) != *there {
-            let what = if *there { "was created and is gone" } else { "was deleted and is there" };
-            run.violation(format!("topic {topic} {what}"));
+    topics::judge_topics(&run).await;
+    sleep(LEFT_OVERS_GONE).await;
+    for left_over in ["removed-", "-delete/"] {
+        let found = run.node.with_disk(|disk| disk.files(left_over));
+        if let Some(path) = found.first() {
+            run.violation(format!("{} was deleted and is still there", path.display()));
         }
     }
-    Ok(())
-}
-
-pub async fn create_topic(run: &Run, name: &str, partitions: i32) -> Result<(), String> {
-    let config = CreatableTopicConfig::default()
-        .with_name(StrBytes::from_static_str("internal.segment.bytes"))
-        .with_value(Some(StrBytes::from_string(run.plan.segment_bytes.to_string())));
-    let topic = CreatableTopic::default()
-        .with_name(topic_name(name))
-        .with_num_partitions(partitions)
-        .with_replication_factor(1)
-        .with_configs(vec![config]);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
-    let mut connection = run.connect().await;
-    loop {
-        match connection.call(&request).await {
-            Err(Lost) => connection = run.connect().await,
-            Ok(answer) => {
-                let error = ErrorCode::from_code(answer.topics[0].error_code);
-                match error {
-                    Some(ErrorCode::None | ErrorCode::TopicAlreadyExists) => break,
-                    Some(error) if error.is_retriable() => sleep(RETRY_PAUSE).await,
-                    _ => return Err(format!("topic {name} was not created: {error:?}")),
-                }
-            }
-        }
-    }
-    run.expected.borrow_mut().insert(name.to_owned(), true);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The command: which seeds run, what is said about them.
 
 use crate::cluster;
+use crate::mutants;
 use crate::scenario::{self, Verdict};
 use clap::Parser;
 use std::collections::BTreeMap;
@@ -8,11 +9,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// Seeds that run if nobody says how many.
+const SEEDS: u64 = 20;
+
 #[derive(Parser)]
 struct Args {
-    /// Run so many seeds
-    #[arg(long, default_value_t = 20)]
-    seeds: u64,
+    /// Run so many seeds (default: 20, or as many as a mutant may take)
+    #[arg(long)]
+    seeds: Option<u64>,
     /// The first of them
     #[arg(long, default_value_t = 1)]
     first: u64,
@@ -25,6 +29,12 @@ struct Args {
     /// Three nodes instead of one
     #[arg(long)]
     cluster: bool,
+    /// Run with this seeded defect (see --mutants)
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Hunt every seeded defect over the seeds: each must be caught
+    #[arg(long)]
+    mutants: bool,
 }
 
 #[derive(Default)]
@@ -39,7 +49,20 @@ struct Summary {
 
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
+    if args.mutants {
+        quiet_panics();
+        let caught = mutants::hunt_all(args.first, args.seeds.unwrap_or(mutants::SEEDS));
+        return if caught { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if let Some(name) = &args.mutant {
+        let Some(mutant) = mutants::ALL.iter().find(|mutant| mutant.name == name) else {
+            println!("there is no mutant {name}");
+            return ExitCode::FAILURE;
+        };
+        mutants::choose(mutant.name);
+    }
+    let (first, count) =
+        args.seed.map_or((args.first, args.seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
     let scenario = if args.cluster { cluster::run } else { scenario::run };
     let mut summary = Summary::default();
     for seed in first..first.saturating_add(count) {
@@ -49,8 +72,13 @@ pub fn main() -> ExitCode {
     if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// A mutant that panics is caught; what it has to say stands in the table.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
 /// A run that panics is one that failed.
-fn run(seed: u64, twice: bool, scenario: fn(u64) -> Verdict) -> Result<Verdict, String> {
+pub fn run(seed: u64, twice: bool, scenario: fn(u64) -> Verdict) -> Result<Verdict, String> {
     let once = || {
         catch_unwind(AssertUnwindSafe(|| scenario(seed))).map_err(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -1,6 +1,6 @@
 //! What the clients of one run share: the history, the counters, the values.
 
-use crate::plan::Plan;
+use crate::plan::{Client, Habit, Plan};
 use crate::wire::{Connection, Lost};
 use broker::node::NodeContext;
 use checker::{HistoryBuilder, OpId, OpKind, Outcome};
@@ -16,6 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How far DeleteRecords was asked to go in a partition, and how far it is known to have gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Deletion {
+    pub asked: i64,
+    pub done: i64,
+}
+
+pub type Deletions = BTreeMap<(String, i32), Deletion>;
 
 /// One run.
 pub struct Run {
@@ -36,6 +45,16 @@ pub struct Run {
     pub violations: RefCell<Vec<String>>,
     /// Topics that must be there, or must not, at the end.
     pub expected: RefCell<BTreeMap<String, bool>>,
+    /// Partitions of each topic with history, as far as they are known to be there.
+    pub topics: RefCell<Vec<i32>>,
+    pub deletions: RefCell<Deletions>,
+    /// High watermarks that somebody was told.
+    pub ends: RefCell<BTreeMap<(String, i32), i64>>,
+    /// Bits in segments are flipped right now; and when that last began or ended.
+    pub damaged: Cell<bool>,
+    pub damage_changed: Cell<u64>,
+    /// Who owns which partition in a generation of the group.
+    pub owners: RefCell<BTreeMap<(i32, (String, i32)), String>>,
     next_process: Cell<u32>,
     next_value: Cell<u64>,
 }
@@ -43,6 +62,7 @@ pub struct Run {
 impl Run {
     pub fn new(world: World, node: NodeHandle, plan: Plan) -> Rc<Run> {
         let address = SocketAddr::new(node.ip(), 9092);
+        let topics = plan.topics.clone();
         Rc::new(Run {
             world,
             node,
@@ -56,9 +76,42 @@ impl Run {
             marks: RefCell::default(),
             violations: RefCell::default(),
             expected: RefCell::default(),
+            topics: RefCell::new(topics),
+            deletions: RefCell::default(),
+            ends: RefCell::default(),
+            damaged: Cell::default(),
+            damage_changed: Cell::default(),
+            owners: RefCell::default(),
             next_process: Cell::default(),
             next_value: Cell::default(),
         })
+    }
+
+    pub fn has(&self, habit: Habit) -> bool {
+        self.plan.habits.contains(&habit)
+    }
+
+    pub fn with(&self, client: Client) -> bool {
+        self.plan.clients.contains(&client)
+    }
+
+    /// Whether retention may take records of a partition.
+    pub fn is_retained(&self, at: &(String, i32)) -> bool {
+        self.plan.retention.is_some() && at.0 == "t0"
+    }
+
+    /// Whether an answer that comes now may be about damaged records.
+    pub fn may_be_damaged(&self) -> bool {
+        const ANSWER: u64 = 60_000_000_000;
+        let recently =
+            self.damage_changed.get() > 0 && self.now() < self.damage_changed.get() + ANSWER;
+        self.damaged.get() || recently
+    }
+
+    /// Bits in segments are flipped, or set right again.
+    pub fn damage(&self, there: bool) {
+        self.damaged.set(there);
+        self.damage_changed.set(self.now().max(1));
     }
 
     pub fn below(&self, bound: u64) -> u64 {
@@ -106,9 +159,9 @@ impl Run {
 
     /// All partitions with history, by topic name and index.
     pub fn partitions(&self) -> Vec<(String, i32)> {
-        let topics = self.plan.topics.iter().enumerate();
-        let named =
-            topics.flat_map(|(t, count)| (0..*count).map(move |index| (format!("t{t}"), index)));
+        let topics = self.topics.borrow();
+        let named = topics.iter().enumerate();
+        let named = named.flat_map(|(t, count)| (0..*count).map(move |i| (format!("t{t}"), i)));
         named.collect()
     }
 }

@@ -1,6 +1,6 @@
 //! One connection to the node under test, in the simulated world.
 //!
-//! Requests are sent one at a time in fixed versions that name topics by name. Whatever goes wrong on the way is
+//! Requests are sent in fixed versions that name topics by name. Whatever goes wrong on the way is
 //! [`Lost`]: nobody knows whether the node did what was asked.
 
 use bytes::{Bytes, BytesMut};
@@ -41,7 +41,8 @@ impl Connection {
         let header = self.header(T::API);
         let frame = protocol::encode_request(&header, request)
             .unwrap_or_else(|cause| panic!("{:?} cannot be encoded: {cause}", T::API));
-        let answer = self.exchange(&header, vec![frame]).await?;
+        self.send(vec![frame]).await?;
+        let answer = self.receive(&header).await?;
         let decoded = protocol::decode_response::<T::Response>(answer, header.api_version);
         let (_, body) = decoded
             .unwrap_or_else(|cause| panic!("the answer to {:?} is not one: {cause}", T::API));
@@ -66,17 +67,17 @@ impl Connection {
         }
     }
 
-    /// Sends the segments of one frame and returns the answer behind its length.
-    pub async fn exchange(
-        &mut self,
-        header: &RequestHeader,
-        mut frame: Vec<Bytes>,
-    ) -> Result<Bytes, Lost> {
-        let answered = timeout(PATIENCE, async {
-            self.stream.write_all(&mut frame).await.map_err(|_| Lost)?;
-            self.read_frame().await
-        });
-        let answer = answered.await.map_err(|_| Lost)??;
+    /// Sends the segments of one frame.
+    pub async fn send(&mut self, mut frame: Vec<Bytes>) -> Result<(), Lost> {
+        timeout(PATIENCE, self.stream.write_all(&mut frame))
+            .await
+            .map_err(|_| Lost)?
+            .map_err(|_| Lost)
+    }
+
+    /// The answer to the oldest request that was not answered, behind its length.
+    pub async fn receive(&mut self, header: &RequestHeader) -> Result<Bytes, Lost> {
+        let answer = timeout(PATIENCE, self.read_frame()).await.map_err(|_| Lost)??;
         let id = answer.first_chunk().map(|id| i32::from_be_bytes(*id));
         assert_eq!(id, Some(header.correlation_id), "answers come in the order of requests");
         Ok(answer)

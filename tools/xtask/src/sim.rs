@@ -1,7 +1,8 @@
 //! `cargo xtask sim`: whole nodes in the simulated world, by seed.
 //!
 //! The simulator is the same code built with `--cfg simulation` into a target folder of its own, optimised but with
-//! its assertions. `--minutes` turns it into a time-bounded search: fresh seeds in rounds until the time is over. Other
+//! its assertions; seeded defects (`--cfg mutants`) are compiled in and none is chosen, so that `--mutants`, which hunts
+//! them all, needs no build of its own. `--minutes` turns it into a time-bounded search: fresh seeds in rounds until the time is over. Other
 //! arguments go to the simulator as they stand.
 
 use crate::step;
@@ -17,7 +18,7 @@ pub struct Args {
     /// Search fresh seeds for this long, at least
     #[arg(long)]
     minutes: Option<f64>,
-    /// Build with seeded defects compiled in (`--cfg mutants`), for `--mutant`
+    /// Hunt the seeded defects: each must be caught
     #[arg(long)]
     mutants: bool,
     /// Handed to the simulator: --seeds N, --seed S, ...
@@ -28,27 +29,25 @@ pub struct Args {
 /// One profile for simulator runs and simulated tests, so that they share one build.
 pub const PROFILE: [&str; 2] = ["--profile", "simulation"];
 const SEEDS_PER_ROUND: u64 = 50;
+/// In the target folder: other flags, other builds.
+const FOLDER: &str = "simulation";
 
 /// Cargo, building for the simulated world.
 pub fn cargo() -> Command {
-    world("--cfg simulation", "simulation")
-}
-
-fn world(flags: &str, folder: &str) -> Command {
     let mut cargo = step::cargo();
-    cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", step::target_dir().join(folder));
+    cargo.env("RUSTFLAGS", "--cfg simulation --cfg mutants");
+    cargo.env("CARGO_TARGET_DIR", step::target_dir().join(FOLDER));
     cargo
 }
 
 pub fn run(args: &Args) -> Result<bool> {
-    let (flags, folder) = match args.mutants {
-        true => ("--cfg simulation --cfg mutants", "mutants"),
-        false => ("--cfg simulation", "simulation"),
-    };
-    step::must(world(flags, folder).args(["build", "--package", "simulator"]).args(PROFILE))?;
-    let program = step::target_dir().join(folder).join("simulation/simulator");
+    step::must(cargo().args(["build", "--package", "simulator"]).args(PROFILE))?;
+    let program = step::target_dir().join(FOLDER).join("simulation/simulator");
     match args.minutes {
-        None => step::succeeds(step::command(&program).args(&args.args)),
+        None => {
+            let mutants = args.mutants.then_some("--mutants");
+            step::succeeds(step::command(&program).args(mutants).args(&args.args))
+        }
         Some(minutes) => search(&program, Duration::from_secs_f64(minutes * 60.0), &args.args),
     }
 }

@@ -16,7 +16,13 @@ pub async fn handle(call: Call, request: SyncGroupRequest) -> SyncGroupResponse 
         let code = code_of(Some(GroupError::InconsistentGroupProtocol));
         return SyncGroupResponse::default().with_error_code(code);
     }
-    let assignments = request.assignments.into_iter();
+    let mut assignments = request.assignments;
+    if runtime::mutant::is("two-members-on-one-partition")
+        && let Some(first) = assignments.first().map(|a| a.assignment.clone())
+    {
+        assignments.iter_mut().for_each(|a| a.assignment = first.clone());
+    }
+    let assignments = assignments.into_iter();
     let question = coordinator::SyncGroupRequest {
         group_id: text(&request.group_id),
         generation: request.generation_id,

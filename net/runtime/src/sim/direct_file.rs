@@ -31,6 +31,9 @@ impl DirectFile {
         self.handle.store(pos, &bufs)?;
         self.handle.operate(DiskOperation::Write, pos).await?;
         let len = bufs.iter().map(|b| b.len() as u64).sum();
+        if crate::mutant::is("wal-write-not-synced") {
+            return Ok(());
+        }
         let snapshot = self.handle.data().borrow().snapshot_range(pos, len);
         self.handle.sync(snapshot).await
     }

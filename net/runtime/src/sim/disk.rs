@@ -136,6 +136,15 @@ impl Disk {
         there
     }
 
+    /// The same in a way that can be undone.
+    pub fn flip(&mut self, path: impl AsRef<Path>, byte: u64, bit: u8) -> Option<BitFlip> {
+        let inode = self.find(path.as_ref()).ok()?;
+        let Inode::File(data) = &*inode else { return None };
+        data.borrow_mut().flip_bit(byte, bit);
+        let after = *data.borrow().read(byte, 1).first()?;
+        Some(BitFlip { inode, byte, bit, after })
+    }
+
     pub(super) fn crash_at(&mut self, operation: u64, crash: Crash) {
         self.crash_at = Some((operation, crash));
     }
@@ -343,6 +352,25 @@ impl Disk {
             }
         }
         cut(&self.root, rng, &self.faults);
+    }
+}
+
+/// A bit that was flipped in a file, which may have been renamed or removed since.
+pub struct BitFlip {
+    inode: Rc<Inode>,
+    byte: u64,
+    bit: u8,
+    after: u8,
+}
+
+impl BitFlip {
+    /// Flips the bit back, unless the byte was written meanwhile.
+    pub fn undo(self) {
+        let Inode::File(data) = &*self.inode else { return };
+        let mut data = data.borrow_mut();
+        if data.read(self.byte, 1).first() == Some(&self.after) {
+            data.flip_bit(self.byte, self.bit);
+        }
     }
 }
 

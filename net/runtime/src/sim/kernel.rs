@@ -18,6 +18,7 @@ use std::task::{Poll, Wake, Waker};
 use super::network::Network;
 use super::node::{Crash, Node};
 use super::rng::{Rng, mix};
+use crate::task::Class;
 
 /// Virtual time that polling a task takes, at most.
 const POLL_NS_MAX: u64 = 2_000;
@@ -35,6 +36,8 @@ struct Slot {
     place: Place,
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     waker: Arc<TaskWaker>,
+    /// Who spawned it and in which class, until it is polled for the first time.
+    starts_behind: Option<(TaskId, Class)>,
 }
 
 struct TaskWaker {
@@ -79,6 +82,8 @@ pub(super) struct Kernel {
     trace: Cell<u64>,
     numbers: Cell<u64>,
     place: Cell<Option<Place>>,
+    /// The task that is being polled.
+    running: Cell<Option<TaskId>>,
     tasks: RefCell<BTreeMap<TaskId, Slot>>,
     ready: Arc<Mutex<Vec<TaskId>>>,
     cancelled: RefCell<Vec<TaskId>>,
@@ -103,6 +108,7 @@ impl Kernel {
             trace: Cell::new(mix(seed)),
             numbers: Cell::new(0),
             place: Cell::new(None),
+            running: Cell::new(None),
             tasks: RefCell::default(),
             ready: Arc::default(),
             cancelled: RefCell::default(),
@@ -185,14 +191,22 @@ impl Kernel {
         drop(event);
     }
 
-    pub fn spawn(&self, place: Place, future: Pin<Box<dyn Future<Output = ()>>>) -> TaskId {
+    pub fn spawn(
+        &self,
+        place: Place,
+        class: Class,
+        future: Pin<Box<dyn Future<Output = ()>>>,
+    ) -> TaskId {
         let id = self.number();
+        let starts_behind = self.running.get().map(|spawner| (spawner, class));
         let waker = Arc::new(TaskWaker {
             id,
             queued: AtomicBool::new(true),
             ready: Arc::clone(&self.ready),
         });
-        self.tasks.borrow_mut().insert(id, Slot { place, future: Some(future), waker });
+        self.tasks
+            .borrow_mut()
+            .insert(id, Slot { place, future: Some(future), waker, starts_behind });
         self.ready.lock().expect("no panic while locked").push(id);
         id
     }
@@ -292,13 +306,21 @@ impl Kernel {
         }
     }
 
-    /// A runnable task, any of them.
+    /// A runnable task, any of them; but of the tasks that one task spawned in one class and that did not begin yet,
+    /// the first ([`crate::task::spawn`]).
     fn pick(&self) -> Option<TaskId> {
         let mut ready = self.ready.lock().expect("no panic while locked");
         if ready.is_empty() {
             return None;
         }
-        let index = self.below(ready.len() as u64) as usize;
+        let mut index = self.below(ready.len() as u64) as usize;
+        let tasks = self.tasks.borrow();
+        let starts_behind = |id: &TaskId| tasks.get(id).and_then(|slot| slot.starts_behind);
+        if let Some(spawner) = starts_behind(&ready[index]) {
+            let siblings =
+                ready.iter().enumerate().filter(|(_, id)| starts_behind(id) == Some(spawner));
+            index = siblings.min_by_key(|(_, id)| **id).map_or(index, |(first, _)| first);
+        }
         Some(ready.swap_remove(index))
     }
 
@@ -307,13 +329,16 @@ impl Kernel {
             let mut tasks = self.tasks.borrow_mut();
             let Some(slot) = tasks.get_mut(&id) else { return };
             let Some(future) = slot.future.take() else { return };
+            slot.starts_behind = None;
             slot.waker.queued.store(false, Ordering::Relaxed);
             (future, slot.place, Waker::from(Arc::clone(&slot.waker)))
         };
         self.trace(id);
         let before = self.place.replace(Some(place));
+        let spawner = self.running.replace(Some(id));
         let mut cx = std::task::Context::from_waker(&waker);
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+        self.running.set(spawner);
         match polled {
             Ok(Poll::Pending) => {
                 if let Some(slot) = self.tasks.borrow_mut().get_mut(&id) {

@@ -23,7 +23,7 @@
 //! XFS: any sync makes all earlier names durable, and of the rest a prefix survives. A sync in
 //! progress covers what was written before it began. Errors of reads, writes and syncs come by
 //! probability or by [`FaultRule`] for paths and operations; after a failed sync the data is readable
-//! and not durable, also after a later sync (as on Linux). Bits flip on demand ([`Disk::flip_bit`]).
+//! and not durable, also after a later sync (as on Linux). Bits flip on demand ([`Disk::flip`]).
 //! A disk may be full (`capacity`), slow or stalling.
 //!
 //! **Network** ([`NetworkFaults`], and cuts per direction). A connection delivers bytes in order, in
@@ -54,7 +54,7 @@ pub(crate) mod start;
 pub(crate) mod task;
 pub(crate) mod time;
 
-pub use disk::Disk;
+pub use disk::{BitFlip, Disk};
 pub use disk_faults::{DiskFaults, DiskOperation, FaultRule};
 pub use network::NetworkFaults;
 pub use node::{Crash, NodeHandle};

@@ -11,6 +11,7 @@ use super::kernel::{Kernel, Place};
 use super::mailbox::Mailbox;
 use crate::shards::{self, Context, ShardId};
 use crate::sync::Notify;
+use crate::task::Class;
 
 /// Milliseconds since the Unix epoch at virtual time zero: 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
@@ -117,7 +118,7 @@ impl NodeHandle {
                     Kernel::current().doom(place, Crash::Kill);
                 }
             };
-            self.kernel.spawn(place, Box::pin(life));
+            self.kernel.spawn(place, Class::Latency, Box::pin(life));
         }
     }
 

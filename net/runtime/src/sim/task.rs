@@ -57,20 +57,22 @@ impl<T> Drop for Task<T> {
     }
 }
 
-pub fn spawn<T: 'static>(_class: Class, f: impl Future<Output = T> + 'static) -> Task<T> {
+pub fn spawn<T: 'static>(class: Class, f: impl Future<Output = T> + 'static) -> Task<T> {
     let kernel = Kernel::current();
-    spawn_at(&kernel, kernel.place(), f)
+    spawn_at(&kernel, kernel.place(), class, f)
 }
 
 pub(super) fn spawn_at<T: 'static>(
     kernel: &Rc<Kernel>,
     place: super::kernel::Place,
+    class: Class,
     f: impl Future<Output = T> + 'static,
 ) -> Task<T> {
     let join = Rc::new(RefCell::new(Join { output: None, waker: None }));
     let result = Rc::clone(&join);
     let id = kernel.spawn(
         place,
+        class,
         Box::pin(async move {
             let output = f.await;
             let waker = {

@@ -9,6 +9,7 @@ use super::disk_faults::DiskFaults;
 use super::kernel::{Event, Kernel, Place};
 use super::network::NetworkFaults;
 use super::node::{self, Crash, NodeHandle};
+use crate::task::Class;
 use crate::time::Instant;
 
 /// How a world is made.
@@ -81,7 +82,7 @@ impl World {
         let result = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&result);
         let place = Place { node: 0, incarnation: 0 };
-        let task = super::task::spawn_at(&self.kernel, place, async move {
+        let task = super::task::spawn_at(&self.kernel, place, Class::Latency, async move {
             *slot.borrow_mut() = Some(scenario.await);
         });
         self.kernel.run_until(|| result.borrow().is_some());

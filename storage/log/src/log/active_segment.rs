@@ -76,7 +76,9 @@ impl ActiveState {
         }
         if self.bytes_since_index > index_interval_bytes {
             let relative = (batch.last_offset() - self.base_offset) as i32;
-            offset_index::push(&mut pending.index, relative, self.log_bytes);
+            let beyond =
+                if runtime::mutant::is("index-points-too-far") { batch.size as u32 } else { 0 };
+            offset_index::push(&mut pending.index, relative, self.log_bytes + beyond);
             self.index_bytes += offset_index::ENTRY_BYTES as u32;
             self.add_time_entry(pending);
             self.bytes_since_index = 0;

@@ -274,6 +274,10 @@ impl Log {
             }
             self.store.files.close_segment(self.id, *other);
         }
+        // Without `.swap` nothing says any more that these are replaced: they must not come back.
+        if !others.is_empty() {
+            self.sync_own_dir().await?;
+        }
         for kind in INDEXES.into_iter().chain([FileKind::Log]) {
             let path = self.path(base, kind);
             rename(&with_suffix(&path, SWAP_SUFFIX), &path).await?;
@@ -282,7 +286,7 @@ impl Log {
         self.sync_own_dir().await
     }
 
-    async fn sync_own_dir(&self) -> Result<(), LogError> {
+    pub(super) async fn sync_own_dir(&self) -> Result<(), LogError> {
         let dir = self.dir();
         fs::sync_dir(&**dir).await.map_err(LogError::io("sync", &dir))
     }

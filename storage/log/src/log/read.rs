@@ -134,14 +134,24 @@ impl Log {
         };
         let path = self.path(base, FileKind::Log);
         let file = self.store.files.open((self.id, base, FileKind::Log), &path, false).await?;
-        let mut scan = SegmentScan::new(file, path, position, place.limit, read_bytes);
+        let mut scan =
+            SegmentScan::new(file.clone(), path.clone(), position, place.limit, read_bytes);
+        let (mut passed, mut found) = (None, None);
         while let Some(header) = scan.header().await? {
             if header.last_offset() >= offset {
-                return Ok(Some((scan, header)));
+                found = Some(header);
+                break;
             }
+            passed = Some(scan.position);
             scan.skip(&header);
         }
-        Ok(None)
+        if let Some(passed) = passed
+            && found.is_none_or(|header| header.base_offset > offset)
+        {
+            // Did compaction leave a gap here, or does the batch before it claim a wrong end?
+            SegmentScan::new(file, path, passed, place.limit, read_bytes).verify().await?;
+        }
+        Ok(found.map(|header| (scan, header)))
     }
 
     /// Where to begin the search for an offset, from the index file.

@@ -83,6 +83,9 @@ impl Log {
         for kind in FileKind::ALL {
             self.doom(base, kind).await?;
         }
+        // Names become durable in any order: were the next segment to go before this one has, a power cut could bring
+        // this one back and leave a gap behind it.
+        self.sync_own_dir().await?;
         self.store.files.close_segment(self.id, base);
         let mut inner = self.inner.borrow_mut();
         let inner = &mut *inner;
@@ -91,7 +94,6 @@ impl Log {
         }
         inner.state.closed_bytes -= segment.bytes;
         inner.dirty.retain(|(other, _), _| *other != base);
-        inner.dir_dirty = true;
         let start = inner.state.log_start_offset.max(segment.end_offset);
         inner.state.log_start_offset = start;
         inner.forget_hints_before(segment.end_offset);

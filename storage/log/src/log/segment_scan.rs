@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use record::{BatchHeader, layout};
+use record::{BatchHeader, BatchView, layout};
 use runtime::fs::File;
 
 use super::error::LogError;
@@ -61,6 +61,18 @@ impl SegmentScan {
         let bytes = self.peek(header.size).await?;
         self.skip(&header);
         Ok(Some((header, bytes)))
+    }
+
+    /// Checks the checksum of the batch at the cursor; moves over it.
+    pub async fn verify(&mut self) -> Result<(), LogError> {
+        let at = self.position;
+        let Some((_, bytes)) = self.next().await? else { return Ok(()) };
+        let verified = BatchView::parse(&bytes).and_then(|batch| batch.verify_crc());
+        verified.map_err(|error| LogError::Corrupt {
+            file: self.path.clone(),
+            position: at,
+            reason: error.to_string(),
+        })
     }
 
     /// Bytes left behind the cursor.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::fs::{self, DirectFile};
+use runtime::mutant;
 use runtime::sync::Notify;
 use runtime::task;
 
@@ -96,6 +97,11 @@ impl Wal {
         assert!(reader.ended, "the WAL in {} was not read to its end", reader.dir.display());
         let dir = reader.dir.clone();
         fs::create_dir_all(&dir).await.map_err(WalError::io("create", &dir))?;
+        if reader.identity.is_none()
+            && let Some(parent) = dir.parent()
+        {
+            fs::sync_dir(parent).await.map_err(WalError::io("sync", parent))?;
+        }
         let identity = match reader.identity {
             Some(StreamIdentity { stream, epoch }) => {
                 StreamIdentity { stream, epoch: epoch.max(reader.epoch_seen) + 1 }
@@ -263,10 +269,17 @@ impl Wal {
         let handle = file.handle.expect("files that are written are open");
         let frames = chunk.frames.len() as u64;
         let written = match company {
+            _ if mutant::is("wal-write-not-awaited") => {
+                let write = async move { handle.write_durable(chunk.offset, chunk.frames).await };
+                task::spawn(task::Class::Latency, write).detach();
+                Ok(())
+            }
             Company::Alone => handle.write_durable_alone(chunk.offset, chunk.frames).await,
             Company::Others => handle.write_durable(chunk.offset, chunk.frames).await,
         };
-        if let Err(error) = written {
+        if let Err(error) = written
+            && !mutant::is("wal-error-ignored")
+        {
             let message = error.to_string();
             let offset = chunk.offset;
             return Err(self.fail(WalError::Failed { file: file.path, offset, message }));

@@ -1,0 +1,133 @@
+//! Seeded defects (`--cfg mutants`), and the proof that each of them is found.
+//!
+//! Each mutant is one wrong line somewhere in the node ([`runtime::mutant`]). It runs over the same seeds as the healthy
+//! node until one fails; a mutant that survives all of them says that something is not looked at.
+
+use crate::{scenario, seeds};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Seeds in which a mutant has to be found.
+pub const SEEDS: u64 = 150;
+
+/// A mutant: its name in the code, and what is wrong.
+pub struct Mutant {
+    pub name: &'static str,
+    pub defect: &'static str,
+}
+
+const fn mutant(name: &'static str, defect: &'static str) -> Mutant {
+    Mutant { name, defect }
+}
+
+pub const ALL: &[Mutant] = &[
+    mutant("wal-write-not-synced", "the WAL is written without a sync"),
+    mutant("wal-write-not-awaited", "entries are committed before their write ended"),
+    mutant("wal-error-ignored", "a WAL write that failed counts as written"),
+    mutant("corruption-taken-for-the-end", "a damaged frame ends the replay"),
+    mutant("replay-skips-batches", "batches are not replayed from the WAL"),
+    mutant("acknowledged-before-durable", "produce is answered when its batch has offsets"),
+    mutant("commit-before-durable", "an offset commit is answered before it is durable"),
+    mutant("checkpoint-claims-too-much", "entries applied during a destage count as destaged"),
+    mutant("checkpoint-without-sync", "segments are not synced before a checkpoint"),
+    mutant("snapshot-claims-too-much", "a metadata snapshot claims one entry more than it has"),
+    mutant("older-log-wins", "of two states of a log in checkpoints the older one is taken"),
+    mutant("producers-forgotten", "deduplication is lost with a checkpoint and a start"),
+    mutant("old-producer-epoch-taken", "batches of an old producer epoch are appended"),
+    mutant("old-leader-epoch-served", "a fetch with an old leader epoch is served"),
+    mutant("high-watermark-too-high", "a fetch tells and reads up to one offset too much"),
+    mutant("high-watermark-too-low", "a fetch tells and reads up to one offset too little"),
+    mutant("log-start-too-far", "DeleteRecords takes one record too many"),
+    mutant("deletion-forgotten", "DeleteRecords is undone by a start"),
+    mutant("index-points-too-far", "entries of the offset index point behind their batch"),
+    mutant("deleted-topic-keeps-files", "the files of a deleted topic stay"),
+    mutant("answers-out-of-order", "an answer that is ready overtakes others"),
+    mutant("two-members-on-one-partition", "all members of a group get the same assignment"),
+];
+
+/// What became of a mutant.
+pub struct Fate {
+    pub name: &'static str,
+    pub seeds: u64,
+    /// Absent if it survived.
+    pub caught_by: Option<String>,
+}
+
+/// Runs a mutant over seeds until one fails.
+pub fn hunt(mutant: &Mutant, seeds: impl Iterator<Item = u64>) -> Fate {
+    choose(mutant.name);
+    let mut tried = 0;
+    let mut caught_by = None;
+    for seed in seeds {
+        tried += 1;
+        let failure = match seeds::run(seed, false, scenario::run) {
+            Ok(verdict) => verdict.failure,
+            Err(panic) => Some(panic),
+        };
+        if let Some(failure) = failure {
+            let reason = failure.lines().next().unwrap_or_default();
+            caught_by = Some(format!("seed {seed}: {reason}"));
+            break;
+        }
+    }
+    choose("");
+    Fate { name: mutant.name, seeds: tried, caught_by }
+}
+
+/// Hunts every mutant; prints a table and whether none survived.
+pub fn hunt_all(first: u64, seeds: u64) -> bool {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let fates = Mutex::new(BTreeMap::new());
+    // Worlds and the choice of a mutant belong to their thread.
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let nth = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mutant) = ALL.get(nth) else { return };
+                    let fate = hunt(mutant, first..first.saturating_add(seeds));
+                    fates.lock().expect("no hunter panics").insert(nth, fate);
+                }
+            });
+        }
+    });
+    let fates = fates.into_inner().expect("no hunter panics");
+    let mut survivors = 0;
+    for (mutant, fate) in ALL.iter().zip(fates.values()) {
+        let name = fate.name;
+        match &fate.caught_by {
+            Some(reason) => {
+                println!("{name:<30} caught after {:>3} by {}", fate.seeds, short(reason))
+            }
+            None => {
+                survivors += 1;
+                println!("{name:<30} SURVIVED {} seeds: {}", fate.seeds, mutant.defect);
+            }
+        }
+    }
+    println!("{} passed, {survivors} failed", ALL.len() - survivors);
+    survivors == 0
+}
+
+/// So much of a reason is printed.
+fn short(reason: &str) -> String {
+    const CHARS: usize = 120;
+    reason.chars().take(CHARS).collect()
+}
+
+/// Has the code of the node go wrong in this way from now on.
+#[cfg(mutants)]
+pub fn choose(name: &'static str) {
+    runtime::mutant::choose(name);
+}
+
+/// Without `--cfg mutants` there is nothing to choose.
+#[cfg(not(mutants))]
+pub fn choose(name: &'static str) {
+    assert!(
+        name.is_empty(),
+        "mutants are compiled in with --cfg mutants: `cargo xtask sim --mutants`"
+    );
+}
