@@ -44,12 +44,13 @@ impl Shard {
             }
             (state.config.min_cleanable_dirty_ratio, state.last_stable_offset())
         };
-        let (dirty, total) = partition.log.dirty_bytes().await?;
-        if dirty == 0 || (dirty as f64) < ratio * total as f64 {
+        let now_ms = self.clock_ms();
+        let dirty = partition.log.dirty(now_ms).await?;
+        let is_due = dirty.overdue || dirty.bytes as f64 >= ratio * dirty.total as f64;
+        if dirty.bytes == 0 || !is_due {
             return Ok(());
         }
-        let compacted =
-            partition.log.compact(self.clock_ms(), stable_offset, MAP_BYTES_MAX).await?;
+        let compacted = partition.log.compact(now_ms, stable_offset, MAP_BYTES_MAX).await?;
         let freed = compacted.bytes_before.saturating_sub(compacted.bytes_after);
         self.metrics.compacted_bytes.add(freed);
         Ok(())

@@ -121,13 +121,19 @@ impl Shard {
         let expiration = self.settings().producer_id_expiration.as_millis();
         Rc::new(LogConfig {
             segment_bytes: u32::try_from(topic.segment_bytes).unwrap_or(u32::MAX),
-            segment_ms: topic.segment_ms,
+            segment_ms: match topic.cleanup_policy.compact {
+                // or what is overdue would stay in the segment that is written
+                true => topic.segment_ms.min(topic.max_compaction_lag_ms),
+                false => topic.segment_ms,
+            },
             index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(u32::MAX),
             segment_index_bytes: u32::try_from(topic.segment_index_bytes).unwrap_or(u32::MAX),
             retention_ms: topic.retention_ms,
             retention_bytes: topic.retention_bytes,
             delete: topic.cleanup_policy.delete,
             compact: topic.cleanup_policy.compact,
+            min_compaction_lag_ms: topic.min_compaction_lag_ms,
+            max_compaction_lag_ms: topic.max_compaction_lag_ms,
             delete_retention_ms: topic.delete_retention_ms,
             file_delete_delay_ms: u64::try_from(topic.file_delete_delay_ms).unwrap_or(0),
             producer_id_expiration_ms: i64::try_from(expiration).unwrap_or(i64::MAX),

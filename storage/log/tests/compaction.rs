@@ -10,7 +10,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use record::{BatchBuilder, BatchView, Codec, Decompressor, Records};
 use scratch::Scratch;
-use storage::log::{Log, LogConfig, LogState, LogStore, LogStoreOptions, ReadRequest};
+use storage::log::{Dirty, Log, LogConfig, LogState, LogStore, LogStoreOptions, ReadRequest};
 
 const NOW: i64 = 1_800_000_000_000;
 const MAP_BYTES: usize = 1 << 20;
@@ -205,11 +205,11 @@ fn segments_that_became_small_are_merged_and_then_nothing_changes() {
             append(&log, &[((at % 3) as u8, Some(at))], Codec::None).await;
         }
         checkpoint(&log).await;
-        let (dirty, total) = log.dirty_bytes().await.unwrap();
+        let Dirty { bytes: dirty, total, .. } = log.dirty(NOW).await.unwrap();
         assert_eq!(dirty, total);
         let first = log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
         assert!(first.bytes_after < first.bytes_before / 4, "{first:?}");
-        assert_eq!(log.dirty_bytes().await.unwrap().0, 0);
+        assert_eq!(log.dirty(NOW).await.unwrap().bytes, 0);
         let before = records(&log).await;
         let second = log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
         assert!(second.segments_after < second.segments_before / 2, "{second:?}");
@@ -238,5 +238,33 @@ fn nothing_at_or_behind_the_stable_offset_is_touched() {
         let found = records(&log).await;
         assert!(found.iter().filter(|(offset, ..)| *offset >= 50).count() == 50);
         assert!(found.iter().filter(|(offset, ..)| *offset < 50).count() < 20);
+    });
+}
+
+#[test]
+fn what_is_younger_than_the_lag_is_not_touched_and_what_is_older_than_the_other_is_due() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let log = open(&scratch.path().join("t-0"), LogState::new(0, NOW));
+        for value in 0..100 {
+            append(&log, &[(1, Some(value))], Codec::None).await;
+        }
+        let state = checkpoint(&log).await;
+        log.mark_checkpointed(&state);
+        let mut config = (*log.config()).clone();
+        config.min_compaction_lag_ms = 500;
+        config.max_compaction_lag_ms = 2_000;
+        log.set_config(Rc::new(config));
+        let before = records(&log).await;
+        assert_eq!(log.dirty(NOW + 400).await.unwrap().bytes, 0);
+        log.compact(NOW + 400, i64::MAX, MAP_BYTES).await.unwrap();
+        assert_eq!(records(&log).await, before);
+        let dirty = log.dirty(NOW + 600).await.unwrap();
+        assert!(dirty.bytes > 0 && !dirty.overdue);
+        assert!(log.dirty(NOW + 2_001).await.unwrap().overdue);
+        log.compact(NOW + 600, i64::MAX, MAP_BYTES).await.unwrap();
+        let after = records(&log).await;
+        assert!(after.len() < before.len());
+        assert_eq!(latest(&after), latest(&before));
     });
 }

@@ -58,17 +58,37 @@ struct Cleaned {
     indexes: PendingIndexes,
 }
 
+/// What there is to compact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Bytes of closed segments that were never compacted and are old enough.
+    pub bytes: u64,
+    /// Bytes of all closed segments: the ratio is what `min.cleanable.dirty.ratio` is compared with.
+    pub total: u64,
+    /// Something is older than `max.compaction.lag.ms`, whatever the ratio.
+    pub overdue: bool,
+}
+
 impl Log {
-    /// Bytes of closed segments that were never compacted, and of all closed segments: their ratio
-    /// is what `min.cleanable.dirty.ratio` is compared with.
-    pub async fn dirty_bytes(&self) -> Result<(u64, u64), LogError> {
+    /// What there is to compact.
+    pub async fn dirty(&self, now_ms: i64) -> Result<Dirty, LogError> {
+        let config = self.config();
+        if config.min_compaction_lag_ms > 0 || config.max_compaction_lag_ms < i64::MAX {
+            self.largest_timestamps().await?;
+        }
         let _permit = self.lock().await?;
         self.prepare().await?;
         let inner = self.inner.borrow();
         let cleaned = inner.state.cleaned_offset;
         let closed = inner.closed.as_deref().unwrap_or_default();
+        let mut found = Dirty { total: inner.state.closed_bytes, ..Dirty::default() };
         let dirty = closed.iter().filter(|segment| segment.base_offset >= cleaned);
-        Ok((dirty.map(|segment| segment.bytes).sum(), inner.state.closed_bytes))
+        for segment in dirty.take_while(|segment| inner.is_old_enough(segment, now_ms)) {
+            let age = now_ms.saturating_sub(segment.largest_ms(now_ms));
+            found.overdue |= age > config.max_compaction_lag_ms;
+            found.bytes += segment.bytes;
+        }
+        Ok(found)
     }
 
     /// Compacts the closed segments. `stable_offset`: nothing at or behind it is touched, since
@@ -85,7 +105,10 @@ impl Log {
             let _permit = self.lock().await?;
             self.prepare().await?;
         }
-        let (segments, dirty_from) = self.inner.borrow().compactible(stable_offset);
+        if self.config().min_compaction_lag_ms > 0 {
+            self.largest_timestamps().await?;
+        }
+        let (segments, dirty_from) = self.inner.borrow().compactible(stable_offset, now_ms);
         let Some(last) = segments.last() else { return Ok(Compacted::default()) };
         let end_offset = self.inner.borrow().segment_after(last.base_offset).unwrap_or(0);
         let start = segments[0].base_offset;
@@ -357,7 +380,7 @@ impl Cleaned {
 
 impl Inner {
     /// The closed segments that lie before `stable_offset`, and from where on they are dirty.
-    fn compactible(&self, stable_offset: i64) -> (Vec<ClosedSegment>, i64) {
+    fn compactible(&self, stable_offset: i64, now_ms: i64) -> (Vec<ClosedSegment>, i64) {
         let closed = self.closed.as_deref().unwrap_or_default();
         let ends = closed
             .iter()
@@ -368,6 +391,7 @@ impl Inner {
             .iter()
             .zip(ends)
             .take_while(|(_, end)| *end <= stable_offset.min(self.checkpointed_base))
+            .take_while(|(segment, _)| self.is_old_enough(segment, now_ms))
             .map(|(segment, _)| *segment)
             .collect();
         // A segment that was compacted in part is dirty as a whole.
@@ -375,6 +399,12 @@ impl Inner {
         let after = closed.partition_point(|segment| segment.base_offset <= cleaned);
         let dirty = closed.get(after.saturating_sub(1)).map_or(0, |segment| segment.base_offset);
         (segments, if cleaned >= self.state.active.base_offset { cleaned } else { dirty })
+    }
+
+    /// Whether `min.compaction.lag.ms` has passed for all of it.
+    fn is_old_enough(&self, segment: &ClosedSegment, now_ms: i64) -> bool {
+        let lag = self.config.min_compaction_lag_ms;
+        lag <= 0 || segment.largest_ms(now_ms) <= now_ms.saturating_sub(lag)
     }
 
     /// Neighbours that fit into one segment together; only those that begin before `end_offset`.

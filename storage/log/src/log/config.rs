@@ -19,6 +19,11 @@ pub struct LogConfig {
     pub delete: bool,
     /// `cleanup.policy` has `compact`.
     pub compact: bool,
+    /// `min.compaction.lag.ms`: a segment with a younger record is not compacted.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`: one that was never compacted and whose records are all older is
+    /// due, however few bytes it has.
+    pub max_compaction_lag_ms: i64,
     /// `delete.retention.ms`: how long compaction keeps a tombstone.
     pub delete_retention_ms: i64,
     /// `file.delete.delay.ms`: how long a deleted file stays for those who still read it.
@@ -38,6 +43,8 @@ impl Default for LogConfig {
             retention_bytes: -1,
             delete: true,
             compact: false,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             delete_retention_ms: 24 * 3600 * 1000,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3600 * 1000,

@@ -34,7 +34,7 @@ mod timestamps;
 mod txn_index;
 
 pub use append::Appended;
-pub use compaction::Compacted;
+pub use compaction::{Compacted, Dirty};
 pub use config::LogConfig;
 pub use error::LogError;
 pub use leader_epochs::{EpochStart, LeaderEpochs};

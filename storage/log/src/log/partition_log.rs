@@ -82,6 +82,17 @@ impl LogStore {
     }
 }
 
+impl ClosedSegment {
+    /// The largest timestamp, for rules about age.
+    pub fn largest_ms(&self, now_ms: i64) -> i64 {
+        match self.max_timestamp {
+            Some(last) if last.timestamp >= 0 => last.timestamp,
+            Some(_) => self.seen_ms,
+            None => now_ms,
+        }
+    }
+}
+
 /// A segment that is not written any more.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClosedSegment {

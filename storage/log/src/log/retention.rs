@@ -114,11 +114,7 @@ impl Inner {
                 base_offset: segment.base_offset,
                 end_offset: 0,
                 bytes: segment.bytes,
-                largest_timestamp: match segment.max_timestamp {
-                    Some(last) if last.timestamp >= 0 => last.timestamp,
-                    Some(_) => segment.seen_ms,
-                    None => now_ms,
-                },
+                largest_timestamp: segment.largest_ms(now_ms),
                 is_active: false,
             })
             .collect();
