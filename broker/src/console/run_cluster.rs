@@ -17,8 +17,9 @@ use signal_hook::iterator::Signals;
 use super::args::DevArgs;
 use super::run_node::{escape, refuse};
 
-/// Distance of a node's port for its peers from its port for clients.
-const PEER_PORT_DISTANCE: u16 = 10_000;
+/// Distance of a node's port for its peers from its port for clients: from the usual ports it stays below those that the
+/// system gives to outgoing connections.
+const PEER_PORT_DISTANCE: u16 = 1_000;
 
 struct Running {
     node: u16,
@@ -132,8 +133,6 @@ fn properties(args: &DevArgs, home: &Path, node: u16, ports: &[u16]) -> String {
          controller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
          default.replication.factor={replicas}\noffsets.topic.replication.factor={replicas}\n\
-         transaction.state.log.replication.factor={replicas}\n\
-         share.coordinator.state.topic.replication.factor={replicas}\n\
          log.dirs={data}\nmillrace.log.level=warn\n",
         voters = voters.join(","),
         peer = peer(port),
@@ -164,8 +163,8 @@ mod tests {
     fn every_node_has_a_port_for_clients_and_one_for_its_peers() {
         assert_eq!(ports(9092, 3).unwrap(), [9092, 9093, 9094]);
         assert!(ports(0, 3).is_err());
-        let refused = ports(55_535, 3).unwrap_err();
-        assert!(refused.contains("below 55532"), "{refused}");
-        assert!(ports(55_531, 3).is_ok());
+        let refused = ports(64_535, 3).unwrap_err();
+        assert!(refused.contains("below 64532"), "{refused}");
+        assert!(ports(64_531, 3).is_ok());
     }
 }

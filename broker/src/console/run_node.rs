@@ -117,7 +117,15 @@ fn run(config: NodeConfig) -> Result<(), String> {
 /// its process is gone, and until then the sockets of a killed node listen on.
 fn check_addresses(config: &NodeConfig) -> Result<(), String> {
     let started = std::time::Instant::now();
-    for listener in node::resolve_listeners(config)? {
+    let mut listeners = node::resolve_listeners(config)?;
+    if let Some(peers) = &config.quorum.peer_listener {
+        let host = if peers.host.is_empty() { "::" } else { peers.host.as_str() };
+        let found = (host, peers.port).to_socket_addrs().ok().and_then(|mut found| found.next());
+        let unknown = || format!("{peers}, where other nodes are met, cannot be resolved");
+        let address = found.ok_or_else(unknown)?;
+        listeners.push(server::Listener { name: "for other nodes".to_owned(), address });
+    }
+    for listener in listeners {
         let in_use = || {
             std::net::TcpListener::bind(listener.address)
                 .is_err_and(|e| e.kind() == std::io::ErrorKind::AddrInUse)

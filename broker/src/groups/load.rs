@@ -46,7 +46,8 @@ impl Seat {
                     );
                     return self.open(&shard, coordinator);
                 }
-                Err(LoadError::Read(ReadError::UnknownPartition)) => return,
+                // the next leadership comes with another seat
+                Err(LoadError::Read(ReadError::UnknownPartition | ReadError::NotLeader)) => return,
                 Err(error) => {
                     tracing::error!(partition = ?self.partition, %error, "coordinator not loaded");
                     runtime::time::sleep(RETRY_AFTER).await;
