@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn each_reason_to_refuse_a_hello_has_its_name() {
         let ours = identity(2);
-        let cases: [(&dyn Fn(&mut Hello), Result<u16, Refusal>); 10] = [
+        type Change<'a> = &'a dyn Fn(&mut Hello);
+        let cases: [(Change<'_>, Result<u16, Refusal>); 10] = [
             (&|_| {}, Ok(1)),
             (&|h| h.versions = (2, 9), Err(Refusal::NoCommonVersion)),
             (&|h| h.identity.cluster = [8; 16], Err(Refusal::ForeignCluster)),

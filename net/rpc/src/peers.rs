@@ -70,10 +70,13 @@ pub struct Stats {
     pub refused_logged: u64,
 }
 
+/// Each link with its task.
+type Links = BTreeMap<PeerId, (Rc<Link>, Task<()>)>;
+
 /// See the module. Dropping it ends all connections.
 pub struct Peers {
     shared: Rc<Shared>,
-    links: RefCell<BTreeMap<PeerId, (Rc<Link>, Task<()>)>>,
+    links: RefCell<Links>,
 }
 
 impl Peers {
