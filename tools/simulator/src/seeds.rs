@@ -135,8 +135,9 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
-    /// Seeds that once failed: a WAL stream removed in part, a last write that was read and never durable.
-    const KEPT: [u64; 10] = [3, 4, 17, 23, 37, 42, 44, 111, 134, 345];
+    /// Seeds that once failed: with clients as they were up to 345, then a start of segments that a partition did not
+    /// follow, and a gap that retention left.
+    const KEPT: [u64; 12] = [3, 4, 17, 23, 37, 42, 44, 111, 134, 345, 80, 20_073];
 
     #[test]
     fn seeds_that_once_failed_pass() {
