@@ -52,7 +52,7 @@ impl Admin {
     }
 
     fn ask<T: ApiRequest>(&mut self, version: i16, request: &T) -> Result<T::Response> {
-        let header = super::header(T::API, version, 1);
+        let header = super::header::header(T::API, version, 1);
         self.stream.write_all(&protocol::encode_request(&header, request)?)?;
         let (_, answer) = protocol::decode_response::<T::Response>(self.read_frame()?, version)?;
         Ok(answer)

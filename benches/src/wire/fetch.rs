@@ -40,7 +40,7 @@ pub fn encode_fetch(
         .with_max_bytes(50 << 20)
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
-    let header = super::header(ApiKey::Fetch, VERSION, correlation);
+    let header = super::header::header(ApiKey::Fetch, VERSION, correlation);
     Ok(vec![protocol::encode_request(&header, &request)?])
 }
 

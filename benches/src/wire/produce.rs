@@ -21,7 +21,7 @@ pub fn encode_produce(correlation: i32, topic: &str, batches: &[PartitionBatch])
         ProducePart { topic, topic_id: Uuid::nil(), index: b.partition, records }
     };
     let parts: Vec<ProducePart<'_>> = batches.iter().map(part).collect();
-    let header = super::header(ApiKey::Produce, VERSION, correlation);
+    let header = super::header::header(ApiKey::Produce, VERSION, correlation);
     let frame = encode_produce_request(&header, None, -1, 30_000, &parts);
     match frame.iter().map(Bytes::len).sum::<usize>() <= ONE_PIECE_BYTES_MAX {
         true => vec![frame.concat().into()],
