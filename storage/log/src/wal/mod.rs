@@ -21,6 +21,7 @@ mod position;
 mod reader;
 mod stream;
 mod stream_identity;
+mod write_queue;
 
 pub use error::{Found, WalError};
 pub use frame::{FrameTag, SealedFrame};
@@ -28,7 +29,8 @@ pub use frame_builder::{FrameBuilder, PAYLOAD_BYTES_MAX};
 pub use options::WalOptions;
 pub use position::{ReplayPoint, WalPosition};
 pub use reader::{RecoveredFrame, WalReader};
-pub use stream::{Wal, WalStats};
+pub use stream::Wal;
+pub use write_queue::WalStats;
 
 /// Alignment of every frame in address, position and length: the direct I/O unit.
 pub const FRAME_ALIGNMENT: usize = 4096;

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use runtime::fs::{self, DirectFile};
 use runtime::mutant;
 use runtime::sync::Notify;
@@ -23,51 +22,17 @@ use super::file_pool::{FilePool, Preparation, WalFile, file_path};
 use super::frame::FrameHeader;
 use super::reader::WalReader;
 use super::stream_identity::StreamIdentity;
+use super::write_queue::{State, WalStats};
 use super::{FrameBuilder, FrameTag, ReplayPoint, SealedFrame, WalError, WalOptions, WalPosition};
 
-/// Most frames in one vectored write (the kernel takes 1024 buffers).
-const FRAMES_PER_WRITE_MAX: usize = 256;
-/// Most bytes in one vectored write, except that a single frame may be larger.
-const BYTES_PER_WRITE_MAX: u64 = 8 << 20;
 /// Pause before a file that could not be prepared (full disk) is tried again.
 const PREPARE_RETRY: Duration = Duration::from_secs(1);
-
-/// Counters since the stream was started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WalStats {
-    pub frames: u64,
-    pub writes: u64,
-    pub written_bytes: u64,
-    pub files_created: u64,
-    pub files_recycled: u64,
-    /// Writes that had to wait for a file to be made ready.
-    pub file_waits: u64,
-}
 
 /// Whether others on the shard wait while a write is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Company {
     Alone,
     Others,
-}
-
-/// One write in the making: consecutive frames of one file.
-struct Chunk {
-    file: u64,
-    offset: u64,
-    first_sequence: u64,
-    bytes: u64,
-    frames: Vec<Bytes>,
-    end: WalPosition,
-}
-
-struct State {
-    pool: FilePool,
-    next_sequence: u64,
-    queue: VecDeque<Chunk>,
-    durable: WalPosition,
-    failed: Option<WalError>,
-    stats: WalStats,
 }
 
 /// A stream that can be written.
@@ -436,28 +401,6 @@ impl Wal {
                 Err(WalError::io("create", &path)(error))
             }
         }
-    }
-}
-
-impl State {
-    /// The queued write that a frame at `position` joins, or a new one.
-    fn chunk_for(&mut self, position: WalPosition, bytes: u64) -> &mut Chunk {
-        let joins = self.queue.back().is_some_and(|last| {
-            last.file == position.file
-                && last.frames.len() < FRAMES_PER_WRITE_MAX
-                && last.bytes + bytes <= BYTES_PER_WRITE_MAX
-        });
-        if !joins {
-            self.queue.push_back(Chunk {
-                file: position.file,
-                offset: position.offset,
-                first_sequence: position.sequence,
-                bytes: 0,
-                frames: Vec::new(),
-                end: position,
-            });
-        }
-        self.queue.back_mut().expect("just pushed")
     }
 }
 
