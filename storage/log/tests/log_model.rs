@@ -4,7 +4,6 @@ mod scratch;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -369,7 +368,7 @@ fn deleted_files_are_removed_in_the_background() {
             if runtime::fs::read_dir(scratch.path()).await.unwrap().is_empty() {
                 return;
             }
-            runtime::time::sleep(Duration::from_millis(10)).await;
+            runtime::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         panic!("{:?} is still there", runtime::fs::read_dir(scratch.path()).await.unwrap());
     });

@@ -25,6 +25,7 @@ pub struct Connect {
     #[arg(
         short,
         long,
+        visible_alias = "bootstrap-server",
         value_name = "HOST:PORT",
         default_value = "localhost:9092",
         env = "MILLRACE_BOOTSTRAP"
