@@ -199,6 +199,7 @@ impl ReadBuffer {
 #[cfg(test)]
 mod tests {
     use std::rc::Rc;
+    use std::sync::Arc;
 
     use super::*;
     use crate::{byte_budget::ByteBudget, connection_info::ConnectionId};

@@ -12,10 +12,10 @@ mod names;
 mod slab;
 
 pub use aligned_buf::{ALIGNMENT, AlignedBuf};
-pub use slab::SLAB_BYTES;
 pub use direct_file::{DirectFile, WriteBackend};
 pub use file::{File, OpenOptions};
 pub use names::{
     DirEntry, DiskSpace, create_dir_all, disk_space, exists, read, read_dir, remove_dir_all,
     remove_file, rename, sync_dir, write_atomic,
 };
+pub use slab::SLAB_BYTES;
