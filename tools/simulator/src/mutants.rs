@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seeds in which a mutant has to be found.
-pub const SEEDS: u64 = 150;
+pub const SEEDS: u64 = 600;
 
 /// A mutant: its name in the code, and what is wrong.
 pub struct Mutant {

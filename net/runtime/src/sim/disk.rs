@@ -74,6 +74,11 @@ impl Disk {
         self.rules.push(rule);
     }
 
+    /// Rules that have not come true as often as they say.
+    pub fn rules(&self) -> usize {
+        self.rules.len()
+    }
+
     /// Forgets rules and crashes that have not come true.
     pub fn forget_rules(&mut self) {
         self.rules.clear();
