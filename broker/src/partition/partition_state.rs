@@ -198,6 +198,12 @@ impl PartitionState {
         self.waiters.advanced(self.high_watermark);
     }
 
+    /// An entry of the Raft log moves the log start: whoever asked for it hears.
+    pub fn commit_log_start(&mut self, to: i64) {
+        self.advance_log_start(to);
+        self.waiters.log_start_moved(to);
+    }
+
     /// Moves the log start; offsets below it are gone. Returns whether it moved.
     pub fn advance_log_start(&mut self, to: i64) -> bool {
         let beyond = i64::from(runtime::mutant::is("log-start-too-far"));
@@ -207,7 +213,6 @@ impl PartitionState {
             self.log_start_offset = to;
             self.epochs.truncate_from_start(to);
         }
-        self.waiters.log_start_moved(self.log_start_offset);
         moved
     }
 

@@ -1,8 +1,9 @@
 //! Appending batches to the partitions of this shard: validate, give offsets, copy into the open window, wait.
 //!
-//! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous, so appends of one
-//! connection keep the order of its requests, and one that has to wait for room holds the partition's turn meanwhile. The payload is copied exactly once, into the WAL frame of the Raft
-//! group's open window; base offset and leader epoch are stamped there.
+//! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous, and a request that has to
+//! wait for room holds the turn meanwhile, so appends of one connection keep the order of its requests, whatever
+//! partitions they share. A coordinator waits for its own partition only. The payload is copied exactly once, into the
+//! WAL frame of the Raft group's open window; base offset and leader epoch are stamped there.
 //!
 //! Ordering: when [`Shard::append`] returns, everything it reports as appended is durable as the topic asks
 //! (`disk`: synced; `memory`: in the memory of a majority). Cost: no allocation per batch beyond the waiter.
@@ -132,13 +133,13 @@ impl Shard {
         let join = ProduceJoin::new();
         let mut answers = Vec::with_capacity(parts.len());
         let now_ms = self.clock_ms();
+        let turn = match (origin, parts.first()) {
+            (Origin::Coordinator, Some(part)) => self.partition(part.partition),
+            _ => None,
+        };
+        let turn = turn.map_or_else(|| self.append_turn.clone(), |own| own.append_turn.clone());
+        let turn = turn.acquire(1).await;
         for part in &parts {
-            let Some(partition) = self.partition(part.partition) else {
-                let unknown = self.refused(part, AppendError::UnknownPartition);
-                answers.push((part.slot, Err(unknown)));
-                continue;
-            };
-            let _turn = partition.append_turn.acquire(1).await;
             while self.is_backlogged() && !self.disk_full.get() {
                 self.room().await;
             }
@@ -151,6 +152,7 @@ impl Shard {
             };
             answers.push((part.slot, answer));
         }
+        drop(turn);
         self.bound_producers();
         if let Some(patience) = patience.filter(|_| !answers_early(origin))
             && join.is_open()

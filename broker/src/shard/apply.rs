@@ -74,7 +74,7 @@ fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool 
         ItemKind::LogStart => {
             let to = item.body.as_ref().try_into().map(i64::from_le_bytes);
             let to = to.unwrap_or_else(|_| panic!("log start of {:?} is malformed", partition.id));
-            state.advance_log_start(to);
+            state.commit_log_start(to);
             if !runtime::mutant::is("deletion-forgotten") {
                 partition.log.delete_before(to);
             }

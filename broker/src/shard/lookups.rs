@@ -134,16 +134,16 @@ impl Shard {
     ) -> Result<i64, LookupError> {
         let partition = self.known(id)?;
         let join = ProduceJoin::new();
-        loop {
+        let to = loop {
             match self.propose_log_start(&partition, before, &join)? {
-                true => break,
-                false => self.raft.window_closed().await,
+                Some(to) => break to,
+                None => self.raft.window_closed().await,
             }
-        }
+        };
         join.done().await;
         let state = partition.state.borrow();
         match state.leads {
-            true => Ok(state.log_start_offset()),
+            true => Ok(to),
             false => Err(LookupError::NotLeader),
         }
     }
@@ -155,12 +155,15 @@ impl Shard {
         })
     }
 
+    /// The log start that will stand in the Raft log; none if there is no room in the window now.
+    ///
+    /// Also where the log starts behind `before` already: retention may have moved it, which a crash undoes.
     fn propose_log_start(
         &self,
         partition: &Rc<Partition>,
         before: i64,
         join: &Rc<ProduceJoin>,
-    ) -> Result<bool, LookupError> {
+    ) -> Result<Option<i64>, LookupError> {
         let mut state = partition.state.borrow_mut();
         if !state.leads {
             return Err(LookupError::NotLeader);
@@ -172,8 +175,9 @@ impl Shard {
         if to < 0 || to > state.high_watermark() {
             return Err(LookupError::OutOfRange);
         }
-        if to <= state.log_start_offset() {
-            return Ok(true);
+        let to = to.max(state.log_start_offset());
+        if to == 0 {
+            return Ok(Some(to));
         }
         let header = entry::item_header(ItemKind::LogStart, false, partition.id, 8);
         let body = to.to_le_bytes();
@@ -185,9 +189,9 @@ impl Shard {
         match placed {
             Ok(true) => {
                 state.waiters.wait_log_start(to, ProduceTicket::take(join));
-                Ok(true)
+                Ok(Some(to))
             }
-            Ok(false) | Err(raft_group::ProposeError::Backlog { .. }) => Ok(false),
+            Ok(false) | Err(raft_group::ProposeError::Backlog { .. }) => Ok(None),
             Err(_) => Err(LookupError::NotLeader),
         }
     }

@@ -88,7 +88,7 @@ pub struct Partition {
     queued: Cell<bool>,
     /// An image of this metadata index or a later one has it.
     created_at: u64,
-    /// Held by who gives a batch its place: one that has to wait for room is not overtaken.
+    /// Held by the coordinator that gives a batch its place: one that has to wait for room is not overtaken.
     append_turn: Semaphore,
 }
 
@@ -115,6 +115,8 @@ pub struct Shard {
     /// Group coordinators of the partitions owned here.
     pub groups: Groups,
     pub(crate) router: Router,
+    /// Held by the request that gives its batches their places: one that has to wait for room is not overtaken.
+    append_turn: Semaphore,
     patience: Patience,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
@@ -191,6 +193,7 @@ impl Shard {
             space_refused: Cell::new(false),
             groups: Groups::default(),
             router: Router::new(id, mailbox),
+            append_turn: Semaphore::new(1),
             patience: Patience::default(),
             scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
             watches: RefCell::default(),

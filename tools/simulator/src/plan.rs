@@ -111,7 +111,6 @@ impl Fault {
             Fault::SlowDisk,
             Fault::Resets,
             Fault::Cut,
-            Fault::SegmentFlip,
             Fault::Clock,
         ];
         !gentle.contains(&self)
