@@ -106,13 +106,7 @@ impl Fault {
 
     /// The process may end without having written what it holds.
     fn kills(self) -> bool {
-        let gentle = [
-            Fault::Stop,
-            Fault::SlowDisk,
-            Fault::Resets,
-            Fault::Cut,
-            Fault::Clock,
-        ];
+        let gentle = [Fault::Stop, Fault::SlowDisk, Fault::Resets, Fault::Cut, Fault::Clock];
         !gentle.contains(&self)
     }
 }
