@@ -18,31 +18,17 @@ use node::records::{create, read_all, write};
 use node::{Node, eventually};
 use record::Codec;
 
-/// `config/server.properties` of Apache Kafka 4.3 without its comments, on ports that the system chooses.
-const STOCK: &str = "
-process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=localhost:9093
-listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:9093
-inter.broker.listener.name=PLAINTEXT
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
-num.network.threads=3
-num.io.threads=8
-socket.send.buffer.bytes=102400
-socket.receive.buffer.bytes=102400
-socket.request.max.bytes=104857600
-num.partitions=1
-num.recovery.threads.per.data.dir=2
-offsets.topic.replication.factor=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-log.retention.hours=168
-log.segment.bytes=1073741824
-log.retention.check.interval.ms=300000
-";
+/// `config/server.properties` of Apache Kafka 4.3 without its comments.
+const STOCK: &str = include_str!("../config/tests/kafka_4_3/server.properties");
+
+/// The stock file on a port that the system chooses, with its data in `data`.
+fn stock(data: &Path) -> String {
+    let here = ["listeners=", "advertised.listeners=", "log.dirs="];
+    let kept = STOCK.lines().filter(|line| !here.iter().any(|key| line.starts_with(key)));
+    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:9093".to_owned();
+    let own = [listeners, format!("log.dirs={}", data.display())];
+    kept.chain(own.iter().map(String::as_str)).flat_map(|line| [line, "\n"]).collect()
+}
 
 fn millrace() -> Command {
     Command::new(env!("CARGO_BIN_EXE_millrace"))
@@ -95,7 +81,7 @@ fn a_server_properties_of_kafka_starts_a_node_unchanged() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     let file = home.path().join("server.properties");
-    std::fs::write(&file, format!("{STOCK}log.dirs={}\n", data.display())).unwrap();
+    std::fs::write(&file, stock(&data)).unwrap();
     let mut command = millrace();
     command.args(["start", "--config"]).arg(&file);
     let (node, said) = Node::run_listening(command);
