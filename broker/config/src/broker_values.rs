@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::alter::{Alteration, apply};
-use crate::broker_keys::{broker_key, broker_keys};
+use crate::broker_keys::{broker_key, broker_keys, reasons};
 use crate::error::{ConfigError, InvalidConfig};
 use crate::key::{Key, Meaning};
 use crate::node_config::{IP_OVERRIDES, parse_ip_overrides};
@@ -80,6 +80,7 @@ impl BrokerValues {
                     check_static(key, &name, &value)?;
                     match key.meaning {
                         Meaning::NoEffect(reason) => Some(reason),
+                        Meaning::Applied if name != key.name => Some(reasons::PER_LISTENER),
                         Meaning::Applied | Meaning::Refused(_) => None,
                     }
                 }
@@ -88,6 +89,10 @@ impl BrokerValues {
             if let Some(reason) = reason.filter(|_| first) {
                 idle.entry(reason).or_default().push(name);
             }
+        }
+        if values.list("log.dirs").iter().filter(|dir| !dir.is_empty()).count() > 1 {
+            let beyond = "log.dirs beyond its first directory".to_owned();
+            idle.entry(reasons::ONE_DIRECTORY).or_default().push(beyond);
         }
         values.pin_min_insync_replicas();
         let warnings = idle.into_iter().map(|(reason, keys)| Warning { keys, reason });

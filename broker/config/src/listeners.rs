@@ -89,7 +89,18 @@ pub(crate) fn controller(values: &BrokerValues) -> Result<Option<Endpoint>, Conf
     let controllers = upper(values.list("controller.listener.names"));
     let listeners = parse_list(values, LISTENERS)?;
     let first = listeners.into_iter().find(|(name, ..)| controllers.contains(name));
-    Ok(first.map(|(_, endpoint, _)| endpoint))
+    let Some((name, endpoint, value)) = first else { return Ok(None) };
+    let protocols = protocol_map(values, &controllers)?;
+    match protocols.get(&name).filter(|protocol| *protocol != "PLAINTEXT") {
+        None => Ok(Some(endpoint)),
+        Some(protocol) => {
+            let reason = format!(
+                "{protocol} is not part of this release, and nodes that were asked for it do not \
+                 meet in the clear instead; map {name} to PLAINTEXT"
+            );
+            Err(ConfigError::BadListener { name: LISTENERS, value, reason })
+        }
+    }
 }
 
 fn upper(names: Vec<String>) -> Vec<String> {

@@ -275,7 +275,11 @@ fn limits(v: &Reader<'_>) -> Result<Limits, ConfigError> {
     Ok(Limits {
         frame_bytes_max: v.size("socket.request.max.bytes"),
         frame_timeout: v.millis("millrace.frame.timeout.ms"),
-        idle_timeout: v.millis("connections.max.idle.ms"),
+        idle_timeout: match v.integer("connections.max.idle.ms") {
+            // as Kafka does: a connection may be silent for ever
+            ..0 => Duration::MAX,
+            _ => v.millis("connections.max.idle.ms"),
+        },
         backlog: v.int("socket.listen.backlog.size"),
         connections_max: v.size("max.connections"),
         connections_per_ip_max: v.size("max.connections.per.ip"),

@@ -7,7 +7,9 @@ use crate::validator::Validator::{
 };
 
 const TIERED: &str = "Tiered storage is not part of this release.";
-const ONE_NODE: &str = "This release runs single nodes; nothing is replicated between brokers.";
+const BY_MAJORITY: &str =
+    "A majority elects leaders, and only replicas that have everything committed can win.";
+const UNTHROTTLED: &str = "What nodes copy to each other is not throttled in this release.";
 const FLUSH: &str = "Syncing is set by millrace.durability.";
 
 #[rustfmt::skip]
@@ -45,7 +47,7 @@ const KEYS: &[Key] = &[
     list("cleanup.policy").default("delete").valid(EachOneOf(&["compact", "delete"]))
         .applied("What happens to old data: delete, compact, both, or neither if the list is empty."),
     boolean("unclean.leader.election.enable").default("false")
-        .no_effect(ONE_NODE),
+        .no_effect(BY_MAJORITY),
     int("min.insync.replicas").default("1").valid(AtLeast(1))
         .applied("Replicas that must have an acks=all batch before it is acknowledged."),
     string("compression.type").default("producer").valid(OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]))
@@ -65,9 +67,9 @@ const KEYS: &[Key] = &[
     long("message.timestamp.after.max.ms").default("3600000").valid(AtLeast(0))
         .applied("Records dated further in the future than this are refused."),
     list("leader.replication.throttled.replicas").default("").valid(ThrottledReplicas)
-        .no_effect(ONE_NODE),
+        .no_effect(UNTHROTTLED),
     list("follower.replication.throttled.replicas").default("").valid(ThrottledReplicas)
-        .no_effect(ONE_NODE),
+        .no_effect(UNTHROTTLED),
     boolean("remote.storage.enable").default("false")
         .no_effect(TIERED),
     long("local.retention.ms").default("-2").valid(AtLeast(-2))

@@ -103,6 +103,44 @@ fn one_warning_is_given_per_reason() {
 }
 
 #[test]
+fn what_is_set_and_has_no_effect_is_said() {
+    let said = |line: &str| {
+        let (_, warnings) = NodeConfig::from_properties(&format!("node.id=1\n{line}")).unwrap();
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    // a setting that works, under a prefix for which it does not
+    let one_listener = said("listener.name.plaintext.max.connections=5");
+    assert!(one_listener.starts_with("listener.name.plaintext.max.connections has no effect"));
+    let directories = said("log.dirs=/a,/b");
+    assert!(directories.starts_with("log.dirs beyond its first directory has no effect"));
+    assert_eq!(said("max.connections=5\nlog.dirs=/a"), "");
+}
+
+#[test]
+fn nodes_that_were_asked_to_talk_in_secret_do_not_start_talking_in_the_clear() {
+    let cluster = "node.id=1\ncontroller.quorum.voters=1@a:1,2@b:1,3@c:1\n\
+                   listeners=PLAINTEXT://:9092,CONTROLLER://:1\n\
+                   controller.listener.names=CONTROLLER\n";
+    let map = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:";
+    assert!(NodeConfig::from_properties(&format!("{cluster}{map}PLAINTEXT")).is_ok());
+    for protocol in ["SSL", "SASL_SSL", "SASL_PLAINTEXT"] {
+        assert!(error(&format!("{cluster}{map}{protocol}")).contains(protocol));
+        let between = format!("node.id=1\nsecurity.inter.broker.protocol={protocol}");
+        assert!(error(&between).contains("in the clear"));
+    }
+}
+
+#[test]
+fn a_negative_idle_time_lets_connections_be_silent_for_ever() {
+    let idle = |value: i64| {
+        let file = format!("node.id=1\nconnections.max.idle.ms={value}");
+        NodeConfig::from_properties(&file).unwrap().0.limits.idle_timeout
+    };
+    assert_eq!(idle(-1), Duration::MAX);
+    assert_eq!(idle(5), Duration::from_millis(5));
+}
+
+#[test]
 fn bad_values_missing_ids_and_contradictions_are_refused() {
     assert!(error("").contains("node.id is required"));
     assert!(error("node.id=1\nbroker.id=2").contains("node.id=1 says otherwise"));

@@ -1,7 +1,9 @@
 //! Identity, roles, metadata quorum, topic creation and feature switches.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{JAVA_CLASS, METADATA_GROUP, PROVIDERS, QUOTAS, UNSTABLE};
+use super::reasons::{
+    JAVA_CLASS, JOINING, LINKS, METADATA_GROUP, OPEN_WHEN_READY, PROVIDERS, QUOTAS, UNSTABLE,
+};
 use crate::key::{Key, boolean, class, int, list, long, string};
 use crate::validator::Validator::{AtLeast, EachOneOf};
 
@@ -12,7 +14,7 @@ pub(super) const KEYS: &[Key] = &[
     list("config.providers").default("").low().dynamic()
         .no_effect(PROVIDERS),
     list("early.start.listeners").high()
-        .no_effect(METADATA_GROUP),
+        .no_effect(OPEN_WHEN_READY),
     string("broker.rack")
         .applied("Rack of this node, reported in metadata and used when replicas are placed."),
     boolean("delete.topic.enable").default("true").high()
@@ -26,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     int("node.id").required().valid(AtLeast(0)).high()
         .applied("Identity of this node in the cluster; clients see it as the broker id."),
     int("initial.broker.registration.timeout.ms").default("60000")
-        .no_effect(METADATA_GROUP),
+        .no_effect(JOINING),
     int("broker.heartbeat.interval.ms").default("2000")
         .applied("Most time between two heartbeats of a node to the leader of the metadata group; Millrace sends one every 500 ms at least."),
     int("broker.session.timeout.ms").default("9000")
@@ -38,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     long("controller.performance.always.log.threshold.ms").default("2000").valid(AtLeast(0)).internal()
         .no_effect(METADATA_GROUP),
     long("server.max.startup.time.ms").default("9223372036854775807").valid(AtLeast(0)).internal()
-        .no_effect(METADATA_GROUP),
+        .no_effect(JOINING),
     long("metadata.log.max.record.bytes.between.snapshots").default("20971520").valid(AtLeast(1)).high()
         .no_effect(METADATA_GROUP),
     long("metadata.log.max.snapshot.interval.ms").default("3600000").valid(AtLeast(0)).high()
@@ -62,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
     long("internal.metadata.delete.delay.millis").default("60000").low().internal()
         .no_effect(METADATA_GROUP),
     int("controller.socket.timeout.ms").default("30000")
-        .no_effect(METADATA_GROUP),
+        .no_effect(LINKS),
     int("default.replication.factor").default("1")
         .applied("Replicas of a topic created without a count."),
     int("num.partitions").default("1").valid(AtLeast(1))

@@ -1,7 +1,9 @@
 //! Consumer, share and streams groups and their internal topics.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{CONSUMER_PROTOCOL, COORDINATOR_LOG, PURGATORY, SHARE, STREAMS, THREADS};
+use super::reasons::{
+    CONSUMER_PROTOCOL, COORDINATOR_LOG, OFFSETS_AS_COMMITTED, PURGATORY, SHARE, STREAMS, THREADS,
+};
 use crate::key::{Key, int, list, long, short, string};
 use crate::validator::Validator::{AtLeast, Between, EachOneOf, OneOfIgnoringCase};
 
@@ -26,7 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     int("offsets.topic.segment.bytes").default("104857600").valid(AtLeast(1)).high()
         .applied("Segment size of __consumer_offsets."),
     int("offsets.topic.compression.codec").default("0").high()
-        .no_effect(COORDINATOR_LOG),
+        .no_effect(OFFSETS_AS_COMMITTED),
     int("group.coordinator.cached.buffer.max.bytes").default("1048588").valid(AtLeast(524_288)).dynamic()
         .no_effect(COORDINATOR_LOG),
     int("offset.metadata.max.bytes").default("4096").high()

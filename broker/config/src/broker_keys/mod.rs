@@ -7,7 +7,7 @@ mod metrics;
 mod millrace;
 mod network;
 mod quotas;
-mod reasons;
+pub(crate) mod reasons;
 mod replication;
 mod security;
 mod tiered;

@@ -1,7 +1,7 @@
 //! Listeners, sockets, request limits and thread pools.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{ONE_NODE, PURGATORY, REQUEST_BUDGET, THREADS};
+use super::reasons::{LINKS, PURGATORY, REQUEST_BUDGET, THREADS};
 use crate::key::{Key, int, list, long, string};
 use crate::validator::Validator::AtLeast;
 
@@ -12,11 +12,11 @@ pub(super) const KEYS: &[Key] = &[
     int("background.threads").default("10").valid(AtLeast(1)).high().dynamic()
         .no_effect(THREADS),
     int("request.timeout.ms").default("30000").high()
-        .no_effect(ONE_NODE),
+        .no_effect(LINKS),
     long("socket.connection.setup.timeout.ms").default("10000")
-        .no_effect(ONE_NODE),
+        .no_effect(LINKS),
     long("socket.connection.setup.timeout.max.ms").default("30000")
-        .no_effect(ONE_NODE),
+        .no_effect(LINKS),
     int("max.incremental.fetch.session.cache.slots").default("1000").valid(AtLeast(0))
         .applied("Fetch sessions that a node keeps."),
     int("fetch.max.bytes").default("57671680").valid(AtLeast(1_024))

@@ -1,18 +1,18 @@
 //! Keys that Kafka takes only dynamically, or for quota entities; in a file they do nothing there
 //! either. Kept so that every name of Kafka is known (classes `DynamicConfig`, `QuotaConfig`).
 
-use super::reasons::{ONE_NODE, QUOTAS};
+use super::reasons::{ONE_DIRECTORY, QUOTAS, UNTHROTTLED};
 use crate::key::{Key, double, int, long};
 use crate::validator::Validator::AtLeast;
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     long("leader.replication.throttled.rate").default("9223372036854775807").valid(AtLeast(0)).dynamic().internal()
-        .no_effect(ONE_NODE),
+        .no_effect(UNTHROTTLED),
     long("follower.replication.throttled.rate").default("9223372036854775807").valid(AtLeast(0)).dynamic().internal()
-        .no_effect(ONE_NODE),
+        .no_effect(UNTHROTTLED),
     long("replica.alter.log.dirs.io.max.bytes.per.second").default("9223372036854775807").valid(AtLeast(0)).dynamic().internal()
-        .no_effect(ONE_NODE),
+        .no_effect(ONE_DIRECTORY),
     long("producer_byte_rate").default("9223372036854775807").internal()
         .no_effect(QUOTAS),
     long("consumer_byte_rate").default("9223372036854775807").internal()

@@ -29,10 +29,31 @@ pub const PREALLOCATE: &str = "segments are written in large pieces from the WAL
                                preallocation";
 pub const ONE_DIRECTORY: &str = "a node keeps its data in one directory";
 pub const PACED: &str = "background work is paced by its shard";
-pub const METADATA_GROUP: &str = "metadata are kept in Millrace's own Raft group, which does not \
-                                  use Kafka's quorum, controller or heartbeat settings";
-pub const ONE_NODE: &str = "this release runs single nodes: nothing is replicated or moved \
-                            between brokers";
+pub const METADATA_GROUP: &str = "metadata are kept in Millrace's own Raft group, whose files, \
+                                  snapshots and timing are its own";
+pub const OPEN_WHEN_READY: &str = "every listener opens when the node is ready, and no authorizer \
+                                   has to be reached before";
+pub const JOINING: &str = "a node waits for its cluster as long as it takes, and says what for";
+pub const LINKS: &str = "nodes talk over Millrace's own links, whose deadlines and buffers are \
+                         their own";
+pub const MEETING: &str = "nodes meet at the controller listener, or where millrace.peer.listener \
+                           says";
+pub const PEERS_IN_THE_CLEAR: &str = "nodes talk to each other in the clear in this release, and \
+                                      one that was asked to protect that does not start without";
+pub const SENT_AT_ONCE: &str = "a leader sends its replicas what they lack as soon as it is \
+                                there; they do not fetch";
+pub const COMMIT_INDEX: &str = "how far a partition is committed stands in the WAL and its \
+                                checkpoints";
+pub const HANDED_OVER: &str = "a node that is stopped always hands over first what it leads";
+pub const GIVEN_BACK: &str = "a preferred leader gets its partitions back some seconds after it \
+                              is in sync again, without a periodic look";
+pub const BY_MAJORITY: &str = "a majority elects leaders, and only replicas that have everything \
+                               committed can win";
+pub const UNTHROTTLED: &str = "what nodes copy to each other is not throttled in this release";
+pub const PER_LISTENER: &str = "such settings hold for all listeners of a node; set the key \
+                                without its prefix";
+pub const OFFSETS_AS_COMMITTED: &str = "committed offsets are stored in small batches, which are \
+                                        not compressed";
 pub const QUOTAS: &str = "quotas are not part of this release";
 pub const METRICS: &str = "metrics are offered to Prometheus (millrace.metrics.listen), not to \
                            reporter classes";

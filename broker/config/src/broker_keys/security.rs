@@ -1,7 +1,7 @@
 //! TLS, SASL, delegation tokens and authorisation.
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
-use super::reasons::{AUTHORIZER, ONE_NODE, SASL, TLS, TOKENS};
+use super::reasons::{AUTHORIZER, PEERS_IN_THE_CLEAR, SASL, TLS, TOKENS};
 use crate::key::{Key, boolean, class, double, int, list, long, password, short, string};
 use crate::validator::Validator::{AtLeast, Between, OneOf, OneOfIgnoringCase};
 
@@ -14,7 +14,7 @@ pub(super) const KEYS: &[Key] = &[
     int("connection.failed.authentication.delay.ms").default("100").valid(AtLeast(0)).low()
         .no_effect(SASL),
     string("security.inter.broker.protocol").default("PLAINTEXT").valid(OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]))
-        .no_effect(ONE_NODE),
+        .refused(PEERS_IN_THE_CLEAR),
     long("connections.max.reauth.ms").default("0")
         .no_effect(SASL),
     int("sasl.server.max.receive.size").default("524288")
