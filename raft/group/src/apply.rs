@@ -35,6 +35,14 @@ pub struct Accepted {
     pub payload: Bytes,
 }
 
+/// Everything up to `index` is durable on this many voters; see [`crate::RaftShard::want_copies`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    pub raft_group: RaftGroupId,
+    pub voters: usize,
+    pub index: RaftIndex,
+}
+
 /// Who leads a group, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leadership {
@@ -91,6 +99,12 @@ pub trait Apply {
         let _ = ticket;
     }
 
+    /// Entries have the copies that [`crate::RaftShard::want_copies`] asked for. Whether they are
+    /// committed is another matter.
+    fn copied(&mut self, copied: Copied) {
+        let _ = copied;
+    }
+
     /// Leadership of a group changed; in order with `apply`.
     fn leadership_changed(&mut self, change: LeadershipChange) {
         let _ = change;
@@ -137,6 +151,7 @@ pub(crate) enum Event {
     Committed(Committed),
     Accepted(Accepted),
     Held(WindowTicket),
+    Copied(Copied),
     Leadership(LeadershipChange),
     Membership(MembershipChange),
     Offered(SnapshotOffer),

@@ -151,6 +151,7 @@ impl<W: FrameLog> RaftShard<W> {
                 Event::Committed(committed) => apply.apply(committed),
                 Event::Accepted(accepted) => apply.accepted(accepted),
                 Event::Held(ticket) => apply.held(ticket),
+                Event::Copied(copied) => apply.copied(copied),
                 Event::Leadership(change) => apply.leadership_changed(change),
                 Event::Membership(change) => apply.membership_changed(change),
                 Event::Offered(offer) => apply.snapshot_offered(offer),

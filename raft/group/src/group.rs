@@ -22,6 +22,7 @@ use storage::wal::{FrameBuilder, WalError, WalPosition};
 
 use crate::apply::{Event, Leadership, LeadershipChange, Outbox};
 use crate::frame_kind::FrameKind;
+use crate::group_copies::CopiesWanted;
 use crate::group_log::{GroupLog, LogEntry};
 use crate::group_memory::{HeldInMemory, is_held, is_marked};
 use crate::group_snapshot::Installing;
@@ -86,6 +87,8 @@ pub(crate) struct Group {
     pub(crate) offer_ticks: usize,
     /// What followers hold before it is durable.
     pub(crate) memory: HeldInMemory,
+    /// Copies beyond the majority that the broker waits for.
+    pub(crate) copies: CopiesWanted,
 }
 
 impl Group {
@@ -133,6 +136,7 @@ impl Group {
             installing: None,
             offer_ticks: 0,
             memory: HeldInMemory::default(),
+            copies: CopiesWanted::default(),
         };
         group.pin_election_timeout();
         Ok(group)
@@ -377,6 +381,7 @@ impl Group {
             self.window = None;
             self.tickets.clear();
             self.memory.clear();
+            self.copies.clear();
         }
         self.leadership = now;
         out.events.push(Event::Leadership(now));

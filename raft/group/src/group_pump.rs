@@ -46,6 +46,7 @@ impl Group {
             self.send(out);
         }
         self.note_leadership(out);
+        self.tell_copies(out);
         self.pin_election_timeout();
         Ok(())
     }

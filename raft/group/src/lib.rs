@@ -19,12 +19,14 @@ mod frame_kind;
 mod frame_log;
 mod group;
 mod group_checks;
+mod group_copies;
 mod group_log;
 mod group_memory;
 mod group_proposals;
 mod group_pump;
 mod group_snapshot;
 mod group_state;
+mod group_suspicion;
 mod ids;
 mod leader_epoch;
 mod memory_wal;
@@ -39,7 +41,7 @@ mod window;
 mod wire;
 
 pub use apply::{
-    Accepted, Apply, Committed, Leadership, LeadershipChange, MembershipChange, NoPeers,
+    Accepted, Apply, Committed, Copied, Leadership, LeadershipChange, MembershipChange, NoPeers,
     SnapshotOffer, Transport,
 };
 pub use conf_change::{ConfChange, MemberChange};

@@ -214,6 +214,27 @@ impl<W: FrameLog> RaftShard<W> {
         self.work.notify_one();
     }
 
+    /// The connection to `replica` broke: this group's replica here, if it follows it, does not wait
+    /// until its heartbeats are missed before it asks for votes.
+    pub fn suspect(&self, raft_group: RaftGroupId, replica: ReplicaId) {
+        let mut state = self.state.borrow_mut();
+        // a group that is not here has nobody to suspect
+        let _ = self.step_group(&mut state, raft_group, |group, out, _, wal| {
+            group.suspect(replica, wal, out)
+        });
+    }
+
+    /// Asks for [`crate::Apply::copied`] once everything up to `index` is durable on that many
+    /// voters, or on all if there are not as many. Forgotten when leadership is lost.
+    pub fn want_copies(&self, raft_group: RaftGroupId, index: RaftIndex, voters: usize) {
+        let mut state = self.state.borrow_mut();
+        // a group that is not here tells nothing
+        let _ = self.step_group(&mut state, raft_group, |group, out, _, _| {
+            group.want_copies(index.0, voters, out);
+            Ok(())
+        });
+    }
+
     /// Moves the clock of all groups by one tick. Groups with one member do not need it.
     pub fn tick(&self) {
         let mut state = self.state.borrow_mut();

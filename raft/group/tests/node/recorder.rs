@@ -14,6 +14,7 @@ pub struct Heard {
     pub memberships: Vec<MembershipChange>,
     pub offers: Vec<SnapshotOffer>,
     pub held: Vec<WindowTicket>,
+    pub copied: Vec<Copied>,
     /// All of it as text, in order.
     pub lines: Vec<String>,
 }
@@ -47,6 +48,10 @@ impl Apply for Recorder {
         let WindowTicket { raft_group, term, index, .. } = ticket;
         heard.lines.push(format!("held {raft_group} {term}/{index}"));
         heard.held.push(ticket);
+    }
+
+    fn copied(&mut self, copied: Copied) {
+        self.0.borrow_mut().copied.push(copied);
     }
 
     fn leadership_changed(&mut self, change: LeadershipChange) {
