@@ -68,6 +68,8 @@ impl Limits {
 pub struct NodeConfig {
     pub node_id: i32,
     pub rack: Option<String>,
+    /// Consumers are sent to a replica in their rack (`replica.selector.class`).
+    pub rack_aware_reads: bool,
     pub listeners: Vec<Listener>,
     /// Who decides about metadata, and where nodes meet.
     pub quorum: Quorum,
@@ -137,6 +139,7 @@ impl NodeConfig {
         let config = NodeConfig {
             node_id,
             rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
+            rack_aware_reads: selects_by_rack(&values)?,
             quorum: quorum::resolve(&values, node_id, &listeners)?,
             heartbeat_interval: v.millis("broker.heartbeat.interval.ms"),
             session_timeout: v.millis("broker.session.timeout.ms"),
@@ -257,6 +260,22 @@ fn check_roles(values: &BrokerValues) -> Result<(), ConfigError> {
         reason: "a Millrace node is always broker and controller; write broker,controller"
             .to_owned(),
     })
+}
+
+/// Of Kafka's replica selectors there are the two that it comes with; others would be Java code.
+fn selects_by_rack(values: &BrokerValues) -> Result<bool, ConfigError> {
+    const PACKAGE: &str = "org.apache.kafka.common.replica.";
+    let class = values.text("replica.selector.class").unwrap_or_default();
+    match class.strip_prefix(PACKAGE) {
+        Some("RackAwareReplicaSelector") => Ok(true),
+        Some("LeaderSelector") => Ok(false),
+        None if class.is_empty() => Ok(false),
+        _ => Err(ConfigError::Refused {
+            name: "replica.selector.class".to_owned(),
+            value: class,
+            reason: format!("write {PACKAGE}RackAwareReplicaSelector, or leave it out"),
+        }),
+    }
 }
 
 fn data_dir(values: &BrokerValues) -> Result<PathBuf, ConfigError> {

@@ -129,6 +129,7 @@ impl Handler for Receiver {
     fn unreachable(&self, to: PeerId) {
         if let Some(shard) = self.shard.upgrade() {
             shard.raft.report_unreachable(replica_of(NodeId(to.node)));
+            shard.suspect(to);
         }
     }
 }
@@ -142,6 +143,17 @@ impl Shard {
         let image = self.image();
         let link = image.nodes.get(&node)?.link.as_ref()?;
         Some(hosting_shard(group, usize::from(link.shards)))
+    }
+
+    /// The connection to a shard of another node broke: groups that are led there may need another leader.
+    fn suspect(&self, peer: PeerId) {
+        let node = NodeId(peer.node);
+        for status in self.raft.statuses() {
+            let group = status.raft_group;
+            if self.host_on(node, group) == Some(peer.shard) {
+                self.raft.suspect(group, replica_of(node));
+            }
+        }
     }
 
     fn take_raft_messages(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {

@@ -1,8 +1,8 @@
 //! A fetch over the shards: read everywhere, answer or wait, read again.
 //!
 //! Lives on: the shard that accepted the connection. One message per shard for a read, one per remote shard for a wait
-//! and one to cancel it. Kafka's `DelayedFetch` decides when to answer: enough bytes, any error or divergence, or the
-//! deadline.
+//! and one to cancel it. Kafka's `DelayedFetch` decides when to answer: enough bytes, any error, divergence or better
+//! replica, or the deadline.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use futures_util::future::{Either, join_all, select, select_all};
 use runtime::shards::ShardId;
 use runtime::time::Instant;
 
-use super::read::{ReadAnswer, ReadLimits, ReadPart};
+use super::read::{ReadAnswer, ReadError, ReadLimits, ReadPart};
 use crate::ids::PartitionId;
 use crate::partition::FetchSignal;
 use crate::shard::Shard;
@@ -35,7 +35,7 @@ pub async fn fetch(
         let answers = read_all(shard, plan, limits).await;
         let wait = limits.deadline.saturating_duration_since(Instant::now());
         if wait.is_zero() || is_due(&answers, limits.bytes_min) {
-            return answers;
+            return answers.into_iter().map(without_those_ahead).collect();
         }
         let client_is_gone = {
             let news = std::pin::pin!(wait_for_news(shard, plan, &answers, wait));
@@ -47,11 +47,19 @@ pub async fn fetch(
     }
 }
 
+/// Who has waited for a follower in vain asks the leader.
+fn without_those_ahead((slot, answer): ReadAnswer) -> ReadAnswer {
+    match answer {
+        Ok(read) if read.is_ahead => (slot, Err(ReadError::NotAvailable)),
+        answer => (slot, answer),
+    }
+}
+
 fn is_due(answers: &[ReadAnswer], bytes_min: usize) -> bool {
     let mut bytes = 0;
     for (_, answer) in answers {
         match answer {
-            Ok(read) if read.diverging.is_none() => bytes += read.bytes,
+            Ok(read) if read.diverging.is_none() && read.preferred.is_none() => bytes += read.bytes,
             _ => return true,
         }
     }

@@ -3,6 +3,10 @@
 //! Lives on: the shard that owns the partitions. Tail reads are slices of WAL frames, never copied; older offsets come
 //! from segments in one buffer per partition.
 //!
+//! A follower is read up to the high watermark that it knows (KIP-392). A reader that comes from the leader may be ahead of
+//! it for a moment, and waits for it; who is still ahead when its time is over is told OFFSET_NOT_AVAILABLE and goes back to
+//! the leader, which alone knows where the log ends.
+//!
 //! Limits (KIP-74): the first partition with data returns at least one whole batch whatever the limits say; every
 //! other batch fits both its partition's limit and what is left of the request's.
 
@@ -14,7 +18,7 @@ use runtime::shards::ShardId;
 use runtime::time::Instant;
 use storage::log::{LogError, ReadRequest};
 
-use crate::ids::PartitionId;
+use crate::ids::{NodeId, PartitionId};
 use crate::partition::{FetchSignal, PartitionState, ReadStart};
 use crate::shard::{Partition, Shard};
 
@@ -33,6 +37,8 @@ pub struct ReadPart {
     pub current_leader_epoch: i32,
     /// Epoch of the last record the client has, -1 to skip the check.
     pub last_fetched_epoch: i32,
+    /// Where the client better reads if this node leads the partition.
+    pub preferred: Option<NodeId>,
 }
 
 /// Limits of a whole fetch.
@@ -44,6 +50,8 @@ pub struct ReadLimits {
     pub bytes_min: usize,
     /// Only up to the last stable offset.
     pub read_committed: bool,
+    /// Any replica will do, as of version 11; else the leader alone.
+    pub from_any_replica: bool,
     /// Answer by then in any case.
     pub deadline: Instant,
 }
@@ -63,6 +71,10 @@ pub struct Read {
     pub bytes: usize,
     /// The client's log is not a prefix of ours: the epoch they share and where it ends.
     pub diverging: Option<(i32, i64)>,
+    /// The replica to read from instead; nothing was read here.
+    pub preferred: Option<NodeId>,
+    /// This follower has not got to the offset yet.
+    pub is_ahead: bool,
 }
 
 /// Why a partition is not read.
@@ -77,6 +89,9 @@ pub enum ReadError {
     /// Outside the log.
     #[error("the offset is outside of the log")]
     OutOfRange,
+    /// Behind what this follower knows to be committed.
+    #[error("the offset is not known to be committed here")]
+    NotAvailable,
     /// The client's leader epoch is old.
     #[error("the client's leader epoch is old")]
     FencedEpoch,
@@ -108,7 +123,7 @@ impl Shard {
         let mut first = true;
         let mut answers = Vec::with_capacity(parts.len());
         for part in parts {
-            let answer = self.read_part(part, left, first, limits.read_committed).await;
+            let answer = self.read_part(part, left, first, limits).await;
             if let Ok(read) = &answer {
                 left = left.saturating_sub(read.bytes);
                 first &= read.bytes == 0;
@@ -123,7 +138,7 @@ impl Shard {
         part: &ReadPart,
         left: usize,
         first: bool,
-        read_committed: bool,
+        limits: &ReadLimits,
     ) -> Result<Read, ReadError> {
         let partition = self.partition(part.partition).ok_or_else(|| {
             match self.is_elsewhere(part.partition) {
@@ -134,7 +149,7 @@ impl Shard {
         let bytes_max = part.bytes_max.unwrap_or(0).min(left);
         let (mut read, limit) = {
             let state = partition.state.borrow();
-            if !state.leads {
+            if !state.leads && !limits.from_any_replica {
                 return Err(ReadError::NotLeader);
             }
             check_epochs(&state, part)?;
@@ -143,7 +158,18 @@ impl Shard {
             if read.diverging.is_some() {
                 return Ok(read);
             }
-            let limit = if read_committed { read.last_stable_offset } else { read.high_watermark };
+            let is_within = part.offset <= read.high_watermark;
+            if state.leads && is_within && part.offset >= read.log_start_offset {
+                read.preferred = part.preferred;
+            }
+            read.is_ahead = !state.leads && !is_within;
+            if read.preferred.is_some() || read.is_ahead {
+                return Ok(read);
+            }
+            let limit = match limits.read_committed {
+                true => read.last_stable_offset,
+                false => read.high_watermark,
+            };
             let start = state.read(part.offset, limit, bytes_max, first, &mut read.records);
             let has_data = matches!(start, ReadStart::Cache(_) | ReadStart::Segments);
             if has_data && part.bytes_max.is_none() {
@@ -274,16 +300,19 @@ fn facts(state: &PartitionState) -> Read {
         records: Vec::new(),
         bytes: 0,
         diverging: None,
+        preferred: None,
+        is_ahead: false,
     }
 }
 
 fn check_epochs(state: &PartitionState, part: &ReadPart) -> Result<(), ReadError> {
+    let epoch = if state.leads { state.leader_epoch } else { state.told_epoch() };
     match part.current_leader_epoch {
         // Kafka's fetch takes any negative epoch for none, unlike its lookups.
         e if e < 0 => Ok(()),
         _ if mutant::is("old-leader-epoch-served") => Ok(()),
-        e if e < state.leader_epoch => Err(ReadError::FencedEpoch),
-        e if e > state.leader_epoch => Err(ReadError::UnknownEpoch),
+        e if e < epoch => Err(ReadError::FencedEpoch),
+        e if e > epoch => Err(ReadError::UnknownEpoch),
         _ => Ok(()),
     }
 }

@@ -98,11 +98,13 @@ async fn read_chunk(
         bytes_max: Some(READ_BYTES),
         current_leader_epoch: -1,
         last_fetched_epoch: -1,
+        preferred: None,
     };
     let limits = ReadLimits {
         bytes_max: READ_BYTES,
         bytes_min: 0,
         read_committed: false,
+        from_any_replica: false,
         deadline: Instant::now(),
     };
     let mut answers = shard.read_parts(&[part], &limits).await;

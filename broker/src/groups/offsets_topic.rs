@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::TopicId;
 use crate::metadata::{Image, MetadataRecord, PartitionPlacement, Topic, place_partitions};
@@ -13,6 +14,9 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// What a topic may have at least. The broker's key allows less, as in Kafka, where no group can then be used; here the
 /// topic gets this instead.
 const SEGMENT_BYTES_MIN: i32 = 1 << 20;
+
+/// How long whoever asks first waits at most until the leaders of the new topic are known.
+const LEADERS_MAX: Duration = Duration::from_secs(1);
 
 /// Where the coordinator of a group lives; absent while the topic does not exist.
 pub(super) fn coordinator_of(image: &Image, group_id: &str) -> Option<PartitionPlacement> {
@@ -50,6 +54,9 @@ impl Shard {
             }
             Change { records, answer: () }
         })
-        .await
+        .await?;
+        let created = self.image().topic(OFFSETS_TOPIC).map(|topic| topic.id);
+        self.leaders_known(created.as_slice(), LEADERS_MAX).await;
+        Ok(())
     }
 }

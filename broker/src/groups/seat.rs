@@ -319,6 +319,7 @@ fn as_failure(error: &AppendError) -> AppendFailure {
         | AppendError::Sequence(_)
         | AppendError::DiskFull
         | AppendError::NotEnoughReplicas
+        | AppendError::NotEnoughReplicasAfterAppend
         | AppendError::TimedOut => AppendFailure::NotAvailable,
     }
 }

@@ -1,7 +1,7 @@
 //! Fetch (key 1): the hot path out.
 //!
 //! session -> plan by shard -> read, or wait and read -> what the answer mentions -> one vectored answer with record
-//! bytes attached. Source: Kafka's `KafkaApis.handleFetchRequest`, `FetchSession`, KIP-74, KIP-227, KIP-516.
+//! bytes attached. Source: Kafka's `KafkaApis.handleFetchRequest`, `FetchSession`, KIP-74, KIP-227, KIP-392, KIP-516.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,10 +17,13 @@ use super::leader_hints::LeaderHints;
 use crate::error_codes::KafkaCode;
 use crate::fetch::{
     self, CachedPartition, FetchContext, PartitionKey, Partitions, Plan, Read, ReadLimits,
-    ReadPart, Told,
+    ReadPart, Reader, Told, preferred_replica,
 };
 use crate::ids::TopicId;
 use crate::metadata::Image;
+
+/// Consumers may read from followers from this version on.
+const ANY_REPLICA_FROM: i16 = 11;
 
 /// One partition of the answer.
 struct Answer {
@@ -90,6 +93,8 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
     let mut plan: std::collections::BTreeMap<_, Vec<ReadPart>> = Default::default();
     let mut answers = Vec::with_capacity(partitions.len());
     let mut failed = false;
+    let reader = Reader { rack: request.rack_id(), listener: &call.connection.listener };
+    let selects = call.shard.node.config.rack_aware_reads && !reader.rack.is_empty();
     for (slot, (key, asked)) in partitions.iter().enumerate() {
         let located = match locate(&image, request, key) {
             // Replicas follow by Raft, so whoever fetches as one is no replica of this partition.
@@ -98,7 +103,11 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
         };
         let result = match located {
             Ok((id, shard)) => {
+                let topic = image.topic_by_id(id.topic).filter(|_| selects);
+                let preferred =
+                    topic.and_then(|topic| preferred_replica(&image, topic, id.index, &reader));
                 plan.entry(shard).or_default().push(ReadPart {
+                    preferred,
                     slot: slot as u32,
                     partition: id,
                     offset: asked.fetch_offset,
@@ -123,6 +132,7 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
         bytes_max,
         bytes_min: (request.min_bytes.max(0) as usize).min(bytes_max),
         read_committed: request.isolation_level == 1,
+        from_any_replica: request.version() >= ANY_REPLICA_FROM,
         deadline: call.received + Duration::from_millis(wait),
     };
     let read = fetch::fetch(&call.shard, &plan, limits, call.connection.gone()).await;
@@ -166,7 +176,7 @@ fn told(answer: &Answer) -> Told {
             high_watermark: read.high_watermark,
             log_start_offset: read.log_start_offset,
             bytes: read.bytes,
-            notable: read.diverging.is_some(),
+            notable: read.diverging.is_some() || read.preferred.is_some(),
             failed: false,
         },
         Err(_) => {
@@ -237,12 +247,14 @@ fn write_partition(
             return 0;
         }
     };
+    let was_read = read.diverging.is_none() && read.preferred.is_none();
     writer.partition(&PartitionData {
         high_watermark: read.high_watermark,
         last_stable_offset: read.last_stable_offset,
         log_start_offset: read.log_start_offset,
-        // A diverging log is told without them, as Kafka does.
-        aborted_transactions: (committed && read.diverging.is_none()).then_some(&[][..]),
+        // Where nothing was read they are not told either, as Kafka does.
+        aborted_transactions: (committed && was_read).then_some(&[][..]),
+        preferred_read_replica: read.preferred.map_or(-1, |node| node.0),
         records: &read.records,
         diverging_epoch: read
             .diverging

@@ -173,6 +173,14 @@ impl Image {
         Some((PartitionId { topic: topic.id, index }, group.shard))
     }
 
+    /// Whether every partition of a topic has a leader; true of one that is not there.
+    pub fn has_leaders(&self, id: TopicId) -> bool {
+        let led = |p: &PartitionRecord| {
+            self.groups.get(&p.group).is_some_and(|group| group.leader.is_some())
+        };
+        self.by_id.get(&id).is_none_or(|topic| topic.partitions.iter().all(led))
+    }
+
     /// Where a partition lives, by id.
     pub fn placement_by_id(&self, id: PartitionId) -> Option<PartitionPlacement> {
         self.placement(self.by_id.get(&id.topic)?, id.index)

@@ -37,6 +37,13 @@ pub struct LedGroup {
 }
 
 impl RaftGroupView {
+    /// The voters that are heard of, if that is not all of them: what a new leader can say of who is in sync.
+    pub fn unfenced(&self, image: &Image) -> Option<Vec<NodeId>> {
+        let live: Vec<NodeId> =
+            self.voters.iter().copied().filter(|node| !image.is_fenced(*node)).collect();
+        (live.len() < self.voters.len()).then_some(live)
+    }
+
     /// Voters that have what is committed.
     pub fn in_sync(&self) -> &Arc<[NodeId]> {
         self.isr.as_ref().unwrap_or(&self.voters)

@@ -4,7 +4,8 @@
 //! the start. In a larger one they come into being with the first partition that needs them: for `r` replicas each live
 //! node leads the list that begins with it and goes on around the ring of nodes, in which racks take turns; it gets as many
 //! groups of that list as it has shards. So a node leads about as many groups as it has shards, whatever the number of
-//! topics. A list that an administrator dictates gets a group of its own if none has exactly these voters in this order.
+//! topics. Registered nodes that are fenced come last, never first, and only if live ones are too few; the live ones must be
+//! a majority, without which the group could do nothing. A list that an administrator dictates gets a group of its own if none has exactly these voters in this order.
 //!
 //! Least loaded first, ties by id: leaders, and with them shards and cores, fill evenly whatever the order in which
 //! topics come and go. Load is the number of partitions.
@@ -47,8 +48,11 @@ impl<'a> Placer<'a> {
             self.prepare(replicas);
         }
         let image = self.image;
+        let live = image.live_nodes().count().min(replicas);
         self.place_where(|voters| {
-            voters.len() == replicas && !voters.iter().any(|node| image.is_fenced(*node))
+            let fenced = voters.iter().filter(|node| image.is_fenced(**node)).count();
+            let leads = voters.first().is_some_and(|first| !image.is_fenced(*first));
+            voters.len() == replicas && leads && fenced == replicas - live
         })
     }
 
@@ -74,15 +78,19 @@ impl<'a> Placer<'a> {
         self.image.nodes.get(&node).is_some_and(|node| node.link.is_some())
     }
 
-    /// Gives every live node its groups of `replicas` voters.
+    /// Gives every live node its groups of `replicas` voters, the last of them fenced if there are too few others.
     fn prepare(&mut self, replicas: usize) {
-        let ring = ring(self.image);
-        if replicas == 0 || replicas > ring.len() {
+        let (ring, fenced) = (ring(self.image, false), ring(self.image, true));
+        let live = replicas.min(ring.len());
+        if 2 * live <= replicas || replicas > ring.len() + fenced.len() {
             return;
         }
+        let from = |ring: &[(NodeId, u16)], first: usize, count: usize| -> Vec<NodeId> {
+            (first..first + count).map(|i| ring[i % ring.len()].0).collect()
+        };
         for (first, (_, shards)) in ring.iter().enumerate() {
-            let list: Vec<NodeId> =
-                (0..replicas).map(|i| ring[(first + i) % ring.len()].0).collect();
+            let mut list = from(&ring, first, live);
+            list.extend(from(&fenced, first, replicas - live));
             let there = self.voters.values().filter(|voters| ***voters == *list).count();
             for _ in there..usize::from(*shards) {
                 self.create(list.clone());
@@ -109,10 +117,10 @@ impl<'a> Placer<'a> {
     }
 }
 
-/// Live nodes of a cluster with their shards, racks taking turns.
-fn ring(image: &Image) -> Vec<(NodeId, u16)> {
+/// Nodes of a cluster, the fenced ones or the others, with their shards, racks taking turns.
+fn ring(image: &Image, fenced: bool) -> Vec<(NodeId, u16)> {
     let mut racks: BTreeMap<Option<&str>, Vec<(NodeId, u16)>> = BTreeMap::new();
-    for (id, node) in image.live_nodes() {
+    for (id, node) in image.nodes.iter().filter(|(_, node)| node.fenced == fenced) {
         if let Some(link) = &node.link {
             racks.entry(node.rack.as_deref()).or_default().push((*id, link.shards));
         }
@@ -122,8 +130,8 @@ fn ring(image: &Image) -> Vec<(NodeId, u16)> {
     turns.copied().collect()
 }
 
-/// Places `count` partitions of one topic of the broker itself, on as many of `replicas` nodes as there are. The groups
-/// that this takes are created before.
+/// Places `count` partitions of one topic of the broker itself, on as many of `replicas` nodes as can be. The groups that
+/// this takes are created before.
 ///
 /// # Panics
 /// If the node has no data group: it creates them, or others join, before it serves.
@@ -132,11 +140,11 @@ pub fn place_partitions(
     count: usize,
     replicas: usize,
 ) -> (Vec<MetadataRecord>, Vec<PartitionRecord>) {
-    let nodes = image.live_nodes().count();
-    let replicas = replicas.clamp(1, nodes.max(1));
+    let most = replicas.clamp(1, image.nodes.len().max(1));
     let mut placer = Placer::new(image);
     let mut place = |_| {
-        let placed = placer.place(replicas).or_else(|| placer.place_where(|_| true));
+        let placed = (1..=most).rev().find_map(|replicas| placer.place(replicas));
+        let placed = placed.or_else(|| placer.place_where(|_| true));
         placed.expect("a node that serves has a data group")
     };
     let partitions = (0..count).map(&mut place).collect();
@@ -191,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_lie_in_different_racks_and_not_on_fenced_nodes() {
+    fn replicas_lie_in_different_racks() {
         let image = cluster(&[Some("a"), Some("a"), Some("b"), Some("b")], 1);
         let mut placer = Placer::new(&image);
         placer.place(2).unwrap();
@@ -200,16 +208,53 @@ mod tests {
             let racks: Vec<_> = voters.iter().map(|n| image.nodes[n].rack.clone()).collect();
             assert_ne!(racks[0], racks[1], "{voters:?}");
         }
-        let mut fenced = cluster(&[None; 3], 1);
-        fenced.apply(&MetadataRecord::Fence { node: NodeId(2) }).unwrap();
-        let mut placer = Placer::new(&fenced);
-        assert!(placer.place(3).is_none());
-        assert!(placer.place(2).is_some());
-        let without = |record: &MetadataRecord| match record {
-            MetadataRecord::CreateRaftGroup { voters, .. } => !voters.contains(&NodeId(2)),
-            _ => false,
+    }
+
+    fn created(placer: &mut Placer<'_>) -> Vec<Vec<i32>> {
+        let voters = |record: MetadataRecord| match record {
+            MetadataRecord::CreateRaftGroup { voters, .. } => {
+                voters.into_iter().map(|node| node.0).collect()
+            }
+            other => panic!("{other:?}"),
         };
-        assert!(placer.take_created().iter().all(without));
+        placer.take_created().into_iter().map(voters).collect()
+    }
+
+    #[test]
+    fn fenced_nodes_come_last_and_only_if_live_ones_are_too_few() {
+        let mut image = cluster(&[None; 3], 1);
+        image.apply(&MetadataRecord::Fence { node: NodeId(2) }).unwrap();
+        let mut placer = Placer::new(&image);
+        assert!(placer.place(2).is_some());
+        assert_eq!(created(&mut placer), [[1, 3], [3, 1]]);
+        assert!(placer.place(3).is_some());
+        assert_eq!(created(&mut placer), [[1, 3, 2], [3, 1, 2]]);
+        assert!(placer.place(4).is_none());
+    }
+
+    #[test]
+    fn live_nodes_must_be_a_majority_of_the_replicas() {
+        let mut image = cluster(&[None; 3], 1);
+        for node in [2, 3] {
+            image.apply(&MetadataRecord::Fence { node: NodeId(node) }).unwrap();
+        }
+        let mut placer = Placer::new(&image);
+        assert!(placer.place(3).is_none());
+        assert!(placer.place(2).is_none());
+        assert!(placer.place(1).is_some());
+    }
+
+    #[test]
+    fn every_node_gets_its_groups_once_a_fenced_one_is_back() {
+        let mut image = cluster(&[None; 3], 1);
+        image.apply(&MetadataRecord::Fence { node: NodeId(2) }).unwrap();
+        let mut placer = Placer::new(&image);
+        placer.place(3).unwrap();
+        placer.take_created().iter().for_each(|record| image.apply(record).unwrap());
+        image.apply(&MetadataRecord::Unfence { node: NodeId(2) }).unwrap();
+        let mut placer = Placer::new(&image);
+        placer.place(3).unwrap();
+        assert_eq!(created(&mut placer), [[1, 2, 3], [2, 3, 1]], "and the third is there");
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub struct PartitionState {
     pub waiters: Waiters,
     /// Batches are taken and read here: this node leads the group, and every shard can know it.
     pub leads: bool,
+    /// Leader epoch as the image has it, also where another node leads.
+    told_epoch: i32,
     /// How often leadership was lost, and the high watermark when it last was.
     lost: (u64, i64),
     log_start_offset: i64,
@@ -109,6 +111,7 @@ impl PartitionState {
             epochs,
             waiters: Waiters::default(),
             leads: false,
+            told_epoch: 0,
             lost: (0, 0),
             log_start_offset,
             high_watermark: end,
@@ -240,6 +243,19 @@ impl PartitionState {
             1 => last_offset < lost_at,
             _ => false,
         }
+    }
+
+    /// The image says that the partition is in this epoch, whoever leads: who waits here may have to go elsewhere.
+    pub fn hear_epoch(&mut self, leader_epoch: i32) {
+        if leader_epoch > self.told_epoch {
+            self.told_epoch = leader_epoch;
+            self.waiters.news();
+        }
+    }
+
+    /// The newest epoch that this shard knows of.
+    pub fn told_epoch(&self) -> i32 {
+        self.told_epoch.max(self.leader_epoch)
     }
 
     /// This shard leads in `leader_epoch` from the log end on.

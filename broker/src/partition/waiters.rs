@@ -69,6 +69,11 @@ impl ProduceTicket {
         join.open.set(join.open.get() + 1);
         ProduceTicket(join.clone())
     }
+
+    /// Whether its request was answered without it.
+    pub fn is_expired(&self) -> bool {
+        self.0.expired.get()
+    }
 }
 
 impl Drop for ProduceTicket {

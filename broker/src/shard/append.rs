@@ -1,27 +1,33 @@
 //! Appending batches to the partitions of this shard: validate, give offsets, copy into the open window, wait.
 //!
-//! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous, and a request that has to
-//! wait for room holds the turn meanwhile, so appends of one connection keep the order of its requests, whatever
-//! partitions they share. A coordinator waits for its own partition only. The payload is copied exactly once, into the
-//! WAL frame of the Raft group's open window; base offset and leader epoch are stamped there.
+//! Lives on: the shard that owns the partitions. Everything up to the copy is synchronous. The payload is copied exactly
+//! once, into the WAL frame of the Raft group's open window; base offset and leader epoch are stamped there.
 //!
-//! Ordering: when [`Shard::append`] returns, everything it reports as appended is durable as the topic asks
-//! (`disk`: synced; `memory`: in the memory of a majority). Cost: no allocation per batch beyond the waiter.
+//! Order: requests that share a partition get their places in the order in which they came, clients' and coordinators'
+//! alike. A batch for which there is no room takes the turn of its partition and waits; who comes later queues behind it,
+//! on that partition only. So a client that fills windows delays nobody whose batch still fits.
+//!
+//! When [`Shard::append`] returns, everything it reports as appended is durable as the topic asks (`disk`: synced;
+//! `memory`: in the memory of a majority), and with `acks=all` on `min.insync.replicas` voters. Cost: no allocation per
+//! batch beyond the waiter.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use config::{CompressionType, Durability, TimestampType, TopicConfig};
-use raft_group::{ProposeError, WindowFull};
-use record::{AppendRules, BatchRefusal, Codec, Levels, Validated, validate_for_append};
+use config::{Durability, TopicConfig};
+use futures_util::future::join_all;
+use raft_group::{ProposeError, RaftIndex, WindowFull};
+use record::{BatchRefusal, Validated};
 use runtime::mutant;
 
+use super::append_rules::is_judged_by_the_log;
+use super::copies::Copies;
 use super::partitions::raft_durability;
 use super::{Partition, Shard};
 use crate::entry::{self, ItemKind};
 use crate::ids::{PartitionId, RaftGroupId};
-use crate::partition::{AppendOutcome, ProduceJoin, ProduceTicket, SequenceError};
+use crate::partition::{AppendOutcome, PartitionState, ProduceJoin, ProduceTicket, SequenceError};
 
 /// One batch for one partition.
 #[derive(Clone, Debug)]
@@ -61,6 +67,8 @@ pub struct Appended {
     pub log_start_offset: i64,
     /// Losses of leadership before it.
     tenure: u64,
+    /// What its acknowledgement waits for if that is not the commit: group, copies, index of the entry.
+    copies: Option<(RaftGroupId, Copies, u64)>,
 }
 
 /// Why a batch is not in the log.
@@ -75,6 +83,9 @@ pub enum AppendError {
     /// Fewer replicas are in sync than the topic asks for (`min.insync.replicas`).
     #[error("fewer replicas are in sync than min.insync.replicas")]
     NotEnoughReplicas,
+    /// It is committed, but fewer replicas got it in time than the topic asks for.
+    #[error("fewer replicas than min.insync.replicas got the batch in time")]
+    NotEnoughReplicasAfterAppend,
     /// The disk is nearly full; retriable.
     #[error("the data directory's file system is nearly full")]
     DiskFull,
@@ -118,7 +129,14 @@ pub type AppendAnswer = (u32, Result<Appended, Refused>);
 
 enum Attempt {
     Done(Appended),
-    WindowFull,
+    NoRoom,
+}
+
+/// One request on its way in.
+struct Request<'a> {
+    origin: Origin,
+    now_ms: i64,
+    join: &'a Rc<ProduceJoin>,
 }
 
 impl Shard {
@@ -131,56 +149,130 @@ impl Shard {
         patience: Option<Duration>,
     ) -> Vec<AppendAnswer> {
         let join = ProduceJoin::new();
+        let request = Request { origin, now_ms: self.clock_ms(), join: &join };
         let mut answers = Vec::with_capacity(parts.len());
-        let now_ms = self.clock_ms();
-        let turn = match (origin, parts.first()) {
-            (Origin::Coordinator, Some(part)) => self.partition(part.partition),
-            _ => None,
-        };
-        let turn = turn.map_or_else(|| self.append_turn.clone(), |own| own.append_turn.clone());
-        let turn = turn.acquire(1).await;
+        let mut waiting = Vec::new();
         for part in &parts {
-            while self.is_backlogged() && !self.disk_full.get() {
-                self.room().await;
-            }
-            let answer = loop {
-                match self.try_append(part, origin, now_ms, &join) {
-                    Ok(Attempt::Done(appended)) => break Ok(appended),
-                    Ok(Attempt::WindowFull) => self.raft.window_closed().await,
-                    Err(e) => break Err(self.refused(part, e)),
-                }
-            };
+            let answer = self.append_now(part, &request).unwrap_or_else(|| {
+                waiting.push(answers.len());
+                Err(AppendError::TimedOut.into()) // replaced below
+            });
             answers.push((part.slot, answer));
         }
-        drop(turn);
+        if !waiting.is_empty() {
+            // polled in order: each takes its place in the queue of its partition before anybody else runs
+            let late = waiting.iter().map(|at| self.append_in_turn(&parts[*at], &request));
+            for (at, answer) in waiting.iter().zip(join_all(late).await) {
+                answers[*at].1 = answer;
+            }
+        }
         self.bound_producers();
         if let Some(patience) = patience.filter(|_| !answers_early(origin))
             && join.is_open()
         {
             self.patience.watch(&join, patience);
-            join.done().await;
-            self.check_committed(&parts, &mut answers);
+            if !join.done().await {
+                self.copies.borrow_mut().forget_expired();
+            }
+            self.check_acknowledged(&parts, &mut answers);
         }
         answers
     }
 
-    /// What is not committed after the wait was cut short by the request's timeout or by the end of the partition.
-    fn check_committed(&self, parts: &[AppendPart], answers: &mut [AppendAnswer]) {
+    /// Appends a part if nobody waits before it on its partition and there is room.
+    fn append_now(
+        &self,
+        part: &AppendPart,
+        request: &Request<'_>,
+    ) -> Option<Result<Appended, Refused>> {
+        let partition = self.partition(part.partition);
+        if let Some(partition) = &partition
+            && (self.waits_for_destage() || partition.append_turn.try_acquire(1).is_none())
+        {
+            return None;
+        }
+        match self.try_append(partition, part, request) {
+            Ok(Attempt::Done(appended)) => Some(Ok(appended)),
+            Ok(Attempt::NoRoom) => None,
+            Err(e) => Some(Err(self.refused(part, e))),
+        }
+    }
+
+    /// Appends a part when it is its turn and there is room.
+    async fn append_in_turn(
+        &self,
+        part: &AppendPart,
+        request: &Request<'_>,
+    ) -> Result<Appended, Refused> {
+        let turn = self.partition(part.partition).map(|partition| partition.append_turn.clone());
+        let _turn = match &turn {
+            Some(turn) => Some(turn.acquire(1).await),
+            None => None,
+        };
+        loop {
+            while self.waits_for_destage() {
+                self.room().await;
+            }
+            let partition = self.partition(part.partition);
+            // before the batch is judged once more
+            if partition.as_ref().is_some_and(|partition| self.lacks_room(partition, part)) {
+                self.raft.window_closed().await;
+                continue;
+            }
+            match self.try_append(partition, part, request) {
+                Ok(Attempt::Done(appended)) => return Ok(appended),
+                Ok(Attempt::NoRoom) => self.raft.window_closed().await,
+                Err(e) => return Err(self.refused(part, e)),
+            }
+        }
+    }
+
+    fn waits_for_destage(&self) -> bool {
+        self.is_backlogged() && !self.disk_full.get()
+    }
+
+    /// Whether the window has no room for a batch of this size now, but will have.
+    fn lacks_room(&self, partition: &Partition, part: &AppendPart) -> bool {
+        let (group, durability) = {
+            let state = partition.state.borrow();
+            (state.group, raft_durability(&state.config))
+        };
+        match self.raft.open_window(group, durability) {
+            Ok(window) => {
+                let room = window.check_room(entry::ITEM_HEADER_BYTES + part.records.len());
+                matches!(room, Err(WindowFull::Later { .. }))
+            }
+            Err(error) => matches!(error, ProposeError::Backlog { .. }),
+        }
+    }
+
+    /// What is not acknowledged after the wait was cut short by the request's timeout, by the end of the partition or of
+    /// this node's leadership.
+    fn check_acknowledged(&self, parts: &[AppendPart], answers: &mut [AppendAnswer]) {
         for (part, (_, answer)) in parts.iter().zip(answers) {
             let Ok(appended) = answer else { continue };
-            match self.partition(part.partition) {
-                None => *answer = Err(AppendError::UnknownPartition.into()),
-                Some(p) => {
-                    let state = p.state.borrow();
-                    if state.has_committed(appended.tenure, appended.last_offset) {
-                        continue;
-                    }
-                    *answer = Err(match state.tenure() == appended.tenure {
-                        true => AppendError::TimedOut.into(),
-                        false => AppendError::NotLeader.into(),
-                    });
-                }
+            let error = match self.partition(part.partition) {
+                None => Some(AppendError::UnknownPartition),
+                Some(p) => self.missing(&p.state.borrow(), appended),
+            };
+            if let Some(error) = error {
+                *answer = Err(error.into());
             }
+        }
+    }
+
+    /// What a batch lacks to be acknowledged.
+    fn missing(&self, state: &PartitionState, appended: &Appended) -> Option<AppendError> {
+        let committed = state.has_committed(appended.tenure, appended.last_offset);
+        let leads = state.tenure() == appended.tenure;
+        let has = |(group, copies, index)| leads && self.copies.borrow().has(group, copies, index);
+        let asks_for_more = matches!(appended.copies, Some((_, Copies::Durable(_), _)));
+        match appended.copies.is_some_and(has) {
+            true if committed || !asks_for_more => None,
+            false if committed && !asks_for_more => None,
+            _ if !leads => Some(AppendError::NotLeader),
+            false if committed => Some(AppendError::NotEnoughReplicasAfterAppend),
+            _ => Some(AppendError::TimedOut),
         }
     }
 
@@ -197,16 +289,14 @@ impl Shard {
 
     fn try_append(
         &self,
+        partition: Option<Rc<Partition>>,
         part: &AppendPart,
-        origin: Origin,
-        now_ms: i64,
-        join: &Rc<ProduceJoin>,
+        request: &Request<'_>,
     ) -> Result<Attempt, AppendError> {
-        let partition = self.partition(part.partition).ok_or_else(|| {
-            match self.is_elsewhere(part.partition) {
-                true => AppendError::NotLeader,
-                false => AppendError::UnknownPartition,
-            }
+        let origin = request.origin;
+        let partition = partition.ok_or_else(|| match self.is_elsewhere(part.partition) {
+            true => AppendError::NotLeader,
+            false => AppendError::UnknownPartition,
         })?;
         if !partition.state.borrow().leads {
             return Err(AppendError::NotLeader);
@@ -215,42 +305,42 @@ impl Shard {
             return Err(AppendError::DiskFull);
         }
         let config = partition.state.borrow().config.clone();
-        if matches!(origin, Origin::Client { all: true, .. }) {
-            self.check_in_sync(partition.state.borrow().group, &config)?;
-        }
-        let validated = self.validate(&part.records, &config, origin, now_ms)?;
+        let all = matches!(origin, Origin::Client { all: true, .. });
+        let copies = self.copies_wanted(partition.state.borrow().group, &config, all)?;
+        let validated = self.validate(&part.records, &config, origin, request.now_ms)?;
         let bytes = validated.bytes(&part.records).len();
         if bytes as u64 > config.segment_bytes {
             return Err(AppendError::TooLarge { bytes });
         }
-        self.place(&partition, &config, &part.records, &validated, now_ms, join)
+        self.place(&partition, &config, &part.records, &validated, copies, request)
     }
 
-    /// A group of one replica is always in sync, and so costs no look.
-    fn check_in_sync(&self, group: RaftGroupId, config: &TopicConfig) -> Result<(), AppendError> {
-        if self.cluster().is_none() || config.min_insync_replicas <= 1 {
-            return Ok(());
+    /// What the acknowledgement of a batch waits for if not for the commit; an error if `min.insync.replicas` cannot be
+    /// had now. A group of one replica is always in sync, and so costs no look.
+    fn copies_wanted(
+        &self,
+        group: RaftGroupId,
+        config: &TopicConfig,
+        all: bool,
+    ) -> Result<Option<Copies>, AppendError> {
+        let memory = config.durability == Durability::Memory;
+        let least = if all { usize::try_from(config.min_insync_replicas).unwrap_or(1) } else { 1 };
+        if self.cluster().is_none() || (least <= 1 && !memory) {
+            return Ok(None);
         }
         let image = self.image();
-        let Some(view) = image.groups.get(&group) else { return Ok(()) };
-        let least = view.voters.len().min(config.min_insync_replicas as usize);
-        let in_sync = view.in_sync().iter().filter(|node| image.is_live(**node)).count();
-        if in_sync < least { Err(AppendError::NotEnoughReplicas) } else { Ok(()) }
-    }
-
-    fn validate(
-        &self,
-        records: &Bytes,
-        config: &TopicConfig,
-        origin: Origin,
-        now_ms: i64,
-    ) -> Result<Validated, BatchRefusal> {
-        let rules = rules(config, origin, now_ms);
-        let mut scratch = self.scratch.borrow_mut();
-        if rules.compression.is_some() {
-            scratch.set_levels(levels(config));
+        let Some(view) = image.groups.get(&group) else { return Ok(None) };
+        let least = view.voters.len().min(least);
+        let in_sync = || view.in_sync().iter().filter(|node| image.is_live(**node)).count();
+        if least > 1 && in_sync() < least {
+            return Err(AppendError::NotEnoughReplicas);
         }
-        validate_for_append(records, &rules, &mut scratch)
+        let majority = view.voters.len() / 2 + 1;
+        Ok(match memory {
+            _ if least > majority => Some(Copies::Durable(least)),
+            true if view.voters.len() > 1 => Some(Copies::Held),
+            _ => None,
+        })
     }
 
     fn place(
@@ -259,28 +349,28 @@ impl Shard {
         config: &TopicConfig,
         sent: &Bytes,
         validated: &Validated,
-        now_ms: i64,
-        join: &Rc<ProduceJoin>,
+        copies: Option<Copies>,
+        request: &Request<'_>,
     ) -> Result<Attempt, AppendError> {
         let memory = config.durability == Durability::Memory;
         let mut state = partition.state.borrow_mut();
         let stored = validated.bytes(sent);
         if !self.bind_metadata(partition, state.group)? {
-            return Ok(Attempt::WindowFull);
+            return Ok(Attempt::NoRoom);
         }
         let mut window = match self.raft.open_window(state.group, raft_durability(config)) {
             Ok(window) => window,
-            Err(ProposeError::Backlog { .. }) => return Ok(Attempt::WindowFull),
+            Err(ProposeError::Backlog { .. }) => return Ok(Attempt::NoRoom),
             Err(ProposeError::Stopped) => return Err(AppendError::Stopping),
             Err(_) => return Err(AppendError::NotLeader),
         };
         match window.check_room(entry::ITEM_HEADER_BYTES + stored.len()) {
             Ok(()) => {}
-            Err(WindowFull::Later { .. }) => return Ok(Attempt::WindowFull),
+            Err(WindowFull::Later { .. }) => return Ok(Attempt::NoRoom),
             Err(WindowFull::Never { bytes, .. }) => return Err(AppendError::TooLarge { bytes }),
         }
         let known = state.producers.len();
-        let outcome = state.propose(&validated.header, now_ms)?;
+        let outcome = state.propose(&validated.header, request.now_ms)?;
         if state.producers.len() > known {
             self.producer_added();
         }
@@ -291,7 +381,13 @@ impl Shard {
             validated.patch(copy);
             record::stamp(copy, base_offset, state.leader_epoch);
         }
+        // An older batch that is repeated stands in the log already, or in this window.
+        let index = match window.is_empty() {
+            true => window.ticket().index.0 - 1,
+            false => window.ticket().index.0,
+        };
         drop(window);
+        let copies = copies.map(|copies| (state.group, copies, index));
         let log_start_offset = state.log_start_offset();
         let (base_offset, last_offset, log_append_time_ms) = match outcome {
             AppendOutcome::Appended { base_offset, last_offset } => {
@@ -304,8 +400,14 @@ impl Shard {
                 (b.base_offset, b.last_offset, b.timestamp)
             }
         };
-        if last_offset >= state.high_watermark() {
-            state.waiters.wait_commit(last_offset, ProduceTicket::take(join));
+        let committed = last_offset < state.high_watermark();
+        if !committed && !matches!(copies, Some((_, Copies::Held, _))) {
+            state.waiters.wait_commit(last_offset, ProduceTicket::take(request.join));
+        }
+        if let Some((group, copies, index)) = copies
+            && !(committed && copies == Copies::Held)
+        {
+            self.wait_copies(group, copies, index, request.join);
         }
         Ok(Attempt::Done(Appended {
             base_offset,
@@ -313,62 +415,20 @@ impl Shard {
             log_append_time_ms,
             log_start_offset,
             tenure: state.tenure(),
+            copies,
         }))
     }
-}
 
-/// Kafka refuses some batches before it looks at the log, and tells no log start then.
-fn is_judged_by_the_log(refusal: &BatchRefusal) -> bool {
-    !matches!(
-        refusal,
-        BatchRefusal::NoBatch
-            | BatchRefusal::SeveralBatches
-            | BatchRefusal::OldMagic { .. }
-            | BatchRefusal::ZstdTooEarly
-            | BatchRefusal::Corrupt(_)
-            | BatchRefusal::TooLarge { .. }
-    )
+    fn wait_copies(&self, group: RaftGroupId, copies: Copies, index: u64, join: &Rc<ProduceJoin>) {
+        let ticket = || ProduceTicket::take(join);
+        let waits = self.copies.borrow_mut().wait(group, copies, index, ticket);
+        if let (true, Copies::Durable(voters)) = (waits, copies) {
+            self.raft.want_copies(group, RaftIndex(index), voters);
+        }
+    }
 }
 
 /// A mutant of what clients are told; see [`mutant`].
 fn answers_early(origin: Origin) -> bool {
     origin != Origin::Coordinator && mutant::is("acknowledged-before-durable")
-}
-
-fn rules(config: &TopicConfig, origin: Origin, now_ms: i64) -> AppendRules {
-    let api_version = match origin {
-        Origin::Client { api_version, .. } => api_version,
-        Origin::Coordinator => i16::MAX,
-    };
-    AppendRules {
-        api_version,
-        timestamp_type: match config.timestamp_type {
-            TimestampType::CreateTime => record::TimestampType::CreateTime,
-            TimestampType::LogAppendTime => record::TimestampType::LogAppendTime,
-        },
-        timestamp_before_max_ms: config.timestamp_before_max_ms,
-        timestamp_after_max_ms: config.timestamp_after_max_ms,
-        now_ms,
-        compacted: config.cleanup_policy.compact,
-        batch_bytes_max: config.max_message_bytes,
-        compression: match config.compression {
-            CompressionType::Producer => None,
-            CompressionType::Uncompressed => Some(Codec::None),
-            CompressionType::Gzip(_) => Some(Codec::Gzip),
-            CompressionType::Snappy => Some(Codec::Snappy),
-            CompressionType::Lz4(_) => Some(Codec::Lz4),
-            CompressionType::Zstd(_) => Some(Codec::Zstd),
-        },
-        ..AppendRules::default()
-    }
-}
-
-fn levels(config: &TopicConfig) -> Levels {
-    let mut levels = Levels::default();
-    match config.compression {
-        CompressionType::Gzip(level) => levels.gzip = level,
-        CompressionType::Zstd(level) => levels.zstd = level,
-        _ => {}
-    }
-    levels
 }

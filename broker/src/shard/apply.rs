@@ -6,9 +6,12 @@
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
-use raft_group::{Accepted, Apply, Committed, EntryKind, LeadershipChange, SnapshotOffer};
+use raft_group::{
+    Accepted, Apply, Committed, Copied, EntryKind, LeadershipChange, SnapshotOffer, WindowTicket,
+};
 use record::BatchHeader;
 
+use super::copies::Copies;
 use super::leadership::Held;
 use super::{Partition, Shard};
 use crate::entry::{self, Item, ItemKind};
@@ -99,6 +102,7 @@ pub(super) fn apply_entry(shard: &Rc<Shard>, committed: &Committed) {
         EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
         EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),
     }
+    shard.copies.borrow_mut().reached(group, Copies::Held, index.0);
     shard.destage.entry_applied(group, index, bytes);
     shard.destage_if_due();
 }
@@ -120,6 +124,22 @@ impl Apply for Applier {
             return;
         };
         apply_items(&shard, &accepted.payload, true);
+        let WindowTicket { raft_group, index, .. } = accepted.ticket;
+        shard.copies.borrow_mut().reached(raft_group, Copies::Held, index.0);
+    }
+
+    fn held(&mut self, ticket: WindowTicket) {
+        if let Some(shard) = self.shard.upgrade() {
+            shard.copies.borrow_mut().reached(ticket.raft_group, Copies::Held, ticket.index.0);
+        }
+    }
+
+    fn copied(&mut self, copied: Copied) {
+        let Some(shard) = self.shard.upgrade() else {
+            return;
+        };
+        let copies = Copies::Durable(copied.voters);
+        shard.copies.borrow_mut().reached(copied.raft_group, copies, copied.index.0);
     }
 
     fn leadership_changed(&mut self, change: LeadershipChange) {

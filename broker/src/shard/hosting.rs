@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Applier, Change, Router, Shard};
 use crate::cluster::PeerTransport;
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
-use crate::metadata::{Image, MetadataRecord, RaftGroupView};
+use crate::metadata::{Image, LedGroup, MetadataRecord, RaftGroupView};
 use crate::node::BootError;
 
 /// How often, and how far apart, a new group's preferred leader asks for votes before it leaves that to time.
@@ -110,7 +110,8 @@ impl Shard {
         for (group, _) in image.groups.iter().filter(|(_, view)| is_mine(view)) {
             self.raft.ready(*group).await?;
             let term = self.raft.status(*group).map_or(0, |s| s.term.0);
-            self.announce_leader(*group, self.node.node_id(), term).await;
+            let leader = Some(self.node.node_id());
+            self.announce_leader(LedGroup { group: group.0, leader, term, isr: None }).await;
         }
         Ok(())
     }

@@ -154,13 +154,17 @@ impl Shard {
         self.led.borrow_mut().insert(group, term);
         if let Some(cluster) = self.cluster() {
             cluster.bind_metadata(group, 0);
-            let leader = Some(self.node.node_id());
-            self.spread_leaders(&[LedGroup { group: group.0, leader, term, isr: None }]);
         }
         let shard = self.clone();
         let announce = async move {
-            let leader = shard.node.node_id();
-            shard.announce_leader(group, leader, term).await;
+            let image = shard.image();
+            let isr = image.groups.get(&group).and_then(|view| view.unfenced(&image));
+            let told = LedGroup { group: group.0, leader: Some(image.node), term, isr };
+            // Here first: whoever hears of it elsewhere may come at once.
+            shard.announce_leader(told.clone()).await;
+            if shard.led.borrow().get(&group) == Some(&term) {
+                shard.spread_leaders(&[told]);
+            }
         };
         task::spawn(Class::Latency, announce).detach();
     }
@@ -175,6 +179,7 @@ impl Shard {
                 state.retreat();
             }
         }
+        self.copies.borrow_mut().forget(group);
         let told = LedGroup { group: group.0, leader: None, term, isr: None };
         let note = move |there: &Rc<Shard>| {
             task::spawn(Class::Latency, there.clone().note_leaders(vec![told])).detach();

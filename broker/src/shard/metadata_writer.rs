@@ -22,7 +22,7 @@ use runtime::shards::ShardId;
 use runtime::sync::{Notify, Permit, Semaphore, oneshot};
 
 use super::Shard;
-use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
+use crate::ids::{METADATA_GROUP, RaftGroupId};
 use crate::metadata::{Image, LedGroup, MetadataRecord, decode_records, encode_records};
 
 /// The shard of every node that hosts raft group 0.
@@ -55,7 +55,12 @@ pub struct MetadataWriter {
     applied: Notify,
     /// Entries on their way, by index: their term, and who wants to know whether they are the ones applied there.
     expected: RefCell<BTreeMap<u64, (u64, oneshot::Sender<bool>)>>,
+    /// Leaders of groups that the image does not have yet, the last told of each.
+    early: RefCell<BTreeMap<u64, LedGroup>>,
 }
+
+/// Groups of which the leader is kept before they are known; leaders tell again.
+const EARLY_MAX: usize = 1024;
 
 impl MetadataWriter {
     /// A writer whose newest image is `image`.
@@ -66,6 +71,7 @@ impl MetadataWriter {
             applied_index: Cell::new(applied_index),
             applied: Notify::new(),
             expected: RefCell::default(),
+            early: RefCell::default(),
         }
     }
 
@@ -113,6 +119,7 @@ impl MetadataWriter {
                 (now.leader, now.term, now.isr) = (view.leader, view.term, view.isr.clone());
             }
         }
+        self.note_early(&mut image);
         image.controller = before.controller;
         image.version = before.version + 1;
         self.latest.replace(Arc::new(image));
@@ -132,9 +139,30 @@ impl MetadataWriter {
         for record in &records {
             image.apply(record).unwrap_or_else(|e| panic!("metadata entry {index}: {e}"));
         }
+        self.note_early(&mut image);
         image.version += 1;
         self.latest.replace(Arc::new(image));
         self.passed(index, term);
+    }
+
+    /// Keeps who leads a group that this node's metadata do not name yet: a majority may elect before all know it.
+    fn keep_early(&self, led: LedGroup) {
+        let mut early = self.early.borrow_mut();
+        if early.len() < EARLY_MAX || early.contains_key(&led.group) {
+            early.insert(led.group, led);
+        }
+    }
+
+    /// Takes in who leads the groups that `image` names now.
+    fn note_early(&self, image: &mut Image) {
+        let mut early = self.early.borrow_mut();
+        early.retain(|group, led| {
+            let is_known = image.groups.contains_key(&RaftGroupId(*group));
+            if is_known {
+                image.note_leader(led.clone());
+            }
+            !is_known
+        });
     }
 
     /// An entry that changes nothing in the image was applied.
@@ -249,9 +277,8 @@ impl Shard {
         }
     }
 
-    /// Records who leads `group` and in which term, and tells every shard.
-    pub async fn announce_leader(self: &Rc<Self>, group: RaftGroupId, leader: NodeId, term: u64) {
-        let told = LedGroup { group: group.0, leader: Some(leader), term, isr: None };
+    /// Records that this node leads a group, and tells every shard.
+    pub async fn announce_leader(self: &Rc<Self>, told: LedGroup) {
         let note = move |shard: Rc<Shard>| async move {
             shard.metadata_writer().annotate(|image| image.note_leader(told));
             shard.publish_metadata().await;
@@ -261,14 +288,18 @@ impl Shard {
 
     /// Takes in who leads groups, as their leaders say; on the metadata shard.
     pub(crate) async fn note_leaders(self: Rc<Self>, told: Vec<LedGroup>) {
+        let writer = self.metadata_writer();
         let note = |image: &mut Image| {
             let mut changed = false;
             for led in told {
-                changed |= image.note_leader(led);
+                match image.groups.contains_key(&RaftGroupId(led.group)) {
+                    true => changed |= image.note_leader(led),
+                    false => writer.keep_early(led),
+                }
             }
             changed
         };
-        if self.metadata_writer().annotate(note) {
+        if writer.annotate(note) {
             self.publish_metadata().await;
         }
     }

@@ -5,9 +5,11 @@
 
 mod admin;
 mod append;
+mod append_rules;
 mod apply;
 mod checkpointing;
 mod compaction;
+mod copies;
 mod destage;
 mod disk_monitor;
 mod hosting;
@@ -52,6 +54,7 @@ pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
 pub use router::{Message, Router};
 
 pub use checkpointing::{CheckpointFailure, OwnerState, keep_newer, newest_logs};
+use copies::CopyWaiters;
 use destage::Destage;
 use patience::Patience;
 pub(crate) use segments::RecoveredLog;
@@ -115,9 +118,9 @@ pub struct Shard {
     /// Group coordinators of the partitions owned here.
     pub groups: Groups,
     pub(crate) router: Router,
-    /// Held by the request that gives its batches their places: one that has to wait for room is not overtaken.
-    append_turn: Semaphore,
     patience: Patience,
+    /// Who waits for copies, of groups that this shard leads.
+    copies: RefCell<CopyWaiters>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
     pub(crate) bound_server: RefCell<Option<Server>>,
@@ -137,6 +140,8 @@ pub struct Shard {
     finish: Cell<bool>,
     finish_notify: Notify,
     image: RefCell<Arc<Image>>,
+    /// Another image came into force.
+    installed: Notify,
     partitions: RefCell<HashMap<PartitionId, Rc<Partition>>>,
     /// As altered while the node runs.
     settings: RefCell<Rc<NodeConfig>>,
@@ -193,8 +198,8 @@ impl Shard {
             space_refused: Cell::new(false),
             groups: Groups::default(),
             router: Router::new(id, mailbox),
-            append_turn: Semaphore::new(1),
             patience: Patience::default(),
+            copies: RefCell::default(),
             scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
             watches: RefCell::default(),
             bound_server: RefCell::new(None),
@@ -208,6 +213,7 @@ impl Shard {
             finish: Cell::new(false),
             finish_notify: Notify::new(),
             image: RefCell::new(image),
+            installed: Notify::new(),
             partitions: RefCell::default(),
             settings: RefCell::new(Rc::new(node.config.clone())),
             metadata_writer,

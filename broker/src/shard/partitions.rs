@@ -5,11 +5,13 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{Durability, TopicConfig};
+use runtime::time::timeout;
 
 use super::{Partition, Shard};
-use crate::ids::PartitionId;
+use crate::ids::{PartitionId, TopicId};
 use crate::metadata::{Image, Topic};
 
 impl Shard {
@@ -40,6 +42,7 @@ impl Shard {
         self.metrics.partitions.set(self.partitions.borrow().len() as u64);
         self.groups_follow(&before, &image);
         self.apply_held();
+        self.installed.notify_waiters();
         for partition in gone {
             if runtime::mutant::is("deleted-topic-keeps-files") {
                 continue;
@@ -66,6 +69,7 @@ impl Shard {
                         partition.log.set_config(self.log_config(&topic.config));
                         state.config = topic.config.clone();
                     }
+                    state.hear_epoch(placement.leader_epoch);
                     if leads {
                         state.lead(placement.leader_epoch);
                         state.leads = true;
@@ -104,6 +108,23 @@ impl Shard {
     /// All partitions owned, in no particular order.
     pub fn owned(&self) -> Vec<Rc<Partition>> {
         self.partitions.borrow().values().cloned().collect()
+    }
+}
+
+impl Shard {
+    /// Waits until this shard knows who leads every partition of these topics, for at most `patience`: a topic that is
+    /// told to be there can be used. Groups that are new with it elect first.
+    pub(crate) async fn leaders_known(&self, topics: &[TopicId], patience: Duration) {
+        let known = async {
+            loop {
+                let changed = self.installed.notified();
+                if topics.iter().all(|id| self.image().has_leaders(*id)) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        let _ = timeout(patience, known).await;
     }
 }
 

@@ -95,6 +95,7 @@ impl Shard {
         };
         let mut state =
             PartitionState::new(placement.id, placement.group, topic.config.clone(), stored);
+        state.hear_epoch(placement.leader_epoch);
         if leads {
             state.lead(placement.leader_epoch);
             state.leads = true;

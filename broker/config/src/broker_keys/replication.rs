@@ -2,8 +2,8 @@
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
 use super::reasons::{
-    BY_MAJORITY, COMMIT_INDEX, GIVEN_BACK, HANDED_OVER, JAVA_CLASS, LINKS, MEETING, SENT_AT_ONCE,
-    THREADS, UNTHROTTLED,
+    BY_MAJORITY, COMMIT_INDEX, GIVEN_BACK, HANDED_OVER, LINKS, MEETING, SENT_AT_ONCE, THREADS,
+    UNTHROTTLED,
 };
 use crate::key::{Key, boolean, int, long, string};
 use crate::validator::Validator::AtLeast;
@@ -45,7 +45,7 @@ pub(super) const KEYS: &[Key] = &[
     string("inter.broker.listener.name")
         .no_effect(MEETING),
     string("replica.selector.class")
-        .no_effect(JAVA_CLASS),
+        .applied("With org.apache.kafka.common.replica.RackAwareReplicaSelector consumers that name their rack (client.rack) read from a replica there. Java classes of others cannot be loaded."),
     int("min.insync.replicas").default("1").valid(AtLeast(1)).high().dynamic()
         .applied("Replicas that must have an acks=all batch before it is acknowledged."),
     int("replication.quota.window.num").default("11").valid(AtLeast(1)).low()

@@ -16,10 +16,17 @@ pub(super) fn place(
     replicas: usize,
 ) -> Result<PartitionRecord, Refusal> {
     placer.place(replicas).ok_or_else(|| {
+        let registered = image.nodes.len();
+        let reason = match registered < replicas {
+            true => format!("{registered} broker(s) are registered"),
+            false => format!(
+                "{} of {registered} broker(s) can be reached, which is no majority of the replicas",
+                image.live_nodes().count()
+            ),
+        };
         let message = format!(
             "Unable to replicate the partition {replicas} time(s): The target replication factor of \
-             {replicas} cannot be reached because only {} broker(s) are registered.",
-            image.live_nodes().count()
+             {replicas} cannot be reached because only {reason}."
         );
         Refusal::new(ErrorCode::InvalidReplicationFactor, message)
     })

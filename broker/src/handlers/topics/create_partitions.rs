@@ -8,7 +8,7 @@ use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
 use super::assignment::{check_replicas, place, place_on};
-use super::{NEW_PARTITIONS_MAX, Refusal};
+use super::{NEW_PARTITIONS_MAX, Refusal, leader_patience};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::metadata::{Image, MetadataRecord, PartitionRecord, Placer, Topic};
@@ -17,9 +17,17 @@ use crate::shard::Change;
 /// Answers a request.
 pub async fn handle(call: Call, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let names: Vec<_> = request.topics.iter().map(|t| t.name.clone()).collect();
+    let patience = leader_patience(request.timeout_ms);
     let grow = move |image: &Image| decide(image, &request);
     let results = match call.shard.change_metadata(grow).await {
-        Ok(results) => results,
+        Ok(results) => {
+            let image = call.shard.image();
+            let grown = results.iter().filter(|topic| topic.error_code == 0);
+            let grown = grown.filter_map(|topic| image.topic(&topic.name));
+            let grown: Vec<_> = grown.map(|topic| topic.id).collect();
+            call.shard.leaders_known(&grown, patience).await;
+            results
+        }
         Err(error) => {
             let refused = names.into_iter().map(|name| {
                 let refusal = Refusal::new(error.code(), error.to_string());

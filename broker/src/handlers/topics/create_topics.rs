@@ -1,7 +1,7 @@
 //! CreateTopics (key 19; KIP-4, KIP-464, KIP-525).
 //!
-//! An answer means that every shard of this node knows the topic. Checks come in Kafka's order, since the first one
-//! that fails is the answer.
+//! An answer means that every shard of this node knows the topic and, as a rule, who leads it. Checks come in Kafka's
+//! order, since the first one that fails is the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use protocol::{ErrorCode, StrBytes, Uuid};
 
 use super::assignment::{check_replicas, place, place_on};
 use super::name::{check_collision, check_name};
-use super::{NEW_PARTITIONS_MAX, Refusal};
+use super::{NEW_PARTITIONS_MAX, Refusal, leader_patience};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::ids::TopicId;
@@ -27,9 +27,15 @@ const CLUSTER_METADATA: &str = "__cluster_metadata";
 pub async fn handle(call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let node = call.shard.node.clone();
     let names: Vec<_> = request.topics.iter().map(|t| t.name.clone()).collect();
+    let patience = leader_patience(request.timeout_ms);
     let create = move |image: &Image| decide(image, &node.config, request);
     let topics = match call.shard.change_metadata(create).await {
-        Ok(topics) => topics,
+        Ok(topics) => {
+            let created = topics.iter().filter(|topic| topic.error_code == 0);
+            let created: Vec<_> = created.map(|t| TopicId(t.topic_id.into_bytes())).collect();
+            call.shard.leaders_known(&created, patience).await;
+            topics
+        }
         Err(error) => {
             let refused = names.into_iter().map(|name| {
                 let refusal = Refusal::new(error.code(), error.to_string());
