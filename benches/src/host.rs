@@ -50,20 +50,21 @@ impl Usage {
 }
 
 impl Snapshot {
-    pub fn take(broker: u32, data: &Path) -> Snapshot {
+    /// Of all nodes of the system together.
+    pub fn take(brokers: &[u32], data: &Path) -> Snapshot {
         let (host_busy_s, host_steal_s) = host_cpu();
-        let status = proc_text(broker, "status");
+        let sum = |of: &dyn Fn(u32) -> u64| brokers.iter().map(|pid| of(*pid)).sum();
         Snapshot {
             at_ns: now_ns(),
-            broker_cpu_s: process_cpu(broker),
+            broker_cpu_s: brokers.iter().map(|pid| process_cpu(*pid)).sum(),
             load_cpu_s: process_cpu(std::process::id()),
             host_busy_s,
             host_steal_s,
             pressure_us: cpu_pressure_us(),
-            broker_write_bytes: field(&proc_text(broker, "io"), "write_bytes:"),
+            broker_write_bytes: sum(&|pid| field(&proc_text(pid, "io"), "write_bytes:")),
             device_write_bytes: device_written(data),
-            broker_rss_bytes: 1024 * field(&status, "VmRSS:"),
-            broker_switches: thread_switches(broker),
+            broker_rss_bytes: sum(&resident_of),
+            broker_switches: sum(&thread_switches),
         }
     }
 
@@ -88,8 +89,30 @@ impl Snapshot {
     }
 }
 
-pub fn resident_bytes(pid: u32) -> u64 {
+/// Resident memory of all nodes together.
+pub fn resident_bytes(pids: &[u32]) -> u64 {
+    pids.iter().map(|pid| resident_of(*pid)).sum()
+}
+
+fn resident_of(pid: u32) -> u64 {
     1024 * field(&proc_text(pid, "status"), "VmRSS:")
+}
+
+/// Waits, up to a limit, until the device has nothing to do: what builds, other systems and deleted
+/// directories have left (a file system that discards freed blocks tells the device much later)
+/// would slow the first syncs of the next node.
+pub fn wait_for_calm(data: &Path, limit: std::time::Duration) {
+    const CALM: std::time::Duration = std::time::Duration::from_millis(500);
+    rustix::fs::sync();
+    let (start, mut calm_since) = (std::time::Instant::now(), std::time::Instant::now());
+    let mut before = device_operations(data);
+    while start.elapsed() < limit && calm_since.elapsed() < CALM {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let now = device_operations(data);
+        if now != before {
+            (calm_since, before) = (std::time::Instant::now(), now);
+        }
+    }
 }
 
 /// Waits, up to a limit, until what was written before has reached the device.
@@ -197,10 +220,21 @@ fn cpu_pressure_us() -> u64 {
 
 fn device_written(data: &Path) -> u64 {
     const SECTOR: u64 = 512;
+    device_statistics(data).get(6).copied().unwrap_or(0) * SECTOR
+}
+
+/// Writes, discards and flushes that have ended, and what is in flight.
+fn device_operations(data: &Path) -> [u64; 4] {
+    let fields = device_statistics(data);
+    [4, 11, 15, 8].map(|at| fields.get(at).copied().unwrap_or(0))
+}
+
+/// The device's fields of /proc/diskstats, behind its name.
+fn device_statistics(data: &Path) -> Vec<u64> {
     let (device, _) = mount_of(data);
     let name = device.trim_start_matches("/dev/").to_owned();
     let text = read_to_string("/proc/diskstats").unwrap_or_default();
     let words = text.lines().map(|l| l.split_whitespace().collect::<Vec<_>>());
     let line = words.into_iter().find(|w| w.get(2).is_some_and(|n| *n == name));
-    line.and_then(|w| w.get(9)?.parse::<u64>().ok()).unwrap_or(0) * SECTOR
+    line.map(|w| w[3..].iter().map(|n| n.parse().unwrap_or(0)).collect()).unwrap_or_default()
 }

@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::load::{
-    BatchTemplate, Consumer, Engine, OpenLoop, OpenLoopProducer, Payload, Recorder, Saturate,
-    SaturatingProducer,
+    BatchTemplate, Engine, OpenLoop, Payload, Recorder, Saturate, SaturatingProducer,
 };
-use crate::rivals::{Durability, System};
-use crate::scenarios::{Place, Settings, Stage, warm_up};
+use crate::rivals::{Cluster, Durability, Place, System};
+use crate::scenarios::{Settings, Stage, warm_up};
+use crate::wire::Connection;
 
 /// What a run of one shape cost, per acknowledged request.
 pub struct Cost {
@@ -39,15 +39,15 @@ pub fn run(
 ) -> Result<Vec<Cost>> {
     system.prepare()?;
     let dir = tempfile::Builder::new().prefix("hot-path-").tempdir_in(&place.dir)?;
-    system.format(dir.path(), place.address)?;
-    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
-    node.ready()?;
-    let mut stage = Stage::new(&node, system, durability, settings, place)?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    cluster.start()?;
+    cluster.ready()?;
+    let mut stage = Stage::new(&cluster, system, durability, settings, place)?;
     warm_up(&mut stage, settings.warm_up.min(10.0))?;
     let mut costs = Vec::new();
     for shape in SHAPES {
         let (plain, usage) = load(&mut stage, shape)?;
-        let tracer = Tracer::attach(node.pid())?;
+        let tracer = Tracer::attach(&cluster.pids())?;
         let (traced, _) = load(&mut stage, shape)?;
         let total = (traced.all_requests as f64).max(1.0);
         let syscalls = tracer.counts()?;
@@ -60,8 +60,7 @@ pub fn run(
             memory: [f64::NAN; 4],
         });
     }
-    drop(stage);
-    node.stop()?;
+    cluster.stop()?;
     count_memory(system, durability, place, settings, &mut costs)?;
     Ok(costs)
 }
@@ -78,10 +77,10 @@ fn count_memory(
     let counter = Counter::build(dir.path())?;
     let environment =
         [("LD_PRELOAD", counter.library.as_path()), ("HOT_PATH_COUNTS", counter.counts.as_path())];
-    system.format(dir.path(), place.address)?;
-    let mut node = system.start_in(dir.path(), place.address, &place.broker_cpus, &environment)?;
-    node.ready()?;
-    let mut stage = Stage::new(&node, system, durability, settings, place)?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    cluster.start_in(&environment)?;
+    cluster.ready()?;
+    let mut stage = Stage::new(&cluster, system, durability, settings, place)?;
     warm_up(&mut stage, settings.warm_up.min(2.0))?;
     for cost in costs {
         let before = counter.read()?;
@@ -91,8 +90,7 @@ fn count_memory(
             *per_request = (after[at] - before[at]) as f64 / (done.all_requests as f64).max(1.0);
         }
     }
-    drop(stage);
-    node.stop()
+    cluster.stop()
 }
 
 /// The library to preload and the file it counts in.
@@ -134,7 +132,7 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
     if shape == SHAPES[0] {
         let plan = OpenLoop {
             topic: topic.clone(),
-            partitions: 1,
+            partitions: vec![],
             record_bytes: 256,
             per_second: 1_000.0,
             in_flight_max: 5,
@@ -143,9 +141,8 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
             begin_ns: window.start_ns,
             end_ns: window.end_ns,
         };
-        let identity = stage.identity()?;
-        engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
-        engine.add(Box::new(Consumer::new(stage.connect()?, &topic, 1, true, window.end_ns)))?;
+        stage.add_open_loop(&mut engine, &plan)?;
+        stage.add_consumer(&mut engine, &topic, true, window.end_ns)?;
     } else {
         let (connections, record, batch) =
             if shape == SHAPES[1] { (64, 100, 0) } else { (4, 1024, 1 << 20) };
@@ -158,7 +155,8 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
                 in_flight_max: 5,
                 end_ns: window.end_ns,
             };
-            let (connection, identity) = (stage.connect()?, stage.identity()?);
+            let leader = stage.leaders(&topic)?.into_keys().next().context("no leader")?;
+            let (connection, identity) = (Connection::open(leader)?, stage.identity()?);
             engine.add(Box::new(SaturatingProducer::new(plan, connection, identity, template)))?;
         }
     }
@@ -174,10 +172,12 @@ struct Tracer {
 }
 
 impl Tracer {
-    fn attach(pid: u32) -> Result<Tracer> {
+    fn attach(pids: &[u32]) -> Result<Tracer> {
         let output = tempfile::NamedTempFile::new()?;
         let child = Command::new("strace")
-            .args(["-c", "-f", "-qq", "-U", "calls,name", "-p", &pid.to_string(), "-o"])
+            .args(["-c", "-f", "-qq", "-U", "calls,name"])
+            .args(pids.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]))
+            .arg("-o")
             .arg(output.path())
             .stderr(Stdio::null())
             .spawn()

@@ -2,11 +2,17 @@
 //! alive at a time. A block starts a node, warms it up, runs all shared scenarios on it, stops it,
 //! and then runs the scenarios that start their own.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
-use crate::rivals::{Durability, Node, System, log_tail};
+use crate::host::wait_for_calm;
+use crate::rivals::{Cluster, Durability, Place, System};
 use crate::sample::Sample;
-use crate::scenarios::{OWN, Place, SHARED, Settings, Stage, run_own, run_shared, warm_up};
+use crate::scenarios::{OWN, SHARED, Settings, Stage, run_own, run_shared, warm_up};
+
+/// How long a block waits for what others have left the device to do.
+const CALM_LIMIT: Duration = Duration::from_secs(15);
 
 pub struct Plan {
     /// The two sides; equal for a run of one system against itself.
@@ -74,28 +80,29 @@ fn run_shared_block(
 ) -> Result<()> {
     let place = &plan.place;
     let dir = tempfile::Builder::new().prefix("block-").tempdir_in(&place.dir)?;
-    system.format(dir.path(), place.address)?;
-    let node = system.start(dir.path(), place.address, &place.broker_cpus)?;
-    let done = run_on_node(plan, system, scenarios, node, samples);
-    done.with_context(|| log_tail(dir.path()))
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    wait_for_calm(dir.path(), CALM_LIMIT);
+    cluster.start()?;
+    let done = run_on_nodes(plan, system, scenarios, &mut cluster, samples);
+    done.with_context(|| cluster.log_tail())
 }
 
-fn run_on_node(
+fn run_on_nodes(
     plan: &Plan,
     system: System,
     scenarios: &[u8],
-    mut node: Node,
+    cluster: &mut Cluster,
     samples: &mut Vec<Sample>,
 ) -> Result<()> {
     /// Enough for code that is already compiled.
     const NATIVE_WARM_UP: f64 = 5.0;
     let (place, settings) = (&plan.place, &plan.settings);
-    node.ready()?;
+    cluster.ready()?;
     let warm = match system {
         System::Kafka => settings.warm_up,
         System::Millrace => settings.warm_up.min(NATIVE_WARM_UP),
     };
-    let mut stage = Stage::new(&node, system, Durability::Memory, settings, place)?;
+    let mut stage = Stage::new(cluster, system, Durability::Memory, settings, place)?;
     warm_up(&mut stage, warm).context("warming up")?;
     for &number in scenarios {
         for &durability in &plan.durabilities {
@@ -107,8 +114,11 @@ fn run_on_node(
             samples.extend(done);
         }
     }
-    drop(stage);
-    node.stop()
+    // what is left is thrown away, and nodes of a cluster wait for each other when they stop
+    match place.nodes {
+        1 => cluster.stop(),
+        _ => cluster.kill(),
+    }
 }
 
 /// One line per point while the run goes on.
@@ -132,6 +142,10 @@ fn print(sample: &Sample) {
         "first ack after stop",
         "first ack after kill -9",
         "resident, empty node",
+        "unavailable p50",
+        "unavailable max",
+        "acknowledged and lost",
+        "in sync again",
     ];
     let found = shown.iter().filter_map(|name| Some((name, sample.metrics.get(*name)?)));
     let text: Vec<String> = found.map(|(name, value)| format!("{name} {value:.1}")).collect();

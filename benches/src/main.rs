@@ -9,6 +9,7 @@
     reason = "a load generator lives outside every shard and measures real time and processes"
 )]
 
+mod agreement;
 mod clock;
 mod comparison;
 mod host;
@@ -30,8 +31,8 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 
 use interleave::Plan;
-use rivals::{Durability, System};
-use scenarios::{OWN, Place, SHARED, Settings};
+use rivals::{Durability, Place, System};
+use scenarios::{OWN, SHARED, Settings};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Side {
@@ -55,7 +56,7 @@ enum Level {
 }
 
 #[derive(Parser)]
-#[command(name = "cargo xtask bench", about = "Millrace beside Apache Kafka, one node each")]
+#[command(name = "cargo xtask bench", about = "Millrace beside Apache Kafka")]
 struct Args {
     /// Scenarios to run, by number; all by default
     #[arg(long, value_delimiter = ',')]
@@ -66,9 +67,12 @@ struct Args {
     /// Pairs of blocks, one block per side in each
     #[arg(long)]
     blocks: Option<usize>,
-    /// Rates of scenario 1; all by default
+    /// Rates of scenarios 1 and 3; all by default
     #[arg(long, value_delimiter = ',')]
     rate: Vec<u32>,
+    /// Numbers of partitions of scenarios 10 and 14; all by default
+    #[arg(long, value_delimiter = ',')]
+    partitions: Vec<i32>,
     /// Seconds per measured point
     #[arg(long)]
     seconds: Option<f64>,
@@ -87,12 +91,18 @@ struct Args {
     /// Count system calls and CPU per request instead
     #[arg(long)]
     hot_path: bool,
+    /// Compare the load generator with kafka-producer-perf-test instead
+    #[arg(long)]
+    agreement: bool,
     /// Where brokers keep their data
     #[arg(long)]
     data: Option<PathBuf>,
     /// Where the report goes
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
+    /// Nodes of each system, and replicas of every partition
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    nodes: u16,
     #[arg(long, default_value = "0")]
     broker_cpus: String,
     #[arg(long, default_value_t = 1)]
@@ -111,6 +121,7 @@ fn main() -> Result<()> {
         dir: home.path().to_owned(),
         address: SocketAddr::from(([127, 0, 0, 1], args.port)),
         broker_cpus: args.broker_cpus.clone(),
+        nodes: args.nodes,
     };
     let quick = args.quick;
     let settings = Settings {
@@ -118,11 +129,13 @@ fn main() -> Result<()> {
         lead_in: if quick { 1.0 } else { 3.0 },
         warm_up: args.warm_up.unwrap_or(if quick { 10.0 } else { 60.0 }),
         rates: args.rate.clone(),
+        partitions: args.partitions.clone(),
         quick,
     };
-    match args.hot_path {
-        true => count_hot_path(&args, &place, &settings),
-        false => compare_systems(&args, place, settings),
+    match (args.hot_path, args.agreement) {
+        (true, _) => count_hot_path(&args, &place, &settings),
+        (_, true) => compare_generators(&args, &place, &settings),
+        _ => compare_systems(&args, place, settings),
     }
 }
 
@@ -147,7 +160,7 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
     }
     let conditions = report::Conditions {
         facts: host::facts(&place.dir),
-        systems: sides.iter().map(|s| s.describe()).collect(),
+        systems: sides.iter().map(|s| s.describe(place.nodes)).collect(),
         seconds: settings.seconds,
         warm_up: settings.warm_up,
         pairs: args.blocks.unwrap_or(if settings.quick { 1 } else { 8 }),
@@ -161,6 +174,21 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
     report::write(&args.out, &conditions, &rows, &measured)?;
     println!("{}", report::text(&conditions, &rows, &measured));
     println!("report: {}", args.out.join("report.html").display());
+    Ok(())
+}
+
+fn compare_generators(args: &Args, place: &Place, settings: &Settings) -> Result<()> {
+    let system = args.only.unwrap_or(Side::Kafka).system();
+    for durability in durabilities(args) {
+        for found in agreement::run(system, durability, place, settings)? {
+            println!(
+                "{} {durability:?}: {:.0} MB/s here, {:.0} MB/s by kafka-producer-perf-test",
+                system.name(),
+                found.ours,
+                found.theirs
+            );
+        }
+    }
     Ok(())
 }
 

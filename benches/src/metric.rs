@@ -43,6 +43,10 @@ pub const METRICS: &[Metric] = &[
     lower("first ack after stop", "ms"),
     lower("first ack after kill -9", "ms"),
     lower("resident, empty node", "MiB"),
+    lower("unavailable p50", "ms"),
+    lower("unavailable max", "ms"),
+    lower("acknowledged and lost", ""),
+    lower("in sync again", "ms"),
 ];
 
 pub fn metric(name: &str) -> Option<&'static Metric> {

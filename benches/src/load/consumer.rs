@@ -18,11 +18,11 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Reads partitions 0 to `partitions` from offset 0.
+    /// Reads these partitions from offset 0.
     pub fn new(
         connection: Connection,
         topic: &str,
-        partitions: i32,
+        partitions: Vec<i32>,
         every_record: bool,
         end_ns: u64,
     ) -> Consumer {
@@ -30,7 +30,7 @@ impl Consumer {
         Consumer {
             connection,
             topic: topic.to_owned(),
-            positions: (0..partitions).map(at).collect(),
+            positions: partitions.into_iter().map(at).collect(),
             every_record,
             waiting: false,
             end_ns,

@@ -15,9 +15,11 @@ use super::{Agent, Payload, ProducerIdentity, Recorder};
 use crate::clock::wall_ms;
 use crate::wire::{Connection, PartitionBatch, encode_produce, parse_produce};
 
+#[derive(Clone)]
 pub struct OpenLoop {
     pub topic: String,
-    pub partitions: i32,
+    /// Those that get records, in turn.
+    pub partitions: Vec<i32>,
     pub record_bytes: usize,
     pub per_second: f64,
     pub in_flight_max: usize,
@@ -32,12 +34,13 @@ pub struct OpenLoopProducer {
     plan: OpenLoop,
     connection: Connection,
     identity: Option<ProducerIdentity>,
+    /// By place in the plan's partitions, as everywhere here.
     sequences: Vec<i32>,
     /// Intended time and partition of records not sent yet.
-    due: VecDeque<(u64, i32)>,
+    due: VecDeque<(u64, usize)>,
     in_flight: VecDeque<Vec<u64>>,
     next_ns: f64,
-    next_partition: i32,
+    next_partition: usize,
     value: Vec<u8>,
     builder: BatchBuilder,
 }
@@ -48,7 +51,7 @@ impl OpenLoopProducer {
         OpenLoopProducer {
             connection,
             identity: who,
-            sequences: vec![0; plan.partitions as usize],
+            sequences: vec![0; plan.partitions.len()],
             due: VecDeque::new(),
             in_flight: VecDeque::new(),
             next_ns: plan.begin_ns as f64,
@@ -70,13 +73,13 @@ impl OpenLoopProducer {
             if recorder.window.contains(intended) {
                 recorder.intended_records += self.plan.burst as u64;
             }
-            self.next_partition = (self.next_partition + 1) % self.plan.partitions;
+            self.next_partition = (self.next_partition + 1) % self.plan.partitions.len();
             self.next_ns += step;
         }
     }
 
     fn send_due(&mut self) -> Result<()> {
-        let mut gathered: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+        let mut gathered: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         let overhead = 20;
         let per_batch = (self.plan.batch_bytes / (self.value.len() + overhead)).max(1);
         // one batch per partition and request, 1 MiB in all, as max.request.size has it
@@ -94,6 +97,7 @@ impl OpenLoopProducer {
         let mut batches = Vec::with_capacity(gathered.len());
         for (&partition, intended) in &gathered {
             let batch = self.build(partition, intended)?;
+            let partition = self.plan.partitions[partition];
             batches.push(PartitionBatch { partition, batch });
         }
         let correlation = self.connection.correlation();
@@ -102,9 +106,9 @@ impl OpenLoopProducer {
         self.connection.send(frame)
     }
 
-    fn build(&mut self, partition: i32, intended: &[u64]) -> Result<Bytes> {
+    fn build(&mut self, partition: usize, intended: &[u64]) -> Result<Bytes> {
         self.builder.clear();
-        let sequence = &mut self.sequences[partition as usize];
+        let sequence = &mut self.sequences[partition];
         if let Some(who) = self.identity {
             self.builder.set_producer(ProducerFields {
                 producer_id: who.id,

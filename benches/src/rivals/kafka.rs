@@ -1,18 +1,19 @@
-//! Apache Kafka from its published jars, one combined broker and controller (KRaft).
+//! Apache Kafka from its published jars, combined brokers and controllers (KRaft).
 //!
 //! `KAFKA_LIBS` names a directory of jars; without it Maven fetches them once into the user's
 //! cache by `benches/kafka/pom.xml`. `KAFKA_OPTS` replaces the JVM options: by default those of
-//! Kafka's own start script with a fixed heap of 1 GiB.
+//! Kafka's own start script with a fixed heap of 1 GiB, in a cluster of 512 MiB for each broker.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::cluster::{Member, voters};
+
 const VERSION: &str = "4.3.1";
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
-const JVM: &str = "-server -Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
+const JVM: &str = "-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
                    -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent";
 /// Threads fitted to one CPU; the defaults (3 and 8) switch more and serve less there.
 const THREADS: &str = "num.network.threads=1\nnum.io.threads=2\n";
@@ -21,8 +22,9 @@ fn own_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka")
 }
 
-fn jvm_options() -> String {
-    std::env::var("KAFKA_OPTS").unwrap_or_else(|_| JVM.to_owned())
+fn jvm_options(nodes: usize) -> String {
+    let heap = if nodes == 1 { "-Xms1g -Xmx1g" } else { "-Xms512m -Xmx512m" };
+    std::env::var("KAFKA_OPTS").unwrap_or_else(|_| format!("{JVM} {heap}"))
 }
 
 fn libs() -> PathBuf {
@@ -56,16 +58,18 @@ pub fn fetch() -> Result<PathBuf> {
     Ok(libs)
 }
 
-pub fn describe() -> String {
+pub fn describe(nodes: usize) -> String {
     let java = Command::new("java").arg("-version").output();
     let java =
         java.map(|out| String::from_utf8_lossy(&out.stderr).lines().next().map(str::to_owned));
     let java = java.ok().flatten().unwrap_or_default();
     let threads = THREADS.replace('\n', " ");
-    format!("Apache Kafka {VERSION} (KRaft, one node), {java}, {}, {threads}", jvm_options())
+    let options = jvm_options(nodes);
+    format!("Apache Kafka {VERSION} (KRaft, {nodes} node(s)), {java}, {options}, {threads}")
 }
 
-fn java(main: &str, options: &str) -> Result<Command> {
+/// A class of Kafka's with these JVM options.
+pub fn java(main: &str, options: &str) -> Result<Command> {
     let mut command = Command::new("java");
     let log4j = own_dir().join("log4j2.properties");
     command
@@ -77,23 +81,25 @@ fn java(main: &str, options: &str) -> Result<Command> {
     Ok(command)
 }
 
-pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
+pub fn format(member: &Member, members: &[Member]) -> Result<()> {
+    let Member { id, dir, address, peer } = member;
     let data = dir.join("data");
     if data.join("meta.properties").exists() {
         return Ok(());
     }
     std::fs::create_dir_all(&data)?;
-    let controller = SocketAddr::new(address.ip(), address.port() + 1);
+    let replicas = members.len();
     let properties = format!(
-        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
-         listeners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
+        "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
+         listeners=PLAINTEXT://{address},CONTROLLER://{peer}\n\
          advertised.listeners=PLAINTEXT://{address}\ncontroller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
-         log.dirs={}\noffsets.topic.replication.factor=1\n\
-         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-         share.coordinator.state.topic.replication.factor=1\n\
+         log.dirs={data}\noffsets.topic.replication.factor={replicas}\n\
+         transaction.state.log.replication.factor={replicas}\ntransaction.state.log.min.isr=1\n\
+         share.coordinator.state.topic.replication.factor={replicas}\n\
          share.coordinator.state.topic.min.isr=1\n{THREADS}",
-        data.display()
+        voters = voters(members),
+        data = data.display()
     );
     std::fs::write(dir.join("server.properties"), properties)?;
     let output = java("kafka.tools.StorageTool", "-Xmx256m -XX:+UseSerialGC")?
@@ -107,8 +113,8 @@ pub fn format(dir: &Path, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-pub fn command(dir: &Path, cpus: &str) -> Result<Command> {
-    let java = java("kafka.Kafka", &jvm_options())?;
+pub fn command(dir: &Path, cpus: &str, nodes: usize) -> Result<Command> {
+    let java = java("kafka.Kafka", &jvm_options(nodes))?;
     let mut command = super::pinned(cpus);
     command.arg(java.get_program()).args(java.get_args());
     command.arg(dir.join("server.properties"));

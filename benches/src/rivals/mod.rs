@@ -1,13 +1,15 @@
 //! The systems that are compared: how each is fetched, configured, started and stopped.
 
+mod cluster;
 mod kafka;
 mod millrace;
 mod node;
 
-pub use node::{Node, log_tail};
+pub use cluster::{Cluster, Place};
+pub use kafka::java as kafka_tool;
+pub use node::Node;
 
-use std::net::SocketAddr;
-use std::path::Path;
+use node::log_tail;
 use std::process::Command;
 
 use anyhow::Result;
@@ -57,41 +59,11 @@ impl System {
     }
 
     /// Version and start-up settings, for the report.
-    pub fn describe(self) -> String {
+    pub fn describe(self, nodes: u16) -> String {
         match self {
-            System::Kafka => kafka::describe(),
-            System::Millrace => millrace::describe(),
+            System::Kafka => kafka::describe(nodes.into()),
+            System::Millrace => millrace::describe(nodes.into()),
         }
-    }
-
-    /// Writes the configuration and, for Kafka, formats the directory. A directory that was used
-    /// before keeps its data.
-    pub fn format(self, dir: &Path, address: SocketAddr) -> Result<()> {
-        match self {
-            System::Kafka => kafka::format(dir, address),
-            System::Millrace => millrace::format(dir, address),
-        }
-    }
-
-    /// Starts the formatted node on these CPUs; returns at once.
-    pub fn start(self, dir: &Path, address: SocketAddr, cpus: &str) -> Result<Node> {
-        self.start_in(dir, address, cpus, &[])
-    }
-
-    /// As `start`, with additions to the environment.
-    pub fn start_in(
-        self,
-        dir: &Path,
-        address: SocketAddr,
-        cpus: &str,
-        environment: &[(&str, &Path)],
-    ) -> Result<Node> {
-        let mut command = match self {
-            System::Kafka => kafka::command(dir, cpus)?,
-            System::Millrace => millrace::command(dir, cpus)?,
-        };
-        command.envs(environment.iter().copied());
-        Node::spawn(command, dir, address)
     }
 }
 

@@ -15,8 +15,6 @@ pub struct Node {
     child: Child,
     dir: PathBuf,
     pub address: SocketAddr,
-    /// When the process was started.
-    pub spawned: Instant,
 }
 
 const START_LIMIT: Duration = Duration::from_secs(180);
@@ -27,9 +25,8 @@ impl Node {
     pub fn spawn(mut command: Command, dir: &Path, address: SocketAddr) -> Result<Node> {
         let log = File::options().create(true).append(true).open(dir.join(LOG))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let spawned = Instant::now();
         let child = command.spawn().with_context(|| format!("starting {command:?}"))?;
-        Ok(Node { child, dir: dir.to_owned(), address, spawned })
+        Ok(Node { child, dir: dir.to_owned(), address })
     }
 
     pub fn pid(&self) -> u32 {
@@ -45,8 +42,15 @@ impl Node {
         admin
     }
 
-    pub fn stop(mut self) -> Result<()> {
-        self.signal(Signal::TERM)?;
+    /// Asks for a clean stop.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id() as i32).context("a process has an id")?;
+        kill_process(pid, Signal::TERM)?;
+        Ok(())
+    }
+
+    /// Waits for the end after `ask_to_stop`.
+    pub fn stopped(mut self) -> Result<()> {
         let asked = Instant::now();
         while asked.elapsed() < STOP_LIMIT {
             if self.child.try_wait()?.is_some() {
@@ -61,12 +65,6 @@ impl Node {
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        Ok(())
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = Pid::from_raw(self.child.id() as i32).context("a process has an id")?;
-        kill_process(pid, signal)?;
         Ok(())
     }
 }

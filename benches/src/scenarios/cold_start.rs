@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Place, Settings};
+use super::Settings;
 use crate::host::resident_bytes;
-use crate::rivals::{Durability, Node, System};
+use crate::rivals::{Cluster, Durability, Place, System};
 use crate::sample::Sample;
 
 const COUNTS: [i32; 2] = [1, 1_000];
@@ -22,12 +22,12 @@ pub fn run(system: System, place: &Place, settings: &Settings) -> Result<Vec<Sam
 /// What a node needs that nobody has asked for anything yet, in MiB.
 fn empty_resident(system: System, place: &Place) -> Result<f64> {
     let dir = tempfile::Builder::new().prefix("empty-").tempdir_in(&place.dir)?;
-    system.format(dir.path(), place.address)?;
-    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
-    node.ready()?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    cluster.start()?;
+    cluster.ready()?;
     std::thread::sleep(Duration::from_secs(2));
-    let resident = resident_bytes(node.pid()) as f64 / (1 << 20) as f64;
-    node.stop()?;
+    let resident = resident_bytes(&cluster.pids()) as f64 / (1 << 20) as f64;
+    cluster.kill()?;
     Ok(resident)
 }
 
@@ -39,36 +39,35 @@ fn run_count(system: System, place: &Place, count: i32) -> Result<Sample> {
     };
     let mut sample = Sample::new(15, &format!("{count} partitions"), system, durability);
     let dir = tempfile::Builder::new().prefix("start-").tempdir_in(&place.dir)?;
-    system.format(dir.path(), place.address)?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
     let empty = if count == 1 { empty_resident(system, place)? } else { f64::NAN };
     let ms = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
-    let start = || -> Result<Node> { system.start(dir.path(), place.address, &place.broker_cpus) };
 
-    let mut node = start()?;
-    let mut admin = node.ready()?;
-    sample.set("ready, empty directory", ms(node.spawned));
+    cluster.start()?;
+    let mut admin = cluster.ready()?;
+    sample.set("ready, empty directory", ms(cluster.spawned));
     let configs = system.topic_configs(durability);
     if count == 1 {
-        admin.create_topic("first", 1, &configs)?;
+        admin.create_topic("first", 1, place.nodes, &configs)?;
         admin.produce_until_acknowledged("first", 0, LIMIT)?;
-        sample.set("first ack, empty directory", ms(node.spawned));
+        sample.set("first ack, empty directory", ms(cluster.spawned));
         sample.set("resident, empty node", empty);
     }
-    admin.create_topic("start", count, &configs)?;
+    admin.create_topic("start", count, place.nodes, &configs)?;
     admin.wait_for_leaders("start", count)?;
     for partition in 0..count {
         admin.produce_until_acknowledged("start", partition, LIMIT)?;
     }
-    node.stop()?;
+    cluster.stop()?;
 
-    let mut node = start()?;
-    node.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
-    sample.set("first ack after stop", ms(node.spawned));
-    node.kill()?;
+    cluster.start()?;
+    cluster.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
+    sample.set("first ack after stop", ms(cluster.spawned));
+    cluster.kill()?;
 
-    let mut node = start()?;
-    node.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
-    sample.set("first ack after kill -9", ms(node.spawned));
-    node.stop()?;
+    cluster.start()?;
+    cluster.ready()?.produce_until_acknowledged("start", count - 1, LIMIT)?;
+    sample.set("first ack after kill -9", ms(cluster.spawned));
+    cluster.kill()?;
     Ok(sample)
 }

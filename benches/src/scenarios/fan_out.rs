@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Stage;
-use crate::load::{Consumer, Engine, OpenLoop, OpenLoopProducer, Recorder};
+use crate::load::{Engine, OpenLoop, Recorder};
 use crate::sample::Sample;
 
 const READERS: [usize; 3] = [1, 3, 8];
@@ -18,11 +18,10 @@ pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
 
 fn run_readers(stage: &mut Stage<'_>, readers: usize) -> Result<Sample> {
     let topic = stage.topic("fan-out", PARTITIONS)?;
-    let identity = stage.identity()?;
     let window = stage.window(stage.settings.seconds);
     let plan = OpenLoop {
         topic: topic.clone(),
-        partitions: PARTITIONS,
+        partitions: vec![],
         record_bytes: RECORD_BYTES,
         per_second: BYTES_PER_SECOND / RECORD_BYTES as f64,
         in_flight_max: 5,
@@ -32,11 +31,9 @@ fn run_readers(stage: &mut Stage<'_>, readers: usize) -> Result<Sample> {
         end_ns: window.end_ns,
     };
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
+    stage.add_open_loop(&mut engine, &plan)?;
     for _ in 0..readers {
-        let connection = stage.connect()?;
-        let consumer = Consumer::new(connection, &topic, PARTITIONS, false, window.end_ns);
-        engine.add(Box::new(consumer))?;
+        stage.add_consumer(&mut engine, &topic, false, window.end_ns)?;
     }
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;

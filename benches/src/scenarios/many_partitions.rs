@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Place, Settings, Stage, warm_up};
+use super::{Settings, Stage, warm_up};
 use crate::host::resident_bytes;
-use crate::load::{Engine, OpenLoop, OpenLoopProducer, Recorder};
-use crate::rivals::{Durability, System};
+use crate::load::{Engine, OpenLoop, Recorder};
+use crate::rivals::{Cluster, Durability, Place, System};
 use crate::sample::Sample;
 
 const COUNTS: [i32; 3] = [10, 1_000, 10_000];
@@ -20,8 +20,12 @@ pub fn run(
     settings: &Settings,
 ) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
-    let counts: &[i32] = if settings.quick { &COUNTS_QUICK } else { &COUNTS };
-    for &count in counts {
+    let counts = match (settings.partitions.is_empty(), settings.quick) {
+        (false, _) => settings.partitions.clone(),
+        (true, true) => COUNTS_QUICK.to_vec(),
+        (true, false) => COUNTS.to_vec(),
+    };
+    for count in counts {
         for &durability in durabilities {
             samples.push(run_count(system, durability, place, settings, count)?);
         }
@@ -37,13 +41,13 @@ fn run_count(
     count: i32,
 ) -> Result<Sample> {
     let dir = tempfile::Builder::new().prefix("partitions-").tempdir_in(&place.dir)?;
-    system.format(dir.path(), place.address)?;
-    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
-    node.ready()?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    cluster.start()?;
+    cluster.ready()?;
     // every partition gets a record before the window opens
     let lead_in = settings.lead_in.max(f64::from(count) / 2_000.0 + 1.0);
     let settings = Settings { lead_in, ..settings.clone() };
-    let mut stage = Stage::new(&node, system, durability, &settings, place)?;
+    let mut stage = Stage::new(&cluster, system, durability, &settings, place)?;
     if system == System::Kafka {
         warm_up(&mut stage, settings.warm_up)?;
     }
@@ -52,13 +56,13 @@ fn run_count(
     let created = start.elapsed();
     let mut sample = run_load(&mut stage, &topic, count)?;
     sample.set("create topic", created.as_secs_f64() * 1e3);
-    sample.set("resident", resident_bytes(node.pid()) as f64 / (1 << 20) as f64);
-    node.stop()?;
-    let mut node = system.start(dir.path(), place.address, &place.broker_cpus)?;
-    let mut admin = node.ready()?;
+    sample.set("resident", resident_bytes(&cluster.pids()) as f64 / (1 << 20) as f64);
+    cluster.stop()?;
+    cluster.start()?;
+    let mut admin = cluster.ready()?;
     admin.produce_until_acknowledged(&topic, count - 1, Duration::from_secs(180))?;
-    sample.set("first ack after stop", node.spawned.elapsed().as_secs_f64() * 1e3);
-    node.stop()?;
+    sample.set("first ack after stop", cluster.spawned.elapsed().as_secs_f64() * 1e3);
+    cluster.kill()?;
     Ok(sample)
 }
 
@@ -66,7 +70,7 @@ fn run_load(stage: &mut Stage<'_>, topic: &str, partitions: i32) -> Result<Sampl
     let window = stage.window(stage.settings.seconds);
     let plan = OpenLoop {
         topic: topic.to_owned(),
-        partitions,
+        partitions: vec![],
         record_bytes: 1024,
         per_second: 2_000.0,
         in_flight_max: 5,
@@ -75,9 +79,8 @@ fn run_load(stage: &mut Stage<'_>, topic: &str, partitions: i32) -> Result<Sampl
         begin_ns: crate::clock::now_ns() + 100_000_000,
         end_ns: window.end_ns,
     };
-    let identity = stage.identity()?;
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
+    stage.add_open_loop(&mut engine, &plan)?;
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;
     let mut sample = stage.sample(10, &format!("{partitions} partitions"));

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Stage;
-use crate::load::{Consumer, Engine, OpenLoop, OpenLoopProducer, Recorder};
+use crate::load::{Engine, OpenLoop, Recorder};
 use crate::sample::Sample;
 
 const RATES: [u32; 3] = [1_000, 5_000, 20_000];
@@ -16,11 +16,10 @@ pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
 
 fn run_rate(stage: &mut Stage<'_>, rate: u32) -> Result<Sample> {
     let topic = stage.topic("ping", 1)?;
-    let identity = stage.identity()?;
     let window = stage.window(stage.settings.seconds);
     let plan = OpenLoop {
         topic: topic.clone(),
-        partitions: 1,
+        partitions: vec![],
         record_bytes: 256,
         per_second: rate.into(),
         in_flight_max: 5,
@@ -30,8 +29,8 @@ fn run_rate(stage: &mut Stage<'_>, rate: u32) -> Result<Sample> {
         end_ns: window.end_ns,
     };
     let mut engine = Engine::new()?;
-    engine.add(Box::new(OpenLoopProducer::new(plan, stage.connect()?, Some(identity))))?;
-    engine.add(Box::new(Consumer::new(stage.connect()?, &topic, 1, true, window.end_ns)))?;
+    stage.add_open_loop(&mut engine, &plan)?;
+    stage.add_consumer(&mut engine, &topic, true, window.end_ns)?;
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;
     let mut sample = stage.sample(1, &format!("{rate}/s"));

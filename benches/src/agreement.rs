@@ -1,0 +1,113 @@
+//! Whether the load generator tells the truth: the throughput that `kafka-producer-perf-test` finds
+//! beside what it finds itself, with the same settings, on the same nodes, in turns.
+//!
+//! One producer, 1 KiB records in batches of a megabyte, acks=all, idempotent, five requests out.
+//! Where the broker is the limit both must come to the same; where Java's producer is, on its one
+//! CPU, only the load generator tells what the broker can do.
+
+use anyhow::{Context, Result, bail};
+
+use crate::load::{BatchTemplate, Engine, Payload, Recorder, Saturate, SaturatingProducer};
+use crate::rivals::{Cluster, Durability, Place, System, kafka_tool};
+use crate::scenarios::{Settings, Stage, warm_up};
+use crate::wire::Connection;
+
+const PARTITIONS: i32 = 16;
+const RECORD_BYTES: usize = 1024;
+const BATCH_BYTES: usize = 1_000_000;
+const ROUNDS: usize = 3;
+/// Of one run of Kafka's tool, about ten seconds of it.
+const RECORDS: u32 = 2_000_000;
+
+/// Megabytes (10^6) of records a second.
+pub struct Agreement {
+    pub ours: f64,
+    pub theirs: f64,
+}
+
+pub fn run(
+    system: System,
+    durability: Durability,
+    place: &Place,
+    settings: &Settings,
+) -> Result<Vec<Agreement>> {
+    System::Kafka.prepare()?;
+    system.prepare()?;
+    let dir = tempfile::Builder::new().prefix("agreement-").tempdir_in(&place.dir)?;
+    let mut cluster = Cluster::format(system, dir.path(), place)?;
+    cluster.start()?;
+    cluster.ready()?;
+    let mut agreements = Vec::new();
+    {
+        let mut stage = Stage::new(&cluster, system, durability, settings, place)?;
+        warm_up(&mut stage, settings.warm_up)?;
+        for _ in 0..ROUNDS {
+            let (ours, theirs) = (ours(&mut stage)?, theirs(&mut stage)?);
+            agreements.push(Agreement { ours, theirs });
+        }
+    }
+    cluster.kill()?;
+    Ok(agreements)
+}
+
+fn ours(stage: &mut Stage<'_>) -> Result<f64> {
+    let topic = stage.topic("ours", PARTITIONS)?;
+    let template = BatchTemplate::fill(&mut Payload::new(4), RECORD_BYTES, BATCH_BYTES)?;
+    let identity = stage.identity()?;
+    let window = stage.window(stage.settings.seconds);
+    let mut engine = Engine::new()?;
+    for (leader, partitions) in stage.leaders(&topic)? {
+        let plan = Saturate {
+            topic: topic.clone(),
+            partitions,
+            batches_per_request: 1,
+            in_flight_max: 5,
+            end_ns: window.end_ns,
+        };
+        let connection = Connection::open(leader)?;
+        let producer = SaturatingProducer::new(plan, connection, identity, template.clone());
+        engine.add(Box::new(producer))?;
+    }
+    let mut recorder = Recorder::new(window);
+    stage.run(&mut engine, &mut recorder)?;
+    Ok(recorder.acked_records as f64 * RECORD_BYTES as f64 / 1e6 / window.seconds())
+}
+
+fn theirs(stage: &mut Stage<'_>) -> Result<f64> {
+    let topic = stage.topic("theirs", PARTITIONS)?;
+    let output = kafka_tool("org.apache.kafka.tools.ProducerPerformance", "-Xms512m -Xmx512m")?
+        .args(["--topic", &topic, "--throughput", "-1"])
+        .args(["--num-records", &RECORDS.to_string()])
+        .args(["--record-size", &RECORD_BYTES.to_string()])
+        .arg("--producer-props")
+        .arg(format!("bootstrap.servers={}", stage.cluster.address()))
+        .args(["acks=all", "enable.idempotence=true", "linger.ms=5", "compression.type=none"])
+        .arg(format!("batch.size={BATCH_BYTES}"))
+        .args(["buffer.memory=67108864", "max.in.flight.requests.per.connection=5"])
+        .output()
+        .context("java is needed to run kafka-producer-perf-test")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(records) = records_per_second(&text) else {
+        bail!("kafka-producer-perf-test: {text}{}", String::from_utf8_lossy(&output.stderr));
+    };
+    Ok(records * RECORD_BYTES as f64 / 1e6)
+}
+
+/// From the last line: `N records sent, R records/sec (M MB/sec), ...`.
+fn records_per_second(text: &str) -> Option<f64> {
+    let last = text.lines().rfind(|line| line.contains("records/sec"))?;
+    last.split(',').nth(1)?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_read_from_the_summary_of_kafkas_tool() {
+        let text = "5 records sent, 1.0 records/sec (0.00 MB/sec), 2.0 ms avg latency.\n\
+                    2000000 records sent, 301932.367150 records/sec (294.86 MB/sec), 90 ms avg\n";
+        assert_eq!(records_per_second(text), Some(301_932.367_15));
+        assert_eq!(records_per_second("no such host"), None);
+    }
+}

@@ -1,0 +1,174 @@
+//! One writer per watched partition and node, each with a connection of its own and at most one
+//! record out. Who does not lead refuses; who is dead is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use record::BatchBuilder;
+
+use crate::clock::{now_ns, wall_ms};
+use crate::wire::{Connection, PartitionBatch, encode_produce, parse_produce};
+
+/// Between two records of a writer.
+const PACE_NS: u64 = 25_000_000;
+
+/// Numbers of acknowledged records by partition.
+pub type Acknowledged = BTreeMap<i32, Vec<u64>>;
+
+pub struct Writers {
+    topic: String,
+    writers: Vec<Writer>,
+    next_number: u64,
+    acknowledged: Acknowledged,
+    /// Who acknowledged last.
+    leaders: BTreeMap<i32, SocketAddr>,
+}
+
+struct Writer {
+    node: SocketAddr,
+    partition: i32,
+    /// None: the node has ended.
+    connection: Option<Connection>,
+    /// The record that is out.
+    sent: Option<u64>,
+    next_ns: u64,
+}
+
+/// A record was acknowledged.
+struct Ack {
+    node: SocketAddr,
+    partition: i32,
+    at_ns: u64,
+}
+
+impl Writers {
+    pub fn open(topic: &str, partitions: &[i32], nodes: &[SocketAddr]) -> Result<Writers> {
+        let mut writers = Vec::new();
+        let begin = now_ns();
+        let every = PACE_NS / (partitions.len() * nodes.len()).max(1) as u64;
+        for &partition in partitions {
+            for &node in nodes {
+                writers.push(Writer {
+                    node,
+                    partition,
+                    connection: Some(Connection::open(node)?),
+                    sent: None,
+                    next_ns: begin + every * writers.len() as u64,
+                });
+            }
+        }
+        let acknowledged = partitions.iter().map(|p| (*p, Vec::new())).collect();
+        let (topic, leaders) = (topic.to_owned(), BTreeMap::new());
+        Ok(Writers { topic, writers, next_number: 1, acknowledged, leaders })
+    }
+
+    /// Every watched partition must accept records meanwhile.
+    pub fn run_for(&mut self, time: Duration) -> Result<()> {
+        let end = now_ns() + time.as_nanos() as u64;
+        while now_ns() < end {
+            self.turn()?;
+        }
+        match self.acknowledged.iter().find(|(_, numbers)| numbers.is_empty()) {
+            Some((partition, _)) => bail!("{}-{partition} accepts nothing", self.topic),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs until a survivor has acknowledged a record of every partition that `dead` led; tells
+    /// how long after `since_ns` each was.
+    pub fn until_available(
+        &mut self,
+        dead: SocketAddr,
+        since_ns: u64,
+        limit: Duration,
+    ) -> Result<Vec<u64>> {
+        let mut back: BTreeMap<i32, u64> = BTreeMap::new();
+        let lost = self.leaders.iter().filter(|(_, leader)| **leader == dead);
+        let lost: BTreeSet<i32> = lost.map(|(partition, _)| *partition).collect();
+        while back.len() < lost.len() {
+            for ack in self.turn()?.into_iter().filter(|ack| ack.node != dead) {
+                if lost.contains(&ack.partition) {
+                    back.entry(ack.partition).or_insert(ack.at_ns.saturating_sub(since_ns));
+                }
+            }
+            if now_ns() - since_ns > limit.as_nanos() as u64 {
+                let missing = lost.len() - back.len();
+                bail!("{missing} partitions accept nothing after {limit:?}");
+            }
+        }
+        Ok(back.into_values().collect())
+    }
+
+    /// Goes on for a moment; gives what was acknowledged in all.
+    pub fn finish(mut self) -> Result<Acknowledged> {
+        const AFTER: Duration = Duration::from_millis(500);
+        self.run_for(AFTER)?;
+        Ok(self.acknowledged)
+    }
+
+    fn turn(&mut self) -> Result<Vec<Ack>> {
+        let mut acks = Vec::new();
+        for writer in &mut self.writers {
+            if writer.connection.is_none() {
+                continue;
+            }
+            if writer.turn(&self.topic, &mut self.next_number, &mut acks).is_err() {
+                // the end of a connection, with whatever was out
+                writer.connection = None;
+            }
+        }
+        for (ack, number) in &acks {
+            self.leaders.insert(ack.partition, ack.node);
+            self.acknowledged.entry(ack.partition).or_default().push(*number);
+        }
+        Ok(acks.into_iter().map(|(ack, _)| ack).collect())
+    }
+}
+
+impl Writer {
+    fn turn(
+        &mut self,
+        topic: &str,
+        next_number: &mut u64,
+        acks: &mut Vec<(Ack, u64)>,
+    ) -> Result<()> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let now = now_ns();
+        if self.sent.is_none() && now >= self.next_ns {
+            let number = *next_number;
+            *next_number += 1;
+            self.sent = Some(number);
+            self.next_ns = now + PACE_NS;
+            let batch = one_record(number)?;
+            let batches = [PartitionBatch { partition: self.partition, batch }];
+            let correlation = connection.correlation();
+            connection.send(encode_produce(correlation, topic, &batches))?;
+        }
+        if self.sent.is_none() {
+            return Ok(());
+        }
+        connection.receive()?;
+        let mut received = connection.take_received();
+        while let Some(frame) = received.next_frame() {
+            let mut error = 0;
+            parse_produce(frame, |code| error = code)?;
+            if let Some(number) = self.sent.take().filter(|_| error == 0) {
+                let at_ns = now_ns();
+                acks.push((Ack { node: self.node, partition: self.partition, at_ns }, number));
+            }
+        }
+        connection.give_back(received);
+        Ok(())
+    }
+}
+
+fn one_record(number: u64) -> Result<Bytes> {
+    let mut value = [0; 100];
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    let mut builder = BatchBuilder::new();
+    builder.push(wall_ms(), None, Some(&value), &[])?;
+    Ok(Bytes::copy_from_slice(builder.finish()?))
+}
