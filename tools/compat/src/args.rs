@@ -14,6 +14,9 @@ pub struct Args {
     /// Test a broker that already runs at host:port instead
     #[arg(long)]
     pub bootstrap: Option<String>,
+    /// How many nodes a fresh broker is; with 3 or more, topics have 3 replicas and leaders are killed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub nodes: u8,
     /// How many suites run at a time; they wait for session timeouts most of their time
     #[arg(long, default_value_t = 4)]
     pub jobs: usize,

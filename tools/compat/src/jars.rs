@@ -28,20 +28,24 @@ impl Jars {
                 .arg(&pom);
             must(maven.arg(format!("-DoutputDirectory={}", folder.display())))
         })?;
-        let programs = [sources.join("src"), clients::differential()];
-        let classes = cache.folder(
-            "java-programs",
-            &[programs[0].clone(), programs[1].clone(), pom],
-            |folder| {
-                let mut javac = JAVA.command()?;
-                javac.args(["-XDsuppressNotes", "-d"]).arg(folder).arg("-cp").arg(libs.join("*"));
-                for program in &programs {
-                    javac.args(java_files(program)?);
-                }
-                must(&mut javac)
-            },
-        )?;
-        Ok(Self { libs, classes, logging: sources.join("log4j2.properties") })
+        let jars =
+            Self { libs, classes: PathBuf::new(), logging: sources.join("log4j2.properties") };
+        jars.compile(cache, "java-programs", &[sources.join("src"), clients::differential()])
+    }
+
+    /// The same jars with the programs in these folders instead of ours; `name` is theirs in the cache.
+    pub fn compile(&self, cache: &Cache, name: &str, programs: &[PathBuf]) -> Result<Self> {
+        let mut made_from = programs.to_vec();
+        made_from.push(clients::folder("java").join("pom.xml"));
+        let classes = cache.folder(name, &made_from, |folder| {
+            let mut javac = JAVA.command()?;
+            javac.args(["-XDsuppressNotes", "-d"]).arg(folder).arg("-cp").arg(self.libs.join("*"));
+            for program in programs {
+                javac.args(java_files(program)?);
+            }
+            must(&mut javac)
+        })?;
+        Ok(Self { classes, ..self.clone() })
     }
 
     /// `java` with the class path and modest memory; arguments of the class follow.

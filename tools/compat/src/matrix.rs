@@ -1,18 +1,20 @@
 //! The results as a file and as the matrix in the README.
 //!
-//! `tools/compat/results/{millrace,kafka}.json` hold the last recorded runs (`--update`); the matrix shows Millrace's, with
-//! a note for each thing that does not pass and whether Apache Kafka passes it.
+//! `tools/compat/results/{millrace,kafka}.json` hold the last recorded runs (`--update`), `...-cluster.json` those with several
+//! nodes; each matrix shows Millrace's, with a note for each thing that does not pass and whether Apache Kafka passes it.
 
 use crate::args::Broker;
 use crate::outcome::{Kind, Outcome, Report, Scenario};
-use crate::scenarios::NAMES;
+use crate::scenarios;
 use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BEGIN: &str = "<!-- compat:begin -->";
-const END: &str = "<!-- compat:end -->";
+/// How the place of the matrix in the README, and the files of its results, are called.
+fn place(nodes: usize) -> &'static str {
+    if nodes > 1 { "compat-cluster" } else { "compat" }
+}
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
@@ -20,8 +22,9 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-fn results(broker: Broker) -> PathBuf {
-    root().join(format!("tools/compat/results/{}.json", broker.name()))
+fn results(broker: Broker, nodes: usize) -> PathBuf {
+    let several = if nodes > 1 { "-cluster" } else { "" };
+    root().join(format!("tools/compat/results/{}{several}.json", broker.name()))
 }
 
 fn load(file: &Path) -> Result<Vec<Report>> {
@@ -35,8 +38,8 @@ fn load(file: &Path) -> Result<Vec<Report>> {
 }
 
 /// What Apache Kafka passed when it was last asked.
-pub fn reference() -> Result<Vec<Report>> {
-    load(&results(Broker::Kafka))
+pub fn reference(nodes: usize) -> Result<Vec<Report>> {
+    load(&results(Broker::Kafka, nodes))
 }
 
 pub fn fails_on_kafka(reference: &[Report], report: &Report, scenario: &Scenario) -> bool {
@@ -45,18 +48,18 @@ pub fn fails_on_kafka(reference: &[Report], report: &Report, scenario: &Scenario
 }
 
 /// Always beside the build, and with `update` into the repository; suites that did not run keep what is recorded.
-pub fn save(broker: Broker, reports: &[Report], update: bool) -> Result<()> {
+pub fn save(broker: Broker, nodes: usize, reports: &[Report], update: bool) -> Result<()> {
     let latest = root().join("target/compat");
     fs::create_dir_all(&latest)?;
     write_json(&latest.join(format!("{}.json", broker.name())), reports)?;
     if !update {
         return Ok(());
     }
-    let recorded = results(broker);
+    let recorded = results(broker, nodes);
     let merged = merge(load(&recorded)?, reports);
     fs::create_dir_all(recorded.parent().context("a file without a folder")?)?;
     write_json(&recorded, &merged)?;
-    write_readme(&load(&results(Broker::Millrace))?, &reference()?)
+    write_readme(nodes, &load(&results(Broker::Millrace, nodes))?, &reference(nodes)?)
 }
 
 fn write_json(file: &Path, reports: &[Report]) -> Result<()> {
@@ -74,26 +77,28 @@ fn merge(mut recorded: Vec<Report>, new: &[Report]) -> Vec<Report> {
     recorded
 }
 
-fn write_readme(reports: &[Report], reference: &[Report]) -> Result<()> {
+fn write_readme(nodes: usize, reports: &[Report], reference: &[Report]) -> Result<()> {
     let file = root().join("README.md");
     let readme = fs::read_to_string(&file).unwrap_or_default();
-    let (Some(begin), Some(end)) = (readme.find(BEGIN), readme.find(END)) else {
-        eprintln!("README.md has no place for the matrix: {BEGIN} and {END}");
+    let (first, last) =
+        (format!("<!-- {}:begin -->", place(nodes)), format!("<!-- {}:end -->", place(nodes)));
+    let (Some(begin), Some(end)) = (readme.find(&first), readme.find(&last)) else {
+        eprintln!("README.md has no place for the matrix: {first} and {last}");
         return Ok(());
     };
-    let text =
-        format!("{}{BEGIN}\n{}{}", &readme[..begin], render(reports, reference), &readme[end..]);
+    let matrix = render(&scenarios::names(nodes), reports, reference);
+    let text = format!("{}{first}\n{matrix}{}", &readme[..begin], &readme[end..]);
     fs::write(file, text).context("cannot write README.md")
 }
 
 /// The matrix of clients, the lists, and the notes.
-fn render(reports: &[Report], reference: &[Report]) -> String {
+fn render(names: &[&str], reports: &[Report], reference: &[Report]) -> String {
     let mut text = String::new();
     let mut notes = Notes { reference, list: Vec::new() };
-    let _ = writeln!(text, "| client | {} |", NAMES.join(" | "));
-    let _ = writeln!(text, "|---|{}", ":-:|".repeat(NAMES.len()));
+    let _ = writeln!(text, "| client | {} |", names.join(" | "));
+    let _ = writeln!(text, "|---|{}", ":-:|".repeat(names.len()));
     for report in reports.iter().filter(|report| report.kind == Kind::Client) {
-        let cells: Vec<String> = NAMES.iter().map(|name| notes.cell(report, name)).collect();
+        let cells: Vec<String> = names.iter().map(|name| notes.cell(report, name)).collect();
         let _ = writeln!(text, "| {} | {} |", report.title, cells.join(" | "));
     }
     for report in reports.iter().filter(|report| report.kind == Kind::List) {
@@ -143,6 +148,7 @@ impl Notes<'_> {
 mod tests {
     use super::render;
     use crate::outcome::{Kind, Report};
+    use crate::scenarios;
     use anyhow::anyhow;
 
     #[test]
@@ -155,7 +161,7 @@ mod tests {
         let mut kafka = Report::new("kafkajs", "kafkajs 2", Kind::Client);
         kafka.note("headers", Ok(()));
         kafka.note("crash", Err(anyhow!("slow")));
-        let text = render(&[ours], &[kafka]);
+        let text = render(&scenarios::names(1), &[ours], &[kafka]);
         assert!(text.contains("| kafkajs 2 | not run | ✓ | not run | ✗ (1) |"), "{text}");
         assert!(text.contains("1. kafkajs 2, headers: lost. Apache Kafka passes it."), "{text}");
         assert!(text.contains("2. kafkajs 2, crash: slow. Apache Kafka gets the same."), "{text}");

@@ -1,4 +1,5 @@
 //! A fresh broker on an empty directory: Millrace as built, or Apache Kafka from its jars, or one that runs already.
+//! With `--nodes`, a cluster of them, of which one can be killed and started again.
 
 use crate::args::Broker;
 use crate::jars::Jars;
@@ -19,6 +20,8 @@ const CLUSTER_ID: &str = "bWlsbHJhY2UtY29tcGF0MA";
 pub struct Brokers {
     pub kind: Broker,
     pub bootstrap: Option<String>,
+    /// How many nodes a fresh broker is.
+    pub nodes: usize,
     pub keep: bool,
     /// The binary under test.
     pub millrace: PathBuf,
@@ -29,8 +32,16 @@ pub struct Node {
     pub bootstrap: String,
     /// Where the broker keeps its data; nothing for a broker that was there before.
     pub data: Option<PathBuf>,
-    process: Option<Process>,
+    members: Vec<Member>,
     keep: bool,
+}
+
+/// One process of a broker, and how it is started again.
+struct Member {
+    kind: Broker,
+    port: u16,
+    command: Command,
+    process: Option<Process>,
 }
 
 impl Brokers {
@@ -38,8 +49,10 @@ impl Brokers {
     pub fn fresh(&self) -> Result<Node> {
         match &self.bootstrap {
             Some(bootstrap) => {
-                Ok(Node { bootstrap: bootstrap.clone(), data: None, process: None, keep: true })
+                let (bootstrap, members) = (bootstrap.clone(), Vec::new());
+                Ok(Node { bootstrap, data: None, members, keep: true })
             }
+            None if self.nodes > 1 => self.cluster(&fresh_folder()?),
             None => self.start(self.kind, &fresh_folder()?),
         }
     }
@@ -49,38 +62,51 @@ impl Brokers {
         if self.bootstrap.is_some() || self.kind == Broker::Kafka {
             return self.fresh();
         }
-        let (data, port) = (fresh_folder()?, free_port()?);
-        let properties = data.join("server.properties");
-        fs::write(&properties, kafka_properties(port, free_port()?, &data))?;
-        let mut command = self.binary()?;
-        command.args(["start", "--config"]).arg(properties);
-        self.launch(command, self.kind, port, &data)
+        let data = fresh_folder()?;
+        let ports = free_ports(2)?;
+        let command = self.configured(self.kind, 0, &[(ports[0], ports[1])], &data)?;
+        self.launch(vec![(command, ports[0])], self.kind, &data)
+    }
+
+    /// As many nodes as asked for, each in both roles, in folders of their own.
+    fn cluster(&self, data: &Path) -> Result<Node> {
+        let ports = free_ports(2 * self.nodes)?;
+        let ports: Vec<(u16, u16)> = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut commands = Vec::new();
+        for (index, (port, _)) in ports.iter().enumerate() {
+            let home = data.join(format!("node-{}", index + 1));
+            fs::create_dir_all(&home)?;
+            commands.push((self.configured(self.kind, index, &ports, &home)?, *port));
+        }
+        self.launch(commands, self.kind, data)
     }
 
     /// A broker of this kind on a directory that may hold data.
     pub fn start(&self, kind: Broker, data: &Path) -> Result<Node> {
-        let port = free_port()?;
+        let ports = free_ports(2)?;
         let command = match kind {
             Broker::Millrace => {
                 let mut command = self.binary()?;
-                command.args(["dev", "--port", &port.to_string(), "--data"]).arg(data);
+                command.args(["dev", "--port", &ports[0].to_string(), "--data"]).arg(data);
                 command
             }
-            Broker::Kafka => self.kafka(port, data)?,
+            Broker::Kafka => self.configured(kind, 0, &[(ports[0], ports[1])], data)?,
         };
-        self.launch(command, kind, port, data)
+        self.launch(vec![(command, ports[0])], kind, data)
     }
 
-    fn launch(&self, mut command: Command, kind: Broker, port: u16, data: &Path) -> Result<Node> {
-        let bootstrap = format!("127.0.0.1:{port}");
-        let mut process = Process::start(&mut command)?;
-        wait_until_ready(&mut process, kind, port)?;
-        Ok(Node {
-            bootstrap,
-            data: Some(data.to_path_buf()),
-            process: Some(process),
-            keep: self.keep,
-        })
+    fn launch(&self, commands: Vec<(Command, u16)>, kind: Broker, data: &Path) -> Result<Node> {
+        let bootstrap: Vec<String> =
+            commands.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let mut members: Vec<Member> = commands
+            .into_iter()
+            .map(|(command, port)| Member { kind, port, command, process: None })
+            .collect();
+        // All are started before the first is waited for: alone it may have no majority.
+        members.iter_mut().try_for_each(Member::start)?;
+        members.iter_mut().try_for_each(Member::wait_until_ready)?;
+        let (bootstrap, data) = (bootstrap.join(","), Some(data.to_path_buf()));
+        Ok(Node { bootstrap, data, members, keep: self.keep })
     }
 
     fn binary(&self) -> Result<Command> {
@@ -90,11 +116,22 @@ impl Brokers {
         Ok(Command::new(&self.millrace))
     }
 
-    /// One KRaft node in both roles, formatted if the directory is new.
-    fn kafka(&self, port: u16, data: &Path) -> Result<Command> {
-        let jars = self.jars.as_ref().context("Apache Kafka's jars are not installed")?;
+    /// One of several nodes, in both roles, from a `server.properties`. Kafka's directory is formatted if it is new.
+    fn configured(
+        &self,
+        kind: Broker,
+        index: usize,
+        ports: &[(u16, u16)],
+        data: &Path,
+    ) -> Result<Command> {
         let properties = data.join("server.properties");
-        fs::write(&properties, kafka_properties(port, free_port()?, data))?;
+        fs::write(&properties, kafka_properties(index, ports, data))?;
+        if kind == Broker::Millrace {
+            let mut command = self.binary()?;
+            command.args(["start", "--config"]).arg(properties);
+            return Ok(command);
+        }
+        let jars = self.jars.as_ref().context("Apache Kafka's jars are not installed")?;
         if !data.join("data/meta.properties").exists() {
             let mut format = jars.java("kafka.tools.StorageTool");
             crate::toolchain::must(
@@ -107,22 +144,34 @@ impl Brokers {
     }
 }
 
-fn kafka_properties(port: u16, controller: u16, data: &Path) -> String {
+/// What is replicated has a replica on every node.
+fn kafka_properties(index: usize, ports: &[(u16, u16)], data: &Path) -> String {
+    let (port, controller) = ports[index];
+    let voters: Vec<String> = (1..)
+        .zip(ports)
+        .map(|(id, (_, controller))| format!("{id}@127.0.0.1:{controller}"))
+        .collect();
+    let replicas = ports.len();
+    let in_sync = replicas.div_ceil(2);
     format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller}\n\
+         node.id={}\n\
+         controller.quorum.voters={}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
          controller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
          log.dirs={}\n\
-         offsets.topic.replication.factor=1\n\
-         transaction.state.log.replication.factor=1\n\
-         transaction.state.log.min.isr=1\n\
-         share.coordinator.state.topic.replication.factor=1\n\
-         share.coordinator.state.topic.min.isr=1\n\
+         default.replication.factor={replicas}\n\
+         min.insync.replicas={in_sync}\n\
+         offsets.topic.replication.factor={replicas}\n\
+         transaction.state.log.replication.factor={replicas}\n\
+         transaction.state.log.min.isr={in_sync}\n\
+         share.coordinator.state.topic.replication.factor={replicas}\n\
+         share.coordinator.state.topic.min.isr={in_sync}\n\
          group.initial.rebalance.delay.ms=0\n",
+        index + 1,
+        voters.join(","),
         data.join("data").display()
     )
 }
@@ -147,9 +196,20 @@ fn wait_until_ready(process: &mut Process, kind: Broker, port: u16) -> Result<()
     bail!("{} is not ready after {} s: {}", kind.name(), START_PATIENCE.as_secs(), process.errors())
 }
 
-impl Node {
-    /// A clean stop, as by SIGTERM; the directory stays.
-    pub fn stop(&mut self) -> Result<()> {
+impl Member {
+    fn start(&mut self) -> Result<()> {
+        self.process = Some(Process::start(&mut self.command)?);
+        Ok(())
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        match &mut self.process {
+            Some(process) => wait_until_ready(process, self.kind, self.port),
+            None => Ok(()),
+        }
+    }
+
+    fn stop(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else {
             return Ok(());
         };
@@ -161,13 +221,38 @@ impl Node {
         }
         Ok(())
     }
+}
+
+impl Node {
+    /// A clean stop, as by SIGTERM; the directory stays.
+    pub fn stop(&mut self) -> Result<()> {
+        self.members.iter_mut().try_for_each(Member::stop)
+    }
 
     /// Nothing if the broker is alive (or not ours), else what it said last.
     pub fn check_alive(&mut self) -> Result<()> {
-        if let Some(process) = &mut self.process
-            && let Some(status) = process.exited()?
-        {
-            bail!("the broker ended with {status}: {}", process.last_words());
+        for member in &mut self.members {
+            if let Some(process) = &mut member.process
+                && let Some(status) = process.exited()?
+            {
+                bail!("the broker ended with {status}: {}", process.last_words());
+            }
+        }
+        Ok(())
+    }
+
+    /// `kill -9` of the node with this id, from 1.
+    pub fn kill(&mut self, id: usize) -> Result<()> {
+        let member = self.members.get_mut(id - 1).context("no such node")?;
+        member.process.take().context("the node does not run")?.crash();
+        Ok(())
+    }
+
+    /// Starts what was killed, and waits until it serves.
+    pub fn start_again(&mut self) -> Result<()> {
+        for member in self.members.iter_mut().filter(|member| member.process.is_none()) {
+            member.start()?;
+            member.wait_until_ready()?;
         }
         Ok(())
     }
@@ -184,6 +269,24 @@ impl Drop for Node {
     }
 }
 
+/// A topic as `millrace topic describe` tells it.
+pub fn describe(millrace: &Path, bootstrap: &str, topic: &str) -> Result<serde_json::Value> {
+    let mut command = Command::new(millrace);
+    command.args(["topic", "describe", topic, "-o", "json", "--bootstrap", bootstrap]);
+    let output = command.output().context("cannot start millrace")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    serde_json::from_slice(&output.stdout).context("`topic describe` printed something else")
+}
+
+/// The id of the node that leads the first partition of a topic.
+pub fn leader_of(millrace: &Path, bootstrap: &str, topic: &str) -> Result<usize> {
+    let described = describe(millrace, bootstrap, topic)?;
+    let leader = described["partitions"][0]["leader"].as_u64().context("no leader")?;
+    Ok(usize::try_from(leader)?)
+}
+
 pub fn fresh_folder() -> Result<PathBuf> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -193,6 +296,9 @@ pub fn fresh_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Ports that were free a moment ago, all different.
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0"));
+    let bound = bound.collect::<std::io::Result<Vec<_>>>()?;
+    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
 }

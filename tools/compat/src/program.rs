@@ -21,9 +21,13 @@ pub struct Program {
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event {
     Done,
+    /// A chunk was acknowledged.
+    Sent,
     Left,
     Record(Record),
-    Assigned { partitions: BTreeSet<i32> },
+    Assigned {
+        partitions: BTreeSet<i32>,
+    },
     Codecs(Abilities),
 }
 
@@ -34,6 +38,9 @@ pub struct Abilities {
     /// Kafka's names of the assignors that a member can be asked to use.
     #[serde(default)]
     pub assignors: Vec<String>,
+    /// Whether it has an idempotent producer.
+    #[serde(default)]
+    pub idempotent: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -91,8 +98,13 @@ impl Program {
         Ok(events)
     }
 
+    /// With as many replicas as the broker has nodes, all of which `bootstrap` names.
     pub fn create(&self, bootstrap: &str, topic: &str, partitions: i32) -> Result<()> {
-        let request = json!({"command": "create", "bootstrap": bootstrap, "topic": topic, "partitions": partitions});
+        let replicas = bootstrap.split(',').count();
+        let request = json!({
+            "command": "create", "bootstrap": bootstrap, "topic": topic, "partitions": partitions,
+            "replicas": replicas,
+        });
         self.run(&request).map(drop)
     }
 

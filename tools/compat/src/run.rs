@@ -8,7 +8,7 @@ use crate::node::Brokers;
 use crate::outcome::{Kind, Outcome, Report};
 use crate::process::stop_children_when_interrupted;
 use crate::scenarios::{self, Bench};
-use crate::{differential, matrix, own_client, segment_files, tools};
+use crate::{cluster_tools, differential, failover, matrix, own_client, segment_files, tools};
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ enum Suite {
     List { name: &'static str, title: &'static str, run: fn(&Suites, &mut Report) -> Result<()> },
 }
 
+/// With one node: its files are looked at, and the tools are those of daily use.
 const LISTS: [Suite; 3] = [
     Suite::List { name: "millrace-client", title: "`millrace` as a client", run: own_client::run },
     Suite::List {
@@ -28,6 +29,21 @@ const LISTS: [Suite; 3] = [
         run: tools::run,
     },
     Suite::List { name: "segment-files", title: "Segment files", run: segment_files::run },
+];
+
+/// With several.
+const CLUSTER_LISTS: [Suite; 3] = [
+    Suite::List { name: "millrace-client", title: "`millrace` as a client", run: own_client::run },
+    Suite::List {
+        name: "kafka-tools",
+        title: "Apache Kafka's command-line tools",
+        run: tools::run,
+    },
+    Suite::List {
+        name: "cluster-tools",
+        title: "Apache Kafka's tools for clusters",
+        run: cluster_tools::run,
+    },
 ];
 
 /// What every suite needs.
@@ -71,12 +87,18 @@ fn run_client(client: &Client, suites: &Suites, report: &mut Report) -> Result<(
     let mut node = suites.brokers.fresh()?;
     let fallback = java_program(&suites.jars);
     scenarios::run(&Bench { client, program: &program, fallback: &fallback, node: &node }, report);
+    if suites.brokers.nodes > 1 {
+        let (program, fallback, node) = (&program, &fallback, &mut node);
+        let millrace = &suites.brokers.millrace;
+        failover::run(failover::Victim { client, program, fallback, node, millrace }, report);
+    }
     node.check_alive()
 }
 
 fn chosen(args: &Args) -> Vec<Suite> {
     // The lists first: they are the longest.
-    let all = LISTS.into_iter().chain(CLIENTS.iter().map(Suite::Client));
+    let lists = if args.nodes > 1 { CLUSTER_LISTS } else { LISTS };
+    let all = lists.into_iter().chain(CLIENTS.iter().map(Suite::Client));
     all.filter(|suite| {
         args.only.is_empty() || args.only.iter().any(|only| suite.name().contains(only.as_str()))
     })
@@ -95,6 +117,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let brokers = Brokers {
         kind: args.broker,
         bootstrap: args.bootstrap.clone(),
+        nodes: usize::from(args.nodes),
         keep: args.keep,
         millrace: binary(),
         jars: Some(jars.clone()),
@@ -105,8 +128,8 @@ pub fn run(args: &Args) -> Result<bool> {
     let suites = Suites { brokers, jars, cache };
     install(&chosen, &suites.cache);
     let reports = run_all(chosen, &suites, args.jobs.max(1));
-    matrix::save(args.broker, &reports, args.update)?;
-    tell(args.broker, &reports)
+    matrix::save(args.broker, suites.brokers.nodes, &reports, args.update)?;
+    tell(args.broker, suites.brokers.nodes, &reports)
 }
 
 /// The binary that `cargo xtask compat` has built, or the release build of this checkout.
@@ -149,8 +172,8 @@ fn run_all(chosen: Vec<Suite>, suites: &Suites, jobs: usize) -> Vec<Report> {
 }
 
 /// The failures once more, and the count. What Apache Kafka fails too is the client's own and counts for nothing.
-fn tell(broker: Broker, reports: &[Report]) -> Result<bool> {
-    let reference = matrix::reference().context("the results of Apache Kafka")?;
+fn tell(broker: Broker, nodes: usize, reports: &[Report]) -> Result<bool> {
+    let reference = matrix::reference(nodes).context("the results of Apache Kafka")?;
     let (mut passed, mut failed) = (0, 0);
     for report in reports {
         for scenario in &report.scenarios {

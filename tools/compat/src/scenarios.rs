@@ -1,6 +1,7 @@
 //! What every client has to do against a fresh node, apart from groups (`membership`).
 
 use crate::clients::Client;
+use crate::failover;
 use crate::membership;
 use crate::node::Node;
 use crate::outcome::Report;
@@ -10,8 +11,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// All scenarios in the order of the matrix.
-pub const NAMES: [&str; 19] = [
+/// What a client has to do with one node as with several, in the order of the matrix.
+const ALONE: [&str; 19] = [
     "create topic",
     "produce",
     "from beginning",
@@ -32,6 +33,12 @@ pub const NAMES: [&str; 19] = [
     "sticky",
     "cooperative-sticky",
 ];
+
+/// All scenarios in the order of the matrix.
+pub fn names(nodes: usize) -> Vec<&'static str> {
+    let dying: &[&str] = if nodes > 1 { &failover::NAMES } else { &[] };
+    [&ALONE, dying].concat()
+}
 
 const CODECS: [&str; 4] = ["gzip", "snappy", "lz4", "zstd"];
 const RECORDS: i64 = 100;

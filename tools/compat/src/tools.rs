@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(90);
 const PERF_RECORDS: &str = "20000";
 
-struct Kit<'a> {
-    suites: &'a Suites,
-    bootstrap: String,
+pub struct Kit<'a> {
+    pub suites: &'a Suites,
+    pub bootstrap: String,
 }
 
 type Check = (&'static str, fn(&Kit<'_>) -> Result<()>);
@@ -58,7 +58,7 @@ pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
 
 impl Kit<'_> {
     /// Runs a tool to its end; its output if it exits with 0.
-    fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
+    pub fn tool(&self, class: &str, args: &[&str]) -> Result<String> {
         self.fed(class, args, "")
     }
 
@@ -78,7 +78,7 @@ impl Kit<'_> {
         Ok(told)
     }
 
-    fn shows(&self, class: &str, args: &[&str], expected: &[&str]) -> Result<()> {
+    pub fn shows(&self, class: &str, args: &[&str], expected: &[&str]) -> Result<()> {
         shows(&self.tool(class, args)?, expected)
     }
 }
@@ -99,7 +99,7 @@ fn read(process: &Process) -> Result<String> {
 }
 
 /// Every expected text stands in the output; blanks count as one.
-fn shows(output: &str, expected: &[&str]) -> Result<()> {
+pub fn shows(output: &str, expected: &[&str]) -> Result<()> {
     let flat = output.split_whitespace().collect::<Vec<_>>().join(" ");
     let missing = expected.iter().find(|text| !flat.contains(**text));
     match missing {
@@ -109,10 +109,10 @@ fn shows(output: &str, expected: &[&str]) -> Result<()> {
 }
 
 const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
-const CLUSTER: &str = "org.apache.kafka.tools.ClusterTool";
+pub const CLUSTER: &str = "org.apache.kafka.tools.ClusterTool";
 /// Tools that take the server elsewhere than first.
 const NAMES_SERVER_ITSELF: [&str; 2] = [PERFORMANCE, CLUSTER];
-const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
+pub const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const CONFIGS: &str = "kafka.admin.ConfigCommand";
@@ -145,12 +145,8 @@ fn create(kit: &Kit<'_>) -> Result<()> {
 
 fn describe(kit: &Kit<'_>) -> Result<()> {
     kit.shows(TOPICS, &["--list"], &["tools"])?;
-    let expected = [
-        "PartitionCount: 3",
-        "ReplicationFactor: 1",
-        "retention.ms=3600000",
-        "Partition: 2 Leader:",
-    ];
+    let replicas = format!("ReplicationFactor: {}", kit.suites.brokers.nodes);
+    let expected = ["PartitionCount: 3", &replicas, "retention.ms=3600000", "Partition: 2 Leader:"];
     kit.shows(TOPICS, &["--describe", "--topic", "tools"], &expected)
 }
 

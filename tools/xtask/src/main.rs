@@ -1,6 +1,6 @@
 //! `cargo xtask`: every chore of the repository, in Rust and in one place.
 //!
-//! `test` sets up what the tests need and runs them; `tidy` checks the rules of the house; `compat`, `sim` and `bench`
+//! `test` sets up what the tests need and runs them; `tidy` checks the rules of the house; `compat`, `chaos`, `sim` and `bench`
 //! build what their tool needs, in the profile it needs, and hand their arguments on; `ci` runs all that CI runs.
 //! Each ends with `N passed, N failed` and an exit code that says the same. Nothing here is linked into the broker.
 
@@ -8,6 +8,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod bench;
+mod chaos;
 mod ci;
 mod compat;
 mod host;
@@ -37,6 +38,9 @@ enum Command {
     /// Real clients, of many makers, against a fresh node
     #[command(disable_help_flag = true)]
     Compat(Passed),
+    /// Real nodes in network namespaces under rotating faults, judged by the checker
+    #[command(disable_help_flag = true)]
+    Chaos(Passed),
     /// Whole nodes under seeded faults in virtual time
     Sim(sim::Args),
     /// Load scenarios against Millrace and Apache Kafka
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Tidy(args) => tidy::run(&args),
         Command::Compat(passed) => compat::run(&passed.args),
+        Command::Chaos(passed) => chaos::run(&passed.args),
         Command::Sim(args) => sim::run(&args),
         Command::Bench(passed) => bench::run(&passed.args),
         Command::Ci => ci::run(),

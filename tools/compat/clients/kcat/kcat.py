@@ -22,17 +22,28 @@ def produce(req):
     args = ["-P", "-t", req["topic"], "-K", "\x1f"]
     if req.get("codec"):
         args += ["-z", req["codec"]]
+    if req.get("idempotent"):
+        args += ["-X", "enable.idempotence=true"]
     for i in range(req["first"], req["first"] + req["count"]):
         value = f"v{i}".ljust(req.get("size") or 0, ".")
         # Headers are arguments of a whole run of kcat, so records with headers are sent by a run each.
         headers = ["-H", f"n=h{i}", "-H", "bin=\x01"] if req.get("headers") else []
         if headers or i == req["first"]:
             run = kcat(req, *args, *headers, stdin=subprocess.PIPE)
+        if req.get("chunk") and (i - req["first"]) % req["chunk"] == 0:
+            if i > req["first"]:
+                # handed to kcat; whether all was acknowledged is known when it ends
+                run.stdin.flush()
+                say("sent")
+            if not sys.stdin.readline():
+                break
         run.stdin.write(f"k{i}\x1f{value}\n".encode())
         if headers:
             finish(run)
     if not req.get("headers"):
         finish(run)
+    if req.get("chunk"):
+        say("sent")
     say("done")
 
 
@@ -90,7 +101,7 @@ def member(req):
 
 def codecs(_req):
     # kcat itself cannot follow an incremental rebalance
-    say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=["range", "roundrobin"])
+    say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=["range", "roundrobin"], idempotent=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1';
 
 const request = JSON.parse(process.argv[2]);
-const kafka = new Kafka({ clientId: 'compat', brokers: [request.bootstrap], logLevel: logLevel.ERROR });
+const kafka = new Kafka({ clientId: 'compat', brokers: request.bootstrap.split(','), logLevel: logLevel.ERROR });
 const say = (event, fields) => process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
 
 function records() {
@@ -16,6 +16,21 @@ function records() {
     ...(headers && { headers: { n: `h${i}`, bin: Buffer.from([0x00, 0xff]) } }),
     ...(timestamp && { timestamp: String(timestamp + i) }),
   }));
+}
+
+// All records at once, or `chunk` of them per line of input.
+async function* chunks() {
+  const all = records();
+  if (!request.chunk) {
+    yield all;
+    return;
+  }
+  for await (const _ of require('readline').createInterface({ input: process.stdin })) {
+    yield all.splice(0, request.chunk);
+    // whoever took the piece has waited for its acknowledgements
+    say('sent');
+    if (all.length === 0) return;
+  }
 }
 
 function sayRecord({ partition, message }) {
@@ -42,14 +57,16 @@ const commands = {
   },
 
   async produce() {
-    const producer = kafka.producer();
+    const producer = kafka.producer(request.idempotent ? { idempotent: true, maxInFlightRequests: 1 } : {});
     await producer.connect();
     const codecs = { gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy };
-    await producer.send({
-      topic: request.topic,
-      messages: records(),
-      ...(request.codec && { compression: codecs[request.codec] }),
-    });
+    for await (const messages of chunks()) {
+      await producer.send({
+        topic: request.topic,
+        messages,
+        ...(request.codec && { compression: codecs[request.codec] }),
+      });
+    }
     await producer.disconnect();
     say('done');
   },
@@ -96,7 +113,7 @@ const commands = {
   },
 
   async codecs() {
-    say('codecs', { codecs: ['gzip', 'snappy'] });
+    say('codecs', { codecs: ['gzip', 'snappy'], idempotent: true });
   },
 };
 

@@ -14,7 +14,7 @@ import driver
 async def create(req):
     admin = AIOKafkaAdminClient(bootstrap_servers=req["bootstrap"])
     await admin.start()
-    answer = await admin.create_topics([NewTopic(req["topic"], num_partitions=req["partitions"], replication_factor=1)])
+    answer = await admin.create_topics([NewTopic(req["topic"], num_partitions=req["partitions"], replication_factor=req["replicas"])])
     await admin.close()
     failed = [error for error in answer.topic_errors if error[1]]
     if failed:
@@ -23,13 +23,17 @@ async def create(req):
 
 
 async def produce(req):
-    async with AIOKafkaProducer(bootstrap_servers=req["bootstrap"], compression_type=req.get("codec")) as producer:
-        sent = [
-            await producer.send(req["topic"], value=value, key=key, headers=headers, timestamp_ms=timestamp)
-            for key, value, headers, timestamp in driver.records(req)
-        ]
-        for future in sent:
-            await future
+    safe = {"enable_idempotence": True} if req.get("idempotent") else {}
+    async with AIOKafkaProducer(
+        bootstrap_servers=req["bootstrap"], compression_type=req.get("codec"), **safe
+    ) as producer:
+        for chunk in driver.chunks(req):
+            sent = [
+                await producer.send(req["topic"], value=value, key=key, headers=headers, timestamp_ms=timestamp)
+                for key, value, headers, timestamp in chunk
+            ]
+            for future in sent:
+                await future
     driver.say("done")
 
 
@@ -89,7 +93,7 @@ async def member(req):
 
 
 async def codecs(_req):
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS))
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS), idempotent=True)
 
 
 if __name__ == "__main__":

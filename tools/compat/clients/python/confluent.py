@@ -17,19 +17,22 @@ def produce(req):
     config = {"bootstrap.servers": req["bootstrap"]}
     if req.get("codec"):
         config["compression.type"] = req["codec"]
+    if req.get("idempotent"):
+        config["enable.idempotence"] = True
     producer, errors = Producer(config), []
 
     def delivered(error, _message):
         if error:
             errors.append(str(error))
 
-    for key, value, headers, timestamp in driver.records(req):
-        when = {} if timestamp is None else {"timestamp": timestamp}
-        producer.produce(req["topic"], value=value, key=key, headers=headers, on_delivery=delivered, **when)
-        producer.poll(0)
-    producer.flush()
-    if errors:
-        raise SystemExit(errors[0])
+    for chunk in driver.chunks(req):
+        for key, value, headers, timestamp in chunk:
+            when = {} if timestamp is None else {"timestamp": timestamp}
+            producer.produce(req["topic"], value=value, key=key, headers=headers, on_delivery=delivered, **when)
+            producer.poll(0)
+        producer.flush()
+        if errors:
+            raise SystemExit(errors[0])
     driver.say("done")
 
 
@@ -91,7 +94,7 @@ def member(req):
 def codecs(_req):
     # librdkafka's own set
     assignors = ["range", "roundrobin", "cooperative-sticky"]
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=assignors)
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=assignors, idempotent=True)
 
 
 if __name__ == "__main__":

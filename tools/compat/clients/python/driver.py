@@ -22,6 +22,20 @@ def records(req):
         yield f"k{i}".encode(), value, headers, timestamp
 
 
+def chunks(req):
+    """The records in the pieces in which they are to be sent: all at once, or `chunk` of them per line of input."""
+    everything, size = list(records(req)), req.get("chunk")
+    if not size:
+        yield everything
+        return
+    for start in range(0, len(everything), size):
+        if not sys.stdin.readline():
+            return
+        yield everything[start : start + size]
+        # whoever took the piece has waited for its acknowledgements
+        say("sent")
+
+
 def say_record(partition, offset, key, value, timestamp, headers):
     say(
         "record",

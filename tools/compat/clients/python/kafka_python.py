@@ -17,13 +17,15 @@ def create(req):
 
 
 def produce(req):
-    producer = KafkaProducer(bootstrap_servers=req["bootstrap"], compression_type=req.get("codec"))
-    sent = [
-        producer.send(req["topic"], value=value, key=key, headers=headers, timestamp_ms=timestamp)
-        for key, value, headers, timestamp in driver.records(req)
-    ]
-    for future in sent:
-        future.get(timeout=60)
+    safe = {"enable_idempotence": True, "acks": "all"} if req.get("idempotent") else {}
+    producer = KafkaProducer(bootstrap_servers=req["bootstrap"], compression_type=req.get("codec"), **safe)
+    for chunk in driver.chunks(req):
+        sent = [
+            producer.send(req["topic"], value=value, key=key, headers=headers, timestamp_ms=timestamp)
+            for key, value, headers, timestamp in chunk
+        ]
+        for future in sent:
+            future.get(timeout=60)
     producer.close()
     driver.say("done")
 
@@ -82,7 +84,7 @@ def member(req):
 
 
 def codecs(_req):
-    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS))
+    driver.say("codecs", codecs=["gzip", "snappy", "lz4", "zstd"], assignors=list(ASSIGNORS), idempotent=True)
 
 
 if __name__ == "__main__":

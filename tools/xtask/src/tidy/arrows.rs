@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Crate and those of our crates that it may use. What is absent here is not an accident: `server` does not know what
 /// a partition is, `storage` knows neither topics nor Raft, `raft_group` no sockets, `protocol` never sees one.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("runtime", &[]),
     ("protocol", &[]),
     ("record", &[]),
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("client", &["protocol", "record"]),
     ("cli", &["client"]),
     ("compat", &["client"]),
+    ("chaos", &["checker", "compat"]),
     // The binary carries the command-line client; the library does not call it.
     (
         "broker",

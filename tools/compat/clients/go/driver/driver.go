@@ -2,6 +2,7 @@
 package driver
 
 import (
+	"bufio"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -28,6 +29,9 @@ type Request struct {
 	Headers    bool            `json:"headers"`
 	Timestamp  int64           `json:"timestamp"`
 	Assignor   string          `json:"assignor"`
+	Replicas   int             `json:"replicas"`
+	Chunk      int             `json:"chunk"`
+	Idempotent bool            `json:"idempotent"`
 	From       json.RawMessage `json:"from"`
 }
 
@@ -69,6 +73,28 @@ func (r Request) Records() []Record {
 		records = append(records, record)
 	}
 	return records
+}
+
+// Servers to begin with.
+func (r Request) Servers() []string {
+	return strings.Split(r.Bootstrap, ",")
+}
+
+// EachChunk hands out the records to send: all at once, or so many per line of input. What send returns without an error
+// is acknowledged.
+func (r Request) EachChunk(send func([]Record) error) {
+	records := r.Records()
+	if r.Chunk == 0 {
+		Must(send(records))
+		return
+	}
+	input := bufio.NewScanner(os.Stdin)
+	for len(records) > 0 && input.Scan() {
+		chunk := records[:min(r.Chunk, len(records))]
+		records = records[len(chunk):]
+		Must(send(chunk))
+		Say("sent", nil)
+	}
 }
 
 var output sync.Mutex
@@ -121,12 +147,12 @@ func EndOfInput() <-chan struct{} {
 }
 
 // Run calls the command that the argument asks for.
-func Run(codecs, assignors []string, commands map[string]func(Request)) {
+func Run(codecs, assignors []string, idempotent bool, commands map[string]func(Request)) {
 	log.SetFlags(0)
 	var request Request
 	Must(json.Unmarshal([]byte(os.Args[1]), &request))
 	if request.Command == "codecs" {
-		Say("codecs", map[string]any{"codecs": codecs, "assignors": assignors})
+		Say("codecs", map[string]any{"codecs": codecs, "assignors": assignors, "idempotent": idempotent})
 		return
 	}
 	commands[request.Command](request)

@@ -1,6 +1,8 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -49,7 +51,7 @@ public final class Driver {
             case "consume" -> driver.consume();
             case "member" -> driver.member();
             case "codecs" -> say("codecs", line -> line.putPOJO("codecs", List.of("gzip", "snappy", "lz4", "zstd"))
-                .putPOJO("assignors", List.copyOf(ASSIGNORS.keySet())));
+                .putPOJO("assignors", List.copyOf(ASSIGNORS.keySet())).put("idempotent", true));
             default -> throw new IllegalArgumentException(args[0]);
         }
         System.exit(0);
@@ -84,14 +86,23 @@ public final class Driver {
         if (request.hasNonNull("codec")) {
             config.put("compression.type", request.get("codec").asText());
         }
+        int first = request.get("first").asInt();
+        int end = first + request.get("count").asInt();
+        // All at once, or so many per line of input.
+        int chunk = request.path("chunk").asInt(end - first);
+        var input = new BufferedReader(new InputStreamReader(System.in));
         try (var producer = new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer())) {
-            List<Future<?>> sent = new ArrayList<>();
-            int first = request.get("first").asInt();
-            for (int i = first; i < first + request.get("count").asInt(); i++) {
-                sent.add(producer.send(record(i)));
-            }
-            for (Future<?> answer : sent) {
-                answer.get();
+            for (int next = first; next < end && (!request.has("chunk") || input.readLine() != null); next += chunk) {
+                List<Future<?>> sent = new ArrayList<>();
+                for (int i = next; i < Math.min(next + chunk, end); i++) {
+                    sent.add(producer.send(record(i)));
+                }
+                for (Future<?> answer : sent) {
+                    answer.get();
+                }
+                if (request.has("chunk")) {
+                    say("sent", line -> { });
+                }
             }
         }
         say("done", line -> { });

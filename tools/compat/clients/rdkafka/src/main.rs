@@ -48,7 +48,9 @@ fn main() -> Done {
         "consume" => consume(&request),
         "member" => member(&request),
         "codecs" => {
-            say(json!({"event": "codecs", "codecs": ["gzip", "snappy", "lz4", "zstd"]}));
+            say(json!({
+                "event": "codecs", "codecs": ["gzip", "snappy", "lz4", "zstd"], "idempotent": true,
+            }));
             Ok(())
         }
         other => Err(format!("unknown command {other}").into()),
@@ -98,9 +100,24 @@ fn produce(request: &Request) -> Done {
         config.set("compression.type", request.text("codec"));
     }
     let context = Deliveries(failed.clone());
+    if request.0["idempotent"] == true {
+        config.set("enable.idempotence", "true");
+    }
     let producer: ThreadedProducer<Deliveries> = config.create_with_context(context)?;
     let size = usize::try_from(request.number("size"))?;
-    for i in request.number("first")..request.number("first") + request.number("count") {
+    let first = request.number("first");
+    // All at once, or so many per line of input.
+    let chunk = request.0["chunk"].as_i64();
+    for i in first..first + request.number("count") {
+        if chunk.is_some_and(|chunk| (i - first) % chunk == 0) {
+            if i > first {
+                deliver(&producer, &failed)?;
+                say(json!({"event": "sent"}));
+            }
+            if std::io::stdin().read_line(&mut String::new())? == 0 {
+                break;
+            }
+        }
         let key = format!("k{i}");
         let mut value = format!("v{i}");
         // Not by a format's width, which ends at 65 535.
@@ -124,12 +141,20 @@ fn produce(request: &Request) -> Done {
         }
         producer.send(record).map_err(|(error, _)| error)?;
     }
-    producer.flush(PATIENCE)?;
-    if failed.load(Ordering::SeqCst) {
-        return Err("a record was not delivered".into());
+    deliver(&producer, &failed)?;
+    if chunk.is_some() {
+        say(json!({"event": "sent"}));
     }
     say(json!({"event": "done"}));
     Ok(())
+}
+
+fn deliver(producer: &ThreadedProducer<Deliveries>, failed: &AtomicBool) -> Done {
+    producer.flush(PATIENCE)?;
+    match failed.load(Ordering::SeqCst) {
+        true => Err("a record was not delivered".into()),
+        false => Ok(()),
+    }
 }
 
 fn say_message(message: &BorrowedMessage<'_>) {

@@ -15,7 +15,7 @@ import (
 var background = context.Background()
 
 func client(r driver.Request, options ...kgo.Opt) *kgo.Client {
-	client, err := kgo.NewClient(append(options, kgo.SeedBrokers(r.Bootstrap))...)
+	client, err := kgo.NewClient(append(options, kgo.SeedBrokers(r.Servers()...))...)
 	driver.Must(err)
 	return client
 }
@@ -40,15 +40,17 @@ func produce(r driver.Request) {
 	}
 	client := client(r, options...)
 	defer client.Close()
-	var records []*kgo.Record
-	for _, record := range r.Records() {
-		sent := &kgo.Record{Topic: r.Topic, Key: record.Key, Value: record.Value, Timestamp: record.Time}
-		for _, header := range record.Headers {
-			sent.Headers = append(sent.Headers, kgo.RecordHeader{Key: header.Name, Value: header.Data})
+	r.EachChunk(func(chunk []driver.Record) error {
+		var records []*kgo.Record
+		for _, record := range chunk {
+			sent := &kgo.Record{Topic: r.Topic, Key: record.Key, Value: record.Value, Timestamp: record.Time}
+			for _, header := range record.Headers {
+				sent.Headers = append(sent.Headers, kgo.RecordHeader{Key: header.Name, Value: header.Data})
+			}
+			records = append(records, sent)
 		}
-		records = append(records, sent)
-	}
-	driver.Must(client.ProduceSync(background, records...).FirstErr())
+		return client.ProduceSync(background, records...).FirstErr()
+	})
 }
 
 func say(record *kgo.Record) {
@@ -111,7 +113,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), true, map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }

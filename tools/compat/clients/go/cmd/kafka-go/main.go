@@ -19,9 +19,9 @@ import (
 var background = context.Background()
 
 func create(r driver.Request) {
-	client := &kafka.Client{Addr: kafka.TCP(r.Bootstrap)}
+	client := &kafka.Client{Addr: kafka.TCP(r.Servers()...)}
 	answer, err := client.CreateTopics(background, &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: r.Topic, NumPartitions: r.Partitions, ReplicationFactor: 1}},
+		Topics: []kafka.TopicConfig{{Topic: r.Topic, NumPartitions: r.Partitions, ReplicationFactor: r.Replicas}},
 	})
 	driver.Must(err)
 	driver.Must(answer.Errors[r.Topic])
@@ -32,18 +32,20 @@ func produce(r driver.Request) {
 		"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd,
 	}
 	writer := &kafka.Writer{
-		Addr: kafka.TCP(r.Bootstrap), Topic: r.Topic, Compression: codecs[r.Codec],
+		Addr: kafka.TCP(r.Servers()...), Topic: r.Topic, Compression: codecs[r.Codec],
 		RequiredAcks: kafka.RequireAll, AllowAutoTopicCreation: true,
 	}
-	var messages []kafka.Message
-	for _, record := range r.Records() {
-		message := kafka.Message{Key: record.Key, Value: record.Value, Time: record.Time}
-		for _, header := range record.Headers {
-			message.Headers = append(message.Headers, kafka.Header{Key: header.Name, Value: header.Data})
+	r.EachChunk(func(chunk []driver.Record) error {
+		var messages []kafka.Message
+		for _, record := range chunk {
+			message := kafka.Message{Key: record.Key, Value: record.Value, Time: record.Time}
+			for _, header := range record.Headers {
+				message.Headers = append(message.Headers, kafka.Header{Key: header.Name, Value: header.Data})
+			}
+			messages = append(messages, message)
 		}
-		messages = append(messages, message)
-	}
-	driver.Must(writer.WriteMessages(background, messages...))
+		return writer.WriteMessages(background, messages...)
+	})
 	driver.Must(writer.Close())
 }
 
@@ -56,13 +58,13 @@ func say(message kafka.Message) {
 }
 
 func consume(r driver.Request) {
-	connection, err := kafka.Dial("tcp", r.Bootstrap)
+	connection, err := kafka.Dial("tcp", r.Servers()[0])
 	driver.Must(err)
 	partitions, err := connection.ReadPartitions(r.Topic)
 	driver.Must(err)
 	messages := make(chan kafka.Message)
 	for _, partition := range partitions {
-		reader := kafka.NewReader(kafka.ReaderConfig{Brokers: []string{r.Bootstrap}, Topic: r.Topic, Partition: partition.ID})
+		reader := kafka.NewReader(kafka.ReaderConfig{Brokers: r.Servers(), Topic: r.Topic, Partition: partition.ID})
 		if from, timed := r.FromTime(); timed {
 			driver.Must(reader.SetOffsetAt(background, from))
 		}
@@ -101,7 +103,7 @@ var balancers = map[string]kafka.GroupBalancer{
 
 func member(r driver.Request) {
 	config := kafka.ReaderConfig{
-		Brokers: []string{r.Bootstrap}, GroupID: r.Group, Topic: r.Topic,
+		Brokers: r.Servers(), GroupID: r.Group, Topic: r.Topic,
 		StartOffset: kafka.FirstOffset, Logger: kafka.LoggerFunc(sayLogged),
 	}
 	if balancer, ok := balancers[r.Assignor]; ok {
@@ -126,7 +128,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(balancers)), false, map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }

@@ -19,9 +19,9 @@ func config() *sarama.Config {
 }
 
 func create(r driver.Request) {
-	admin, err := sarama.NewClusterAdmin([]string{r.Bootstrap}, config())
+	admin, err := sarama.NewClusterAdmin(r.Servers(), config())
 	driver.Must(err)
-	driver.Must(admin.CreateTopic(r.Topic, &sarama.TopicDetail{NumPartitions: int32(r.Partitions), ReplicationFactor: 1}, false))
+	driver.Must(admin.CreateTopic(r.Topic, &sarama.TopicDetail{NumPartitions: int32(r.Partitions), ReplicationFactor: int16(r.Replicas)}, false))
 	driver.Must(admin.Close())
 }
 
@@ -34,19 +34,27 @@ func produce(r driver.Request) {
 	if codec, asked := codecs[r.Codec]; asked {
 		config.Producer.Compression = codec
 	}
-	producer, err := sarama.NewSyncProducer([]string{r.Bootstrap}, config)
-	driver.Must(err)
-	var messages []*sarama.ProducerMessage
-	for _, record := range r.Records() {
-		message := &sarama.ProducerMessage{
-			Topic: r.Topic, Key: sarama.ByteEncoder(record.Key), Value: sarama.ByteEncoder(record.Value), Timestamp: record.Time,
-		}
-		for _, header := range record.Headers {
-			message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(header.Name), Value: header.Data})
-		}
-		messages = append(messages, message)
+	if r.Idempotent {
+		config.Producer.Idempotent = true
+		config.Producer.RequiredAcks = sarama.WaitForAll
+		config.Net.MaxOpenRequests = 1  // both are required of an idempotent producer
+		config.Producer.Retry.Max = 100 // three retries are over before a leader is elected
 	}
-	driver.Must(producer.SendMessages(messages))
+	producer, err := sarama.NewSyncProducer(r.Servers(), config)
+	driver.Must(err)
+	r.EachChunk(func(chunk []driver.Record) error {
+		var messages []*sarama.ProducerMessage
+		for _, record := range chunk {
+			message := &sarama.ProducerMessage{
+				Topic: r.Topic, Key: sarama.ByteEncoder(record.Key), Value: sarama.ByteEncoder(record.Value), Timestamp: record.Time,
+			}
+			for _, header := range record.Headers {
+				message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(header.Name), Value: header.Data})
+			}
+			messages = append(messages, message)
+		}
+		return producer.SendMessages(messages)
+	})
 	driver.Must(producer.Close())
 }
 
@@ -59,7 +67,7 @@ func say(message *sarama.ConsumerMessage) {
 }
 
 func consume(r driver.Request) {
-	client, err := sarama.NewClient([]string{r.Bootstrap}, config())
+	client, err := sarama.NewClient(r.Servers(), config())
 	driver.Must(err)
 	consumer, err := sarama.NewConsumerFromClient(client)
 	driver.Must(err)
@@ -117,7 +125,7 @@ func member(r driver.Request) {
 	if strategy, ok := strategies[r.Assignor]; ok {
 		config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
 	}
-	group, err := sarama.NewConsumerGroup([]string{r.Bootstrap}, r.Group, config)
+	group, err := sarama.NewConsumerGroup(r.Servers(), r.Group, config)
 	driver.Must(err)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
@@ -132,7 +140,7 @@ func member(r driver.Request) {
 }
 
 func main() {
-	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(strategies)), map[string]func(driver.Request){
+	driver.Run([]string{"gzip", "snappy", "lz4", "zstd"}, slices.Collect(maps.Keys(strategies)), true, map[string]func(driver.Request){
 		"create": create, "produce": produce, "consume": consume, "member": member,
 	})
 }
