@@ -15,7 +15,7 @@ use rpc::{BadMessage, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, 
 use runtime::net::TcpListener;
 use runtime::shards::ShardId;
 use runtime::task::{self, Class};
-use runtime::time::sleep;
+use runtime::time::{Instant, sleep};
 
 use super::Cluster;
 use super::formation::cluster_bytes;
@@ -146,8 +146,14 @@ impl Shard {
     }
 
     /// The connection to a shard of another node broke: groups that are led there may need another leader.
-    fn suspect(&self, peer: PeerId) {
+    fn suspect(self: &Rc<Self>, peer: PeerId) {
         let node = NodeId(peer.node);
+        self.tell(METADATA_SHARD, move |there| {
+            let doubt = |image: &mut Image| image.doubt(node, peer.shard, Instant::now());
+            if there.metadata_writer().annotate(doubt) {
+                there.publish_soon();
+            }
+        });
         for status in self.raft.statuses() {
             let group = status.raft_group;
             if self.host_on(node, group) == Some(peer.shard) {

@@ -31,6 +31,9 @@ impl<'a> LeaderHints<'a> {
             return None;
         }
         let placement = self.image.placement(topic?, index)?;
+        if self.image.doubted.contains_key(&placement.group) {
+            return None;
+        }
         let leader = placement.leader.filter(|leader| *leader != self.image.node)?;
         let node = self.image.nodes.get(&leader).filter(|node| !node.fenced)?;
         node.endpoint(self.listener)?;

@@ -1,8 +1,9 @@
 //! Metadata (key 3): nodes, topics, leaders; creates topics on demand.
 //!
-//! Answered from the image of this shard alone, without waiting for anybody. A topic that is created on demand is
-//! answered UNKNOWN_TOPIC_OR_PARTITION and created behind the answer, as in Kafka: every client asks again, and some
-//! rely on it. Source: Kafka's `KafkaApis.handleTopicMetadataRequest`, `MetadataRequest.getErrorResponse`.
+//! Answered from the image of this shard alone, without waiting for anybody, but for a moment while a leader is in doubt.
+//! A topic that is created on demand is answered UNKNOWN_TOPIC_OR_PARTITION and created behind the answer, as in Kafka:
+//! every client asks again, and some rely on it. Source: Kafka's `KafkaApis.handleTopicMetadataRequest`,
+//! `MetadataRequest.getErrorResponse`.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -33,6 +34,7 @@ pub async fn handle(call: Call, request: MetadataRequest) -> MetadataResponse {
     if let Err(error) = check(&request, call.version()) {
         return refuse(&request, error);
     }
+    call.shard.leaders_beyond_doubt().await;
     let image = call.shard.image();
     let view = View {
         image: &image,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use config::{BrokerValues, TopicConfig, TopicOverrides};
 use raft_group::{EpochBase, Term};
 use runtime::shards::ShardId;
+use runtime::time::Instant;
 
 use super::led_groups::RaftGroupView;
 use super::nodes::RegisteredNode;
@@ -38,6 +39,8 @@ pub struct Image {
     pub controller: Option<NodeId>,
     /// Raft groups and who leads them.
     pub groups: BTreeMap<RaftGroupId, RaftGroupView>,
+    /// Groups whose leader may be gone, and since when; see `led_groups.rs`.
+    pub doubted: BTreeMap<RaftGroupId, Instant>,
     /// Dynamic configs of brokers and consumer groups.
     pub configs: BTreeMap<ConfigResource, BTreeMap<String, String>>,
     /// First producer id not yet handed to a node.
@@ -116,6 +119,7 @@ impl Image {
             nodes: BTreeMap::new(),
             controller: None,
             groups: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             configs: BTreeMap::new(),
             next_producer_id: 0,
             by_name: BTreeMap::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Durability, TopicConfig};
-use runtime::time::timeout;
+use runtime::time::{Instant, timeout};
 
 use super::{Partition, Shard};
 use crate::ids::{PartitionId, TopicId};
@@ -112,6 +112,15 @@ impl Shard {
 }
 
 impl Shard {
+    /// Waits until no leader is in doubt, for a fraction of a second at most.
+    pub(crate) async fn leaders_beyond_doubt(&self) {
+        loop {
+            let changed = self.installed.notified();
+            let Some(left) = self.image().doubt_left(Instant::now()) else { return };
+            let _ = timeout(left, changed).await;
+        }
+    }
+
     /// Waits until this shard knows who leads every partition of these topics, for at most `patience`: a topic that is
     /// told to be there can be used. Groups that are new with it elect first.
     pub(crate) async fn leaders_known(&self, topics: &[TopicId], patience: Duration) {

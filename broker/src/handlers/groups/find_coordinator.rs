@@ -27,6 +27,7 @@ pub async fn handle(call: Call, request: FindCoordinatorRequest) -> FindCoordina
     {
         tracing::warn!(%error, "the topic of the coordinators cannot be created");
     }
+    call.shard.leaders_beyond_doubt().await;
     if call.version() >= BATCHED_FROM {
         let find = |key: &protocol::StrBytes| coordinator(key, find(&call, request.key_type, key));
         let coordinators = request.coordinator_keys.iter().map(find).collect();
