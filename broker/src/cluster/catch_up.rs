@@ -205,6 +205,9 @@ impl Shard {
         let known = timeout(METADATA_MAX, known).await;
         known.map_err(|_| CopyError::Metadata(state.metadata))?;
         for copy in &state.partitions {
+            if runtime::mutant::is("snapshot-without-data") {
+                continue;
+            }
             self.copy_partition(peer, copy).await?;
         }
         self.clone().checkpoint_now().await?;
@@ -231,7 +234,10 @@ impl Shard {
             return Ok(()); // deleted meanwhile
         };
         if partition.state.borrow().high_watermark() < copy.log_start {
-            partition = self.begin_anew(&partition, copy.log_start).await?;
+            let begin = self.begin_of_copy(peer, copy).await?;
+            if partition.state.borrow().high_watermark() < begin {
+                partition = self.begin_anew(&partition, begin).await?;
+            }
         }
         loop {
             let offset = partition.state.borrow().high_watermark();
@@ -254,7 +260,7 @@ impl Shard {
         }
         let now_ms = self.clock_ms();
         let mut state = partition.state.borrow_mut();
-        if state.high_watermark() == copy.end {
+        if state.high_watermark() == copy.end && !runtime::mutant::is("copy-forgets-producers") {
             let producers = crate::partition::ProducerStates::restore(&copy.producers, now_ms);
             state.producers = producers.map_err(CopyError::Damaged)?;
         }
@@ -264,6 +270,21 @@ impl Shard {
         }
         state.announce();
         Ok(())
+    }
+
+    /// Where the batch begins in which the log start lies: only whole batches are copied.
+    async fn begin_of_copy(&self, peer: PeerId, copy: &PartitionCopy) -> Result<i64, CopyError> {
+        if copy.log_start >= copy.end {
+            return Ok(copy.log_start);
+        }
+        let (topic, index, offset) = (copy.topic, copy.index, copy.log_start);
+        let ask = ReadBatches { topic, index, offset, bytes_max: 1 };
+        let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
+        match BatchHeader::parse(&bytes) {
+            Ok(first) => Ok(first.base_offset.min(offset)),
+            Err(_) if bytes.is_empty() => Ok(offset),
+            Err(error) => Err(CopyError::Damaged(format!("a copied batch: {error}"))),
+        }
     }
 
     /// Takes in whole batches below `end`.

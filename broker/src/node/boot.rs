@@ -12,10 +12,11 @@
 //! A shard that fails says why once and aborts the others; nothing has been acknowledged by then.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 use raft_group::{GroupError, RecoveredGroup, newest_of};
 use runtime::shards::{Context, Mailbox, ShardId};
 use storage::checkpoint::LogCheckpoint;
@@ -129,7 +130,12 @@ async fn live(
     }
     shard.run_background();
     if id == METADATA_SHARD {
-        lead_boot(&shard, &streams, hosted.left_over).await?;
+        let boot = pin!(lead_boot(&shard, &streams, hosted.left_over));
+        // A shard that could not start answers no call: what waits for it would wait for ever.
+        match select(boot, pin!(shard.finished())).await {
+            Either::Left((booted, _)) => booted?,
+            Either::Right(_) => return Err(BootError::Aborted),
+        }
         // In this order: who is told that the node is ready may stop it at once.
         serving::stop_on_signal(&shard);
         shard.node.set_ready(true);
@@ -267,7 +273,7 @@ async fn lead_boot(
             result.map_err(BootError::Listen)?;
         }
     }
-    shard.bring_up_metadata().await?;
+    let is_new = shard.bring_up_metadata().await?;
     let listeners = serving::resolve_listeners(&shard.node.config).map_err(BootError::Listen)?;
     let bound = shard.bind(listeners).map_err(BootError::Listen)?;
     let _ = shard
@@ -275,6 +281,10 @@ async fn lead_boot(
         .bound
         .set(bound.iter().map(|listener| (listener.name.clone(), listener.address)).collect());
     shard.register_node(&bound).await?;
+    if !is_new && !runtime::mutant::is("strays-stay") {
+        // The metadata are those of now: whoever is registered has applied all that was there before.
+        shard.rename_strays().await;
+    }
     shard.publish_metadata().await;
     let ready = shard.shards().map(|to| shard.on(to, |there| there.groups_ready()));
     for result in join_all(ready).await {

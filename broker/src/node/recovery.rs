@@ -66,12 +66,15 @@ pub fn wal_options(config: &NodeConfig) -> WalOptions {
     WalOptions { file_bytes, first_file_bytes, backend, ..defaults }
 }
 
-/// These options with no entry that a file of the WAL has no room for.
+/// These options with no entry that a file of the WAL has no room for, and no more memory for other members than the
+/// tail cache has.
 pub(crate) fn within_wal_files(options: RaftOptions, config: &NodeConfig) -> RaftOptions {
     let file = usize::try_from(wal_options(config).file_bytes).unwrap_or(usize::MAX);
     let entry_bytes_max = options.entry_bytes_max.min(file.saturating_sub(FRAME_OVERHEAD_MAX));
     let window_bytes_max = options.window_bytes_max.min(entry_bytes_max);
-    RaftOptions { entry_bytes_max, window_bytes_max, ..options }
+    // What members that are behind may still ask for is as dear as what readers may.
+    let peer_log_bytes_max = options.peer_log_bytes_max.min(config.tail_cache_bytes);
+    RaftOptions { entry_bytes_max, window_bytes_max, peer_log_bytes_max, ..options }
 }
 
 /// Reads stream `stream` below `dir`.

@@ -224,7 +224,9 @@ impl PartitionState {
     pub fn retreat(&mut self) {
         self.leads = false;
         self.lost = (self.lost.0 + 1, self.high_watermark);
-        self.log_end_offset = self.high_watermark;
+        if !runtime::mutant::is("lost-lead-keeps-its-tail") {
+            self.log_end_offset = self.high_watermark;
+        }
         self.producers.forget_from(self.high_watermark);
         self.epochs.truncate_from_end(self.high_watermark);
         self.waiters.close();
@@ -240,7 +242,7 @@ impl PartitionState {
         let (tenures, lost_at) = self.lost;
         match tenures - tenure {
             0 => last_offset < self.high_watermark,
-            1 => last_offset < lost_at,
+            1 => last_offset < lost_at || runtime::mutant::is("lost-lead-acknowledges"),
             _ => false,
         }
     }
@@ -261,6 +263,9 @@ impl PartitionState {
     /// This shard leads in `leader_epoch` from the log end on.
     pub fn lead(&mut self, leader_epoch: i32) {
         if leader_epoch > self.leader_epoch || self.epochs.latest().is_none() {
+            if runtime::mutant::is("new-leader-forgets-producers") {
+                self.producers = ProducerStates::default();
+            }
             self.leader_epoch = self.leader_epoch.max(leader_epoch);
             self.epochs.assign(self.leader_epoch, self.log_end_offset);
         }

@@ -210,7 +210,14 @@ fn owner(group: &GroupCheckpoint, snapshot: &Option<(u64, Vec<u8>)>) -> (u64, Ow
     (group.raft_group.0, owner)
 }
 
+/// Records that came since the destage may be deleted already: the log start lies behind what the segments hold then.
+/// Both come again by the replay.
+fn within_segments(state: LogState) -> LogState {
+    LogState { log_start_offset: state.log_start_offset.min(state.end_offset), ..state }
+}
+
 fn log_checkpoint(partition: &Rc<Partition>, state: LogState) -> LogCheckpoint {
+    let state = within_segments(state);
     let extra = PartitionExtra::of(&partition.state.borrow(), state.end_offset);
     LogCheckpoint { state, blob: Bytes::from(extra) }
 }
@@ -249,6 +256,14 @@ pub fn newest_logs(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_has_no_log_that_starts_behind_its_end() {
+        let deleted = LogState { log_start_offset: 63, ..LogState::new(0, 0) };
+        assert_eq!(within_segments(deleted).log_start_offset, 0);
+        let whole = LogState { end_offset: 70, ..deleted };
+        assert_eq!(within_segments(whole), whole);
+    }
 
     #[test]
     fn a_log_name_reads_back_and_of_two_states_the_later_wins() {

@@ -49,13 +49,14 @@ impl Shard {
         recovered.extend(groups.into_iter().map(|g| (g.raft_group, g)));
     }
 
-    /// Brings up the metadata group with everything it had; on the metadata shard, once.
-    pub(crate) async fn bring_up_metadata(self: &Rc<Self>) -> Result<(), BootError> {
-        self.bring_up(METADATA_GROUP, self.first_metadata_members())?;
+    /// Brings up the metadata group with everything it had; on the metadata shard, once. Returns whether it never existed
+    /// here.
+    pub(crate) async fn bring_up_metadata(self: &Rc<Self>) -> Result<bool, BootError> {
+        let is_new = self.bring_up(METADATA_GROUP, self.first_metadata_members())?;
         if self.cluster().is_none() {
             self.raft.ready(METADATA_GROUP).await?;
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// Returns whether the group never existed here.
@@ -71,7 +72,9 @@ impl Shard {
     pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
         for (group, view) in &image.groups {
             let is_mine = view.shard == self.id && view.voters.contains(&image.node);
-            if !is_mine || self.raft.status(*group).is_some() {
+            // An image of the last life may be published before the metadata group is brought up.
+            let is_metadata = *group == METADATA_GROUP;
+            if is_metadata || !is_mine || self.raft.status(*group).is_some() {
                 continue;
             }
             let members: Vec<ReplicaId> =

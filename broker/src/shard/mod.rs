@@ -23,6 +23,7 @@ mod retention;
 mod router;
 mod segments;
 mod settings;
+mod strays;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;

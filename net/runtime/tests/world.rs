@@ -302,6 +302,29 @@ fn a_kill_keeps_what_was_written() {
 }
 
 #[test]
+fn a_rule_is_about_the_name_that_an_open_file_has_now() {
+    let world = World::with_seed(9);
+    let node = world.add_node("a", DiskFaults::default());
+    node.with_disk(|disk| {
+        disk.fail(FaultRule {
+            path: "*.log".to_owned(),
+            operation: DiskOperation::Sync,
+            error: ErrorKind::Other,
+            times: 1,
+        });
+    });
+    node.start(1, |_: Context<()>| async {
+        let file = File::open("/new.tmp", &OpenOptions::READ_WRITE_CREATE).await.unwrap();
+        file.sync_data().await.unwrap();
+        fs::rename("/new.tmp", "/a.log").await.unwrap();
+        assert!(file.sync_data().await.is_err());
+    });
+    let inside = node.clone();
+    world.run(async move { inside.ended().await });
+    assert_eq!(node.with_disk(|disk| disk.rules()), 0);
+}
+
+#[test]
 fn injected_disk_faults_hit_their_paths_and_a_failed_sync_is_never_made_good() {
     let world = World::with_seed(9);
     let node = world.add_node(

@@ -89,6 +89,8 @@ pub(crate) struct Group {
     pub(crate) memory: HeldInMemory,
     /// Copies beyond the majority that the broker waits for.
     pub(crate) copies: CopiesWanted,
+    #[cfg(simulation)]
+    pub(crate) commit_seen: u64,
 }
 
 impl Group {
@@ -137,6 +139,8 @@ impl Group {
             offer_ticks: 0,
             memory: HeldInMemory::default(),
             copies: CopiesWanted::default(),
+            #[cfg(simulation)]
+            commit_seen: 0,
         };
         group.pin_election_timeout();
         Ok(group)
@@ -243,12 +247,21 @@ impl Group {
     /// Takes a message of another replica.
     pub fn step<W: FrameLog>(
         &mut self,
-        message: Message,
+        mut message: Message,
         wal: &W,
         out: &mut Outbox,
     ) -> Result<Result<(), StepError>, WalError> {
         if let Err(error) = self.check_message(&message) {
+            #[cfg(simulation)]
+            if let StepError::Malformed { reason, .. } = &error {
+                self.show_refused(reason);
+            }
             return Ok(Err(error));
+        }
+        if message.get_msg_type() == MessageType::MsgRequestVoteResponse
+            && runtime::mutant::is("old-vote-counts")
+        {
+            message.term = message.term.max(self.raft.term);
         }
         if message.get_msg_type() == MessageType::MsgSnapshot {
             return self.take_offer(message, wal, out);
@@ -377,6 +390,10 @@ impl Group {
             return;
         }
         self.roles_taken += 1;
+        #[cfg(simulation)]
+        if leads {
+            self.show_elected();
+        }
         if !leads {
             self.window = None;
             self.tickets.clear();

@@ -37,6 +37,8 @@ impl Group {
     /// Proposes what the window holds, if anything.
     pub fn close_window<W: FrameLog>(&mut self, wal: &W, out: &mut Outbox) -> Result<(), WalError> {
         if self.window.as_ref().is_none_or(Window::is_empty) {
+            // One that holds nothing goes, too: its ticket is about to be somebody else's.
+            self.window = None;
             return Ok(());
         }
         match self.append_window(wal, out)? {

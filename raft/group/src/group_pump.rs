@@ -14,6 +14,8 @@
 
 use std::mem;
 
+use raft::eraftpb::{Message, MessageType};
+use runtime::mutant;
 use storage::wal::{SealedFrame, WalError, WalPosition};
 
 use crate::apply::{Committed, Event, Leadership, MembershipChange, Outbox};
@@ -48,6 +50,8 @@ impl Group {
         self.note_leadership(out);
         self.tell_copies(out);
         self.pin_election_timeout();
+        #[cfg(simulation)]
+        self.show_commit_index();
         Ok(())
     }
 
@@ -69,6 +73,9 @@ impl Group {
             }
             if let Some((index, term)) = first.last_entry {
                 self.raft.on_persist_entries(index, term);
+                if mutant::is("committed-without-majority") && self.is_leader() {
+                    self.raft.raft_log.commit_to(index);
+                }
             }
             out.messages.extend(first.messages.into_iter().map(|message| (self.id, message)));
         }
@@ -120,6 +127,8 @@ impl Group {
         }
         let log = &mut self.raft.raft_log;
         let last_entry = log.unstable.entries.last().map(|entry| (entry.index, entry.term));
+        #[cfg(simulation)]
+        let appended: Vec<u64> = log.unstable.entries.iter().map(|entry| entry.index).collect();
         for entry in &log.unstable.entries {
             let kind = kind_of(entry).expect("checked when it came in");
             let frame = match sealed.take() {
@@ -143,6 +152,8 @@ impl Group {
         if let Some((index, term)) = last_entry {
             log.stable_entries(index, term);
         }
+        #[cfg(simulation)]
+        self.show_appended(&appended);
         if let Some(unwritten) = unwritten {
             self.push_unwritten(Unwritten { hard_state, last_entry, ..unwritten }, out);
         }
@@ -157,6 +168,13 @@ impl Group {
         let mut messages = mem::take(&mut self.raft.msgs);
         self.memory.mark(&mut messages);
         let ahead_of_write = self.is_leader() && self.durable.term == self.term();
+        let is_early = |message: &Message| match message.get_msg_type() {
+            MessageType::MsgAppendResponse => mutant::is("follower-skips-its-disk"),
+            MessageType::MsgRequestVoteResponse => mutant::is("vote-before-durable"),
+            _ => false,
+        };
+        let early = messages.extract_if(.., |message| is_early(message));
+        out.messages.extend(early.map(|message| (self.id, message)));
         match self.unwritten.back_mut() {
             Some(last) if !ahead_of_write => last.messages.extend(messages),
             _ => out.messages.extend(messages.into_iter().map(|message| (self.id, message))),
@@ -170,7 +188,10 @@ impl Group {
         wal: &W,
         out: &mut Outbox,
     ) -> Result<Option<SealedFrame>, WalError> {
-        let committed = self.raft.raft_log.committed;
+        let mut committed = self.raft.raft_log.committed;
+        if mutant::is("follower-applies-too-much") && !self.is_leader() {
+            committed = self.raft.raft_log.last_index().min(committed + 1);
+        }
         while self.delivered < committed {
             let index = self.delivered + 1;
             let entry = self.raft.raft_log.store.entry(index).expect("committed entries exist");
@@ -206,6 +227,8 @@ impl Group {
     fn push_committed(&mut self, index: u64, out: &mut Outbox) {
         let entry = self.raft.raft_log.store.entry(index).expect("committed entries exist");
         let term = Term(entry.term);
+        #[cfg(simulation)]
+        self.show_committed(index, term);
         let ticket = loop {
             match self.tickets.front() {
                 Some(first) if first.index.0 <= index => {

@@ -30,6 +30,8 @@ mod group_suspicion;
 mod ids;
 mod leader_epoch;
 mod memory_wal;
+#[cfg(simulation)]
+pub mod observer;
 mod options;
 mod progress;
 mod raft_logger;

@@ -260,6 +260,10 @@ impl Replayed {
             };
         }
         self.gap = None;
+        if mutant::is("replaced-tail-comes-back") && keep < self.entries.len() {
+            self.entries[keep] = entry;
+            return Ok(());
+        }
         self.entries.truncate(keep);
         self.entries.push_back(entry);
         if self.awaited == Some((index, term)) {

@@ -77,7 +77,10 @@ impl ShardState {
         if self.groups.contains_key(&id) {
             return Err(GroupError::Exists(id));
         }
-        let RecoveredGroup { start, hard_state, entries, stream, .. } = recovered;
+        let RecoveredGroup { start, mut hard_state, entries, stream, .. } = recovered;
+        if runtime::mutant::is("vote-forgotten") {
+            hard_state.vote = None;
+        }
         let mut group = Group::new(id, start, hard_state, entries, &self.options, &self.logger)?;
         if stream != self.options.stream {
             group.rewrite(wal, &mut self.out)?;

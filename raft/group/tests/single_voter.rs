@@ -76,6 +76,20 @@ fn an_idle_shard_writes_at_once_and_a_busy_one_collects() {
 }
 
 #[test]
+fn a_window_that_was_opened_in_vain_does_not_keep_its_place() {
+    let mut node = Node::ready();
+    node.news();
+    drop(node.shard.open_window(GROUP, Durability::Disk).unwrap());
+    node.shard.propose(GROUP, EntryKind::Control, b"control").unwrap();
+    let ticket = node.append("a");
+    node.finish();
+    assert_eq!(ticket.index, RaftIndex(4), "the entry between took its place");
+    let news = node.news();
+    assert!(news.contains("apply 7 2/3 Control 'control' own"), "{news}");
+    assert!(news.contains("apply 7 2/4 Inline 'a' own"), "{news}");
+}
+
+#[test]
 fn memory_windows_are_accepted_while_a_write_is_in_flight() {
     let mut node = Node::ready();
     node.append("disk");

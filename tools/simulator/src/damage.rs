@@ -12,7 +12,7 @@
 
 use crate::faults::start;
 use crate::shared::Run;
-use runtime::sim::{BitFlip, Crash};
+use runtime::sim::{BitFlip, Crash, NodeHandle};
 use runtime::time::{sleep, timeout};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,7 @@ struct Frame {
 pub async fn flip_in_wal(run: &Run) {
     run.node.crash(Crash::Kill);
     run.node.ended().await;
-    let Some((flip, path)) = flip_a_frame(run) else {
+    let Some((flip, path)) = flip_a_frame(&run.node, &|bound| run.below(bound)) else {
         return run.mark("no frame of the WAL to harm");
     };
     run.crashes.set(run.crashes.get() + 1);
@@ -59,27 +59,28 @@ pub async fn flip_in_wal(run: &Run) {
     flip.undo();
 }
 
-fn flip_a_frame(run: &Run) -> Option<(BitFlip, PathBuf)> {
-    let streams = run.node.with_disk(|disk| disk.files("*/stream"));
+/// Flips a bit of a durable frame; nothing if there is none.
+pub fn flip_a_frame(node: &NodeHandle, below: &dyn Fn(u64) -> u64) -> Option<(BitFlip, PathBuf)> {
+    let streams = node.with_disk(|disk| disk.files("*/stream"));
     let dirs: Vec<PathBuf> =
         streams.iter().filter_map(|path| Some(path.parent()?.into())).collect();
-    let dir = dirs.get(run.below(dirs.len().max(1) as u64) as usize)?;
-    let frames = durable_frames(run, dir);
+    let dir = dirs.get(below(dirs.len().max(1) as u64) as usize)?;
+    let frames = durable_frames(node, dir);
     // Among the newest ones: the others are in checkpoints.
     let recent = &frames[frames.len().saturating_sub(RECENT)..];
-    let frame = recent.get(run.below(recent.len().max(1) as u64) as usize)?;
-    let byte = frame.at as u64 + run.below(frame.bytes as u64);
-    let bit = run.below(8) as u8;
-    let flip = run.node.with_disk(|disk| disk.flip(&frame.path, byte, bit))?;
+    let frame = recent.get(below(recent.len().max(1) as u64) as usize)?;
+    let byte = frame.at as u64 + below(frame.bytes as u64);
+    let bit = below(8) as u8;
+    let flip = node.with_disk(|disk| disk.flip(&frame.path, byte, bit))?;
     Some((flip, frame.path.clone()))
 }
 
 /// The frames of the last life that ended before its last write began, except what pads them.
-fn durable_frames(run: &Run, dir: &std::path::Path) -> Vec<Frame> {
-    let files = run.node.with_disk(|disk| disk.files("*.wal"));
+fn durable_frames(node: &NodeHandle, dir: &std::path::Path) -> Vec<Frame> {
+    let files = node.with_disk(|disk| disk.files("*.wal"));
     let mut frames = Vec::new();
     for path in files.into_iter().filter(|path| path.starts_with(dir)) {
-        let content = run.node.with_disk(|disk| disk.read(&path)).unwrap_or_default();
+        let content = node.with_disk(|disk| disk.read(&path)).unwrap_or_default();
         let number = path.file_stem().and_then(|name| name.to_str()?.parse().ok());
         for (nth, block) in content.chunks_exact(BLOCK).enumerate() {
             let u64_at = |at: usize| u64::from_le_bytes(block[at..at + 8].try_into().expect("8"));
@@ -111,7 +112,9 @@ fn durable_frames(run: &Run, dir: &std::path::Path) -> Vec<Frame> {
 
 /// Flips bits of segments, has the clients meet them, and sets them right.
 pub async fn flip_in_segments(run: &Run) {
-    let flips: Vec<BitFlip> = (0..1 + run.below(3)).filter_map(|_| flip_a_batch(run)).collect();
+    let flips: Vec<BitFlip> = (0..1 + run.below(3))
+        .filter_map(|_| flip_a_batch(&run.node, &|bound| run.below(bound)))
+        .collect();
     if flips.is_empty() {
         return run.mark("no segment to harm");
     }
@@ -130,10 +133,11 @@ pub async fn flip_in_segments(run: &Run) {
     run.damage(false);
 }
 
-fn flip_a_batch(run: &Run) -> Option<BitFlip> {
-    let files = run.node.with_disk(|disk| disk.files("*.log"));
-    let path = files.get(run.below(files.len().max(1) as u64) as usize)?;
-    let content = run.node.with_disk(|disk| disk.read(path))?;
+/// Flips a bit of a batch in a segment where it is noticed; nothing if there is none.
+pub fn flip_a_batch(node: &NodeHandle, below: &dyn Fn(u64) -> u64) -> Option<BitFlip> {
+    let files = node.with_disk(|disk| disk.files("*.log"));
+    let path = files.get(below(files.len().max(1) as u64) as usize)?;
+    let content = node.with_disk(|disk| disk.read(path))?;
     let mut batches = Vec::new();
     let mut at = 0;
     while let Some(length) = content.get(at + LENGTH.start..at + LENGTH.end) {
@@ -144,11 +148,11 @@ fn flip_a_batch(run: &Run) -> Option<BitFlip> {
         batches.push((at, bytes));
         at += bytes;
     }
-    let (at, bytes) = *batches.get(run.below(batches.len().max(1) as u64) as usize)?;
-    let byte = match run.below(8) {
-        0 => LENGTH.start + run.below(4) as usize,
-        _ => CHECKED_FROM + run.below((bytes - CHECKED_FROM) as u64) as usize,
+    let (at, bytes) = *batches.get(below(batches.len().max(1) as u64) as usize)?;
+    let byte = match below(8) {
+        0 => LENGTH.start + below(4) as usize,
+        _ => CHECKED_FROM + below((bytes - CHECKED_FROM) as u64) as usize,
     };
-    let bit = run.below(8) as u8;
-    run.node.with_disk(|disk| disk.flip(path, (at + byte) as u64, bit))
+    let bit = below(8) as u8;
+    node.with_disk(|disk| disk.flip(path, (at + byte) as u64, bit))
 }

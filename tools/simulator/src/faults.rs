@@ -146,7 +146,9 @@ async fn refuse_sync(run: &Run) {
     match timeout(ENDED, run.node.ended()).await {
         Ok(()) => run.mark("a failed sync ended the node"),
         Err(_) if run.node.with_disk(|disk| disk.rules()) > 0 => run.mark("no sync came to fail"),
-        Err(_) if failure(run).is_some() => run.mark("a node that cannot start waits for ever"),
+        Err(_) if failure(run).is_some() => {
+            run.violation("a node that cannot go on waits for ever".to_owned());
+        }
         Err(_) => run.violation("a node went on after its WAL could not be synced".to_owned()),
     }
     run.node.with_disk(|disk| disk.forget_rules());

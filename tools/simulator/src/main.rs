@@ -11,8 +11,6 @@
 #[cfg(simulation)]
 mod cluster;
 #[cfg(simulation)]
-mod cluster_client;
-#[cfg(simulation)]
 mod consumer;
 #[cfg(simulation)]
 mod damage;
@@ -32,6 +30,8 @@ mod scenario;
 mod seeds;
 #[cfg(simulation)]
 mod shared;
+#[cfg(all(simulation, test))]
+mod starts;
 #[cfg(simulation)]
 mod topics;
 #[cfg(simulation)]

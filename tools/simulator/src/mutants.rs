@@ -3,7 +3,7 @@
 //! Each mutant is one wrong line somewhere in the node ([`runtime::mutant`]). It runs over the same seeds as the healthy
 //! node until one fails; a mutant that survives all of them says that something is not looked at.
 
-use crate::{scenario, seeds};
+use crate::{cluster, scenario, seeds};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +15,16 @@ pub const SEEDS: u64 = 600;
 pub struct Mutant {
     pub name: &'static str,
     pub defect: &'static str,
+    /// Several nodes are needed to see it.
+    cluster: bool,
 }
 
 const fn mutant(name: &'static str, defect: &'static str) -> Mutant {
-    Mutant { name, defect }
+    Mutant { name, defect, cluster: false }
+}
+
+const fn in_cluster(name: &'static str, defect: &'static str) -> Mutant {
+    Mutant { name, defect, cluster: true }
 }
 
 pub const ALL: &[Mutant] = &[
@@ -44,6 +50,23 @@ pub const ALL: &[Mutant] = &[
     mutant("deleted-topic-keeps-files", "the files of a deleted topic stay"),
     mutant("answers-out-of-order", "an answer that is ready overtakes others"),
     mutant("two-members-on-one-partition", "all members of a group get the same assignment"),
+    mutant("strays-stay", "directories of topics whose deletion a crash interrupted stay"),
+    in_cluster("committed-without-majority", "a leader commits what it alone has"),
+    in_cluster("follower-skips-its-disk", "a follower acknowledges what is not durable there"),
+    in_cluster("vote-before-durable", "a vote is given before it is durable"),
+    in_cluster("vote-forgotten", "a replica forgets its vote with a start"),
+    in_cluster("old-vote-counts", "a vote of an old term elects a leader"),
+    in_cluster("follower-applies-too-much", "a follower applies one entry more than committed"),
+    in_cluster("replaced-tail-comes-back", "entries that another leader replaced are replayed"),
+    in_cluster("new-leader-forgets-producers", "a new leader does not deduplicate"),
+    in_cluster("lost-lead-keeps-its-tail", "who led before keeps what was not committed"),
+    in_cluster("lost-lead-acknowledges", "produce is acknowledged when the lead is lost"),
+    in_cluster("metadata-not-waited-for", "batches of a partition that is not known are dropped"),
+    in_cluster(
+        "snapshot-without-data",
+        "a replica that is behind takes the index without the data",
+    ),
+    in_cluster("copy-forgets-producers", "a copied partition has no producers"),
 ];
 
 /// What became of a mutant.
@@ -61,7 +84,8 @@ pub fn hunt(mutant: &Mutant, seeds: impl Iterator<Item = u64>) -> Fate {
     let mut caught_by = None;
     for seed in seeds {
         tried += 1;
-        let failure = match seeds::run(seed, false, scenario::run) {
+        let scenario = if mutant.cluster { cluster::run } else { scenario::run };
+        let failure = match seeds::run(seed, false, scenario) {
             Ok(verdict) => verdict.failure,
             Err(panic) => Some(panic),
         };

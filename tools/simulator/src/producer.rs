@@ -420,8 +420,13 @@ pub async fn send_once(
     let part = ProducePart { topic, topic_id: Uuid::nil(), index: *index, records };
     connection.send(encode_produce_request(&header, None, -1, 10_000, &[part])).await?;
     let answer = connection.receive(&header).await?;
+    Ok(read_one(answer, &header))
+}
+
+/// Error code and base offset in the answer about one batch.
+pub fn read_one(answer: Bytes, header: &RequestHeader) -> (i16, i64) {
     let answer = protocol::decode_response::<ProduceResponse>(answer, header.api_version);
     let (_, answer) = answer.unwrap_or_else(|cause| panic!("not a Produce answer: {cause}"));
     let part = &answer.responses[0].partition_responses[0];
-    Ok((part.error_code, part.base_offset))
+    (part.error_code, part.base_offset)
 }

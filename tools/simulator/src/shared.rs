@@ -9,7 +9,7 @@ use protocol::messages::TopicName;
 use runtime::sim::{NodeHandle, World};
 use runtime::time::sleep;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,8 +45,6 @@ pub struct Run {
     pub violations: RefCell<Vec<String>>,
     /// Topics that must be there, or must not, at the end.
     pub expected: RefCell<BTreeMap<String, bool>>,
-    /// Topics whose deletion had to be asked for again.
-    pub interrupted: RefCell<BTreeSet<String>>,
     /// Partitions of each topic with history, as far as they are known to be there.
     pub topics: RefCell<Vec<i32>>,
     pub deletions: RefCell<Deletions>,
@@ -78,7 +76,6 @@ impl Run {
             marks: RefCell::default(),
             violations: RefCell::default(),
             expected: RefCell::default(),
-            interrupted: RefCell::default(),
             topics: RefCell::new(topics),
             deletions: RefCell::default(),
             ends: RefCell::default(),

@@ -2,8 +2,8 @@
 //!
 //! The simulator is the same code built with `--cfg simulation` into a target folder of its own, optimised but with
 //! its assertions; seeded defects (`--cfg mutants`) are compiled in and none is chosen, so that `--mutants`, which hunts
-//! them all, needs no build of its own. `--minutes` turns it into a time-bounded search: fresh seeds in rounds until the time is over. Other
-//! arguments go to the simulator as they stand.
+//! them all, needs no build of its own. `--minutes` and `--fresh` turn it into a search of fresh seeds, in rounds on every
+//! core: until the time is over, or until so many have run. Other arguments go to the simulator as they stand.
 
 use crate::step;
 use crate::tally::Tally;
@@ -18,6 +18,9 @@ pub struct Args {
     /// Search fresh seeds for this long, at least
     #[arg(long)]
     minutes: Option<f64>,
+    /// Search so many fresh seeds, at least
+    #[arg(long, conflicts_with = "minutes")]
+    fresh: Option<u64>,
     /// Hunt the seeded defects: each must be caught
     #[arg(long)]
     mutants: bool,
@@ -43,26 +46,34 @@ pub fn cargo() -> Command {
 pub fn run(args: &Args) -> Result<bool> {
     step::must(cargo().args(["build", "--package", "simulator"]).args(PROFILE))?;
     let program = step::target_dir().join(FOLDER).join("simulation/simulator");
-    match args.minutes {
-        None => {
+    match (args.minutes, args.fresh) {
+        (None, None) => {
             let mutants = args.mutants.then_some("--mutants");
             step::succeeds(step::command(&program).args(mutants).args(&args.args))
         }
-        Some(minutes) => search(&program, Duration::from_secs_f64(minutes * 60.0), &args.args),
+        (Some(minutes), _) => {
+            let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+            search(&program, |_| Instant::now() >= end, &args.args)
+        }
+        (None, Some(count)) => search(&program, |begun| begun >= count, &args.args),
     }
 }
 
-/// Rounds of seeds that nobody has run before (they start at the clock), on every core, until the time is over or one
-/// fails.
-fn search(program: &std::path::Path, time: Duration, args: &[String]) -> Result<bool> {
-    let end = Instant::now() + time;
+/// Rounds of seeds that nobody has run before (they start at the clock), on every core, until it is `over` after so many
+/// seeds that were begun, or one fails.
+fn search(
+    program: &std::path::Path,
+    over: impl Fn(u64) -> bool + Sync,
+    args: &[String],
+) -> Result<bool> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).context("clock before 1970")?;
-    let next = AtomicU64::new(clock.as_secs() * 1_000);
-    println!("seeds from {} on", next.load(Relaxed));
+    let from = clock.as_secs() * 1_000;
+    let next = AtomicU64::new(from);
+    println!("seeds from {from} on");
     let failed = AtomicBool::new(false);
     let rounds = || -> Result<Tally> {
         let mut tally = Tally::default();
-        while Instant::now() < end && !failed.load(Relaxed) {
+        while !over(next.load(Relaxed) - from) && !failed.load(Relaxed) {
             let first = next.fetch_add(SEEDS_PER_ROUND, Relaxed);
             let mut round = step::command(program);
             round.args(["--first", &first.to_string(), "--seeds", &SEEDS_PER_ROUND.to_string()]);

@@ -288,6 +288,9 @@ impl Disk {
             }
             _ => {}
         }
+        if let Inode::File(data) = &*inode {
+            data.borrow_mut().name = Some(to.to_owned());
+        }
         self.change(vec![
             Change { directory: old_directory, name: old_name, inode: None },
             Change { directory, name, inode: Some(inode) },

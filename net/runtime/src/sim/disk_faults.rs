@@ -73,7 +73,8 @@ pub enum DiskOperation {
 
 /// Makes operations on some paths fail.
 ///
-/// A pattern is matched against the whole path: without `*` it must occur in it, with `*` its parts
+/// A pattern is matched against the whole path, for an open file the one that it was last renamed to: without `*` it must
+/// occur in it, with `*` its parts
 /// must occur in order, the last one at the end (`wal/`, `*.log`, `*/orders-*/*.index`).
 #[derive(Clone, Debug)]
 pub struct FaultRule {

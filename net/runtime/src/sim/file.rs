@@ -83,6 +83,9 @@ impl Handle {
         }
         let inode = disk.borrow_mut().open_file(path, options.create, options.create_new)?;
         let handle = Handle { path: path.to_owned(), disk, inode };
+        if let Some(name) = &mut handle.data().borrow_mut().name {
+            *name = path.to_owned();
+        }
         if options.truncate {
             handle.data().borrow_mut().set_len(0);
         }
@@ -97,7 +100,9 @@ impl Handle {
     }
 
     pub async fn operate(&self, operation: DiskOperation, detail: u64) -> io::Result<()> {
-        operate(&self.disk, operation, &self.path, detail).await
+        // Rules are about names that files have now.
+        let name = self.data().borrow().name.clone();
+        operate(&self.disk, operation, name.as_deref().unwrap_or(&self.path), detail).await
     }
 
     /// Whether the disk has room for so many bytes more.

@@ -6,6 +6,7 @@
 //! the page cache takes them for clean, so no later sync writes them unless they are written again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::disk_faults::DiskFaults;
 use super::rng::Rng;
@@ -24,6 +25,8 @@ pub(super) struct FileData {
     undo: BTreeMap<u64, Sector>,
     doomed: BTreeSet<u64>,
     durable_len: usize,
+    /// What it was last renamed to.
+    pub name: Option<PathBuf>,
 }
 
 /// What a sync covers: sectors, and the length unless it is left alone, when it began.

@@ -38,8 +38,10 @@ pub use compaction::{Compacted, Dirty};
 pub use config::LogConfig;
 pub use error::LogError;
 pub use leader_epochs::{EpochStart, LeaderEpochs};
-pub use partition_log::{Log, LogStore, LogStoreOptions};
-pub use partition_metadata::{TopicId, topic_id_from_file, topic_id_from_text, topic_id_text};
+pub use partition_log::{Log, LogStore, LogStoreOptions, doom_dir};
+pub use partition_metadata::{
+    DirOwner, TopicId, owner_of_dir, topic_id_from_file, topic_id_from_text, topic_id_text,
+};
 pub use producer_snapshot::{PRODUCERS_MAX, ProducerEntries, ProducerEntry};
 pub use read::{READ_BYTES_MAX, ReadBatches, ReadRequest};
 pub use retention::Retained;

@@ -268,15 +268,7 @@ impl Log {
         if !fs::exists(&**dir).await.map_err(LogError::io("look for", &dir))? {
             return Ok(());
         }
-        let mut name = dir.file_name().unwrap_or_default().to_owned();
-        let unique: String =
-            runtime::random::uuid_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        name.push(format!(".{unique}{DELETED_DIR_SUFFIX}"));
-        let doomed = dir.with_file_name(name);
-        fs::rename(&**dir, &doomed).await.map_err(LogError::io("rename", &dir))?;
-        if let Some(parent) = dir.parent() {
-            fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
-        }
+        let doomed = doom_dir(&dir).await?;
         let delay = self.delete_delay();
         self.store.reaper.add_dir(doomed, delay);
         Ok(())
@@ -362,6 +354,20 @@ impl Log {
         self.inner.borrow_mut().pending = PendingIndexes::default();
         Ok(())
     }
+}
+
+/// Renames a partition directory so that it is removed, now or by a later start ([`LogStore::resume_deletions`]).
+pub async fn doom_dir(dir: &Path) -> Result<PathBuf, LogError> {
+    let mut name = dir.file_name().unwrap_or_default().to_owned();
+    let unique: String =
+        runtime::random::uuid_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    name.push(format!(".{unique}{DELETED_DIR_SUFFIX}"));
+    let doomed = dir.with_file_name(name);
+    fs::rename(dir, &doomed).await.map_err(LogError::io("rename", dir))?;
+    if let Some(parent) = dir.parent() {
+        fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
+    }
+    Ok(doomed)
 }
 
 impl Inner {

@@ -1,11 +1,46 @@
 //! The `partition.metadata` file: which topic id a directory belongs to.
 
+use std::path::Path;
+
+use runtime::fs;
+
+use super::error::LogError;
+use super::file_names::PARTITION_METADATA;
+
 /// A topic's id, as its 16 bytes.
 pub type TopicId = [u8; 16];
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /// 128 bits in characters of six bits.
 const TEXT_BYTES: usize = 22;
+
+/// Whose a partition directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirOwner {
+    /// The topic in its `partition.metadata`.
+    Topic(TopicId),
+    /// It has no such file and holds no records: a crash while it was made left it.
+    Unfinished,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// Looks whose the partition directory `dir` is.
+pub async fn owner_of_dir(dir: &Path) -> Result<DirOwner, LogError> {
+    let path = dir.join(PARTITION_METADATA);
+    if fs::exists(&path).await.map_err(LogError::io("look for", &path))? {
+        let bytes = fs::read(&path).await.map_err(LogError::io("read", &path))?;
+        let owner = topic_id_from_file(&String::from_utf8_lossy(&bytes));
+        return Ok(owner.map_or(DirOwner::Unknown, DirOwner::Topic));
+    }
+    // Segments are written when the file stands, and it is made under another name.
+    let unfinished = format!("{PARTITION_METADATA}.tmp");
+    let entries = fs::read_dir(dir).await.map_err(LogError::io("list", dir))?;
+    match entries.iter().all(|entry| entry.name == unfinished) {
+        true => Ok(DirOwner::Unfinished),
+        false => Ok(DirOwner::Unknown),
+    }
+}
 
 /// The content of `partition.metadata`.
 pub(crate) fn to_file(topic_id: &TopicId) -> String {

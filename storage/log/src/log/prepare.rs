@@ -19,8 +19,8 @@ use super::file_names::{
     SWAP_SUFFIX, with_suffix,
 };
 use super::leader_epochs::LeaderEpochs;
-use super::partition_log::{ClosedSegment, Log};
-use super::partition_metadata;
+use super::partition_log::{ClosedSegment, Log, doom_dir};
+use super::partition_metadata::{self, DirOwner, owner_of_dir};
 use super::producer_snapshot::ProducerEntries;
 use super::segment_scan::SegmentScan;
 use super::state::{ActiveState, LogState};
@@ -48,6 +48,8 @@ impl Log {
                 });
             }
             self.create_dir().await?;
+        } else if state.active.log_bytes == 0 && state.closed_bytes == 0 {
+            self.take_over_dir().await?;
         }
         let mut listing = self.list().await?;
         self.remove_beyond(&state, &mut listing).await?;
@@ -55,6 +57,18 @@ impl Log {
         self.adopt_snapshots(&state, &listing).await?;
         self.adopt_closed(&listing);
         Ok(())
+    }
+
+    /// The directory of a log that no checkpoint vouches for may be that of a deleted topic of the same name, which a
+    /// crash kept: it goes.
+    async fn take_over_dir(&self) -> Result<(), LogError> {
+        let dir = self.dir();
+        if owner_of_dir(&dir).await? == DirOwner::Topic(self.topic_id()) {
+            return Ok(());
+        }
+        let doomed = doom_dir(&dir).await?;
+        self.store.reaper.add_dir(doomed, self.delete_delay());
+        self.create_dir().await
     }
 
     async fn create_dir(&self) -> Result<(), LogError> {

@@ -1,0 +1,89 @@
+//! What the simulator sees of every group at every step, to judge what no client can see.
+//!
+//! Only with `--cfg simulation`; in other builds nothing of it is left. An observer belongs to its thread, on which a
+//! simulated world runs with all its nodes.
+
+use std::cell::RefCell;
+
+use crate::group::Group;
+use crate::{RaftGroupId, ReplicaId, Term};
+
+/// Told by every replica of every group, in the order in which things happen.
+pub trait Observer {
+    /// An entry came to stand in a replica's log; `previous` is the term of the entry before it.
+    fn appended(
+        &mut self,
+        at: (RaftGroupId, ReplicaId),
+        entry: (u64, Term),
+        previous: Option<Term>,
+        payload: &[u8],
+    );
+    /// A replica in `current` term knows that an entry is committed.
+    fn committed(&mut self, at: (RaftGroupId, ReplicaId), entry: (u64, Term), current: Term);
+    /// A replica leads. `term_at` says which entry its log has at an index, nothing if none or if it is not known any more.
+    fn elected(
+        &mut self,
+        at: (RaftGroupId, ReplicaId),
+        term: Term,
+        log: (u64, u64),
+        term_at: &dyn Fn(u64) -> Option<Term>,
+    );
+    /// A commit index went back while its replica lived.
+    fn commit_went_back(&mut self, at: (RaftGroupId, ReplicaId), from: u64, to: u64);
+    /// A message was refused as one that no correct replica sends.
+    fn refused(&mut self, at: (RaftGroupId, ReplicaId), reason: &'static str);
+}
+
+thread_local! {
+    static OBSERVER: RefCell<Option<Box<dyn Observer>>> = const { RefCell::new(None) };
+}
+
+/// Has `observer` see what happens on this thread from now on.
+pub fn observe(observer: Option<Box<dyn Observer>>) {
+    OBSERVER.with(|slot| *slot.borrow_mut() = observer);
+}
+
+fn tell(what: impl FnOnce(&mut dyn Observer)) {
+    OBSERVER.with(|slot| {
+        if let Some(observer) = slot.borrow_mut().as_deref_mut() {
+            what(observer);
+        }
+    });
+}
+
+impl Group {
+    pub(crate) fn show_appended(&self, indexes: &[u64]) {
+        let (log, at) = (&self.raft.raft_log.store, (self.id, self.replica));
+        for index in indexes {
+            let Some(entry) = log.entry(*index) else { continue };
+            let (id, previous) = ((*index, Term(entry.term)), log.term_at(index - 1));
+            tell(|observer| observer.appended(at, id, previous, &entry.payload));
+        }
+    }
+
+    pub(crate) fn show_committed(&self, index: u64, term: Term) {
+        let (at, current) = ((self.id, self.replica), self.term());
+        tell(|observer| observer.committed(at, (index, term), current));
+    }
+
+    pub(crate) fn show_elected(&self) {
+        let log = &self.raft.raft_log.store;
+        let ends = (log.start_index(), log.last_index_known());
+        let at = (self.id, self.replica);
+        tell(|observer| observer.elected(at, self.term(), ends, &|index| log.term_at(index)));
+    }
+
+    pub(crate) fn show_commit_index(&mut self) {
+        let (before, now) = (self.commit_seen, self.raft.raft_log.committed);
+        self.commit_seen = now;
+        let at = (self.id, self.replica);
+        if now < before {
+            tell(|observer| observer.commit_went_back(at, before, now));
+        }
+    }
+
+    pub(crate) fn show_refused(&self, reason: &'static str) {
+        let at = (self.id, self.replica);
+        tell(|observer| observer.refused(at, reason));
+    }
+}

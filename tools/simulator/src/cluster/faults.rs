@@ -1,0 +1,306 @@
+//! What breaks while clients work, several things at once, and how it is made good again.
+
+use super::Cluster;
+use super::plan::{Fault, RESERVE_BYTES};
+use crate::damage;
+use runtime::sim::{
+    BitFlip, Crash, DiskFaults, DiskOperation, FaultRule, NetworkFaults, NodeHandle,
+};
+use runtime::time::{sleep, timeout};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A node that cannot go on, or was asked to stop, must have ended by then.
+const ENDED: Duration = Duration::from_secs(60);
+/// A node that refuses to start has done so by then.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// What a fault leaves to be done when it is over.
+enum After {
+    /// A sync of a WAL had to fail on this node, and the node to end.
+    Synced(usize),
+    /// This node had next to no room.
+    Full(usize),
+    /// A bit of this node's WAL is wrong.
+    Flipped(usize, BitFlip, PathBuf),
+    /// Bits of segments are.
+    Segments(Vec<BitFlip>),
+}
+
+impl After {
+    fn node(&self) -> Option<usize> {
+        match self {
+            After::Synced(index) | After::Full(index) | After::Flipped(index, ..) => Some(*index),
+            After::Segments(_) => None,
+        }
+    }
+}
+
+/// Rounds of faults, each with time to work before.
+pub async fn break_things(cluster: &Cluster) {
+    for _ in 0..cluster.plan.rounds {
+        sleep(Duration::from_millis(cluster.below(3_000))).await;
+        let mut after = Vec::new();
+        for _ in 0..1 + cluster.below(2) {
+            let kinds = &cluster.plan.kinds;
+            let kind = kinds[cluster.below(kinds.len() as u64) as usize];
+            let index = cluster.below(cluster.nodes.len() as u64) as usize;
+            // A node in trouble is left alone: how it ends is looked at.
+            if after.iter().all(|after: &After| after.node() != Some(index)) {
+                after.extend(begin(cluster, kind, index).await);
+            }
+            sleep(Duration::from_millis(cluster.below(500))).await;
+        }
+        sleep(Duration::from_millis(cluster.below(6_000))).await;
+        for after in after {
+            end(cluster, after).await;
+        }
+        calm(cluster);
+        run_again(cluster).await;
+    }
+}
+
+/// No more faults; every node runs.
+pub async fn heal(cluster: &Cluster) {
+    calm(cluster);
+    for node in &cluster.nodes {
+        node.set_clock(0, 0);
+    }
+    run_again(cluster).await;
+}
+
+/// Network and disks are as they were.
+fn calm(cluster: &Cluster) {
+    cluster.world.mend_all();
+    cluster.world.set_network(cluster.plan.network());
+    for node in &cluster.nodes {
+        node.with_disk(|disk| {
+            disk.faults_mut().stall = 0.0;
+            disk.faults_mut().capacity = DiskFaults::default().capacity;
+            disk.forget_rules();
+        });
+    }
+}
+
+async fn run_again(cluster: &Cluster) {
+    sleep(Duration::from_millis(1 + cluster.below(500))).await;
+    for index in 0..cluster.nodes.len() {
+        if !cluster.nodes[index].is_running() {
+            cluster.crashes.set(cluster.crashes.get() + 1);
+            cluster.start(index);
+        }
+    }
+}
+
+async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
+    let node = &cluster.nodes[index];
+    match kind {
+        Fault::Kill => {
+            cluster.mark("a node was killed");
+            node.kill();
+        }
+        Fault::PowerCut => {
+            cluster.mark("a node lost power");
+            node.power_cut();
+        }
+        Fault::AllLosePower => {
+            cluster.mark("all nodes lost power");
+            cluster.world.power_cut_all();
+        }
+        Fault::CrashAtOperation => {
+            cluster.mark("a node was to crash at a disk operation");
+            node.crash_at_disk_operation(1 + cluster.below(200), any_crash(cluster));
+        }
+        Fault::CrashAtBoot => crash_at_boot(cluster, index).await,
+        Fault::Stop => stop(cluster, node).await,
+        Fault::Cut | Fault::Alone | Fault::OneWay | Fault::Bridge | Fault::Clients => {
+            cut(cluster, index, kind);
+        }
+        Fault::Unreliable => {
+            cluster.mark("the network lost and delayed segments");
+            let ms = Duration::from_millis;
+            let latency = [ms(1)..ms(5), ms(5)..ms(60)][cluster.below(2) as usize].clone();
+            let faults =
+                NetworkFaults { latency, reset: 0.01, loss: 0.03, ..cluster.plan.network() };
+            cluster.world.set_network(faults);
+        }
+        Fault::SlowDisk => {
+            cluster.mark("a disk was slow");
+            node.with_disk(|disk| disk.faults_mut().stall = 0.03);
+        }
+        Fault::SyncError => return refuse_sync(index, node),
+        Fault::FullDisk => {
+            cluster.mark("a disk was full");
+            let left = [RESERVE_BYTES / 2, 64 << 10][cluster.below(2) as usize];
+            node.with_disk(|disk| disk.faults_mut().capacity = disk.used() + left);
+            return (left < RESERVE_BYTES / 2).then_some(After::Full(index));
+        }
+        Fault::WalFlip => return flip_in_wal(cluster, index).await,
+        Fault::SegmentFlip => return flip_in_segments(cluster, node),
+        Fault::Clock => {
+            const BACK_MS: i64 = 50 * 60_000;
+            const FORTH_MS: u64 = 12 * 3_600_000;
+            cluster.mark("a wall clock jumped");
+            let offset = cluster.below(FORTH_MS) as i64 - BACK_MS;
+            node.set_clock(offset, cluster.below(1_000) as i64 - 500);
+        }
+    }
+    None
+}
+
+fn any_crash(cluster: &Cluster) -> Crash {
+    if cluster.below(2) == 0 { Crash::Kill } else { Crash::PowerCut }
+}
+
+async fn stop(cluster: &Cluster, node: &NodeHandle) {
+    cluster.mark("a node was stopped");
+    node.stop();
+    if timeout(ENDED, node.ended()).await.is_err() {
+        cluster.violation("a node that was asked to stop did not".to_owned());
+    }
+}
+
+/// Lives that end while they begin, some of them several times in a row.
+async fn crash_at_boot(cluster: &Cluster, index: usize) {
+    let node = &cluster.nodes[index];
+    node.crash(any_crash(cluster));
+    node.ended().await;
+    for _ in 0..1 + cluster.below(3) {
+        cluster.crashes.set(cluster.crashes.get() + 1);
+        cluster.start(index);
+        node.crash_at_disk_operation(1 + cluster.below(60), any_crash(cluster));
+        if timeout(Duration::from_secs(2), node.ended()).await.is_err() {
+            node.crash(any_crash(cluster));
+            node.ended().await;
+        }
+        cluster.mark("a crash while booting");
+    }
+}
+
+fn cut(cluster: &Cluster, index: usize, kind: Fault) {
+    let (world, nodes) = (&cluster.world, &cluster.nodes);
+    let others = nodes.len() - 1;
+    let other = (index + 1 + cluster.below(others as u64) as usize) % nodes.len();
+    match kind {
+        Fault::Cut => {
+            cluster.mark("two nodes did not see each other");
+            world.cut(&nodes[index], &nodes[other]);
+        }
+        Fault::Alone => {
+            cluster.mark("a node was alone");
+            let rest = nodes.iter().enumerate().filter(|(at, _)| *at != index);
+            rest.for_each(|(_, node)| world.cut(&nodes[index], node));
+        }
+        Fault::OneWay => {
+            cluster.mark("a node was not heard");
+            let all = cluster.below(2) == 0;
+            let heard = |at: usize| at != index && (all || at == other);
+            let deaf = (0..nodes.len()).filter(|at| heard(*at));
+            deaf.for_each(|at| world.cut_one_way(&nodes[index], &nodes[at]));
+        }
+        Fault::Bridge => {
+            cluster.mark("two halves met in one node only");
+            for a in (0..nodes.len()).filter(|a| *a != index) {
+                for b in (0..a).filter(|b| *b != index && (a + b) % 2 == 1) {
+                    world.cut(&nodes[a], &nodes[b]);
+                }
+            }
+        }
+        _ => {
+            cluster.mark("clients did not see a node");
+            world.cut(world.driver(), &nodes[index]);
+        }
+    }
+}
+
+fn refuse_sync(index: usize, node: &NodeHandle) -> Option<After> {
+    let rule = FaultRule {
+        path: "*.wal".to_owned(),
+        operation: DiskOperation::Sync,
+        error: std::io::ErrorKind::Other,
+        times: 1,
+    };
+    node.with_disk(|disk| disk.fail(rule));
+    Some(After::Synced(index))
+}
+
+/// Kills a node and flips a bit in its WAL: it must not start, or not need the frame.
+async fn flip_in_wal(cluster: &Cluster, index: usize) -> Option<After> {
+    let node = &cluster.nodes[index];
+    node.crash(Crash::Kill);
+    node.ended().await;
+    let Some((flip, path)) = damage::flip_a_frame(node, &|bound| cluster.below(bound)) else {
+        cluster.mark("no frame of the WAL to harm");
+        return None;
+    };
+    cluster.crashes.set(cluster.crashes.get() + 1);
+    cluster.start(index);
+    Some(After::Flipped(index, flip, path))
+}
+
+fn flip_in_segments(cluster: &Cluster, node: &NodeHandle) -> Option<After> {
+    let below = |bound| cluster.below(bound);
+    let flips = (0..1 + below(3)).filter_map(|_| damage::flip_a_batch(node, &below));
+    let flips: Vec<BitFlip> = flips.collect();
+    if flips.is_empty() {
+        cluster.mark("no segment to harm");
+        return None;
+    }
+    cluster.mark("a bit flipped in a segment");
+    cluster.damage(true);
+    Some(After::Segments(flips))
+}
+
+async fn end(cluster: &Cluster, after: After) {
+    match after {
+        After::Synced(index) => ended_for_its_sync(cluster, index).await,
+        After::Full(index) => {
+            let node = &cluster.nodes[index];
+            node.with_disk(|disk| disk.faults_mut().capacity = DiskFaults::default().capacity);
+            if !node.is_running() {
+                cluster.mark("a disk without any room ended a node");
+                cluster.forget_life(index);
+            }
+        }
+        After::Flipped(index, flip, path) => {
+            refused_its_wal(cluster, index, &path).await;
+            flip.undo();
+        }
+        After::Segments(flips) => {
+            flips.into_iter().for_each(BitFlip::undo);
+            cluster.damage(false);
+        }
+    }
+}
+
+/// A node must end at the first sync of its WAL that fails; what it could not sync is gone then.
+async fn ended_for_its_sync(cluster: &Cluster, index: usize) {
+    let node = &cluster.nodes[index];
+    if node.with_disk(|disk| disk.rules()) > 0 {
+        return cluster.mark("no sync came to fail");
+    }
+    match timeout(ENDED, node.ended()).await {
+        Ok(()) => cluster.mark("a failed sync ended a node"),
+        Err(_) => cluster.violation("a node went on after its WAL was not synced".to_owned()),
+    }
+    cluster.forget_life(index);
+    node.power_cut();
+}
+
+/// A node with a damaged WAL has said so, or did not look there.
+async fn refused_its_wal(cluster: &Cluster, index: usize, path: &std::path::Path) {
+    let node = &cluster.nodes[index];
+    if timeout(REFUSED, node.ended()).await.is_err() {
+        return cluster.mark("a bit flipped in a WAL where nobody looked");
+    }
+    let reason = cluster.forget_life(index);
+    let named = format!("WAL {} is corrupt at ", path.display());
+    match reason {
+        Some(reason) if reason.contains(&named) => cluster.mark("a node refused a damaged WAL"),
+        // Another fault ended it.
+        None => {}
+        Some(reason) => {
+            cluster.violation(format!("a damaged {} was met with {reason}", path.display()));
+        }
+    }
+}

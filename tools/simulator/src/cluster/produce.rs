@@ -1,0 +1,255 @@
+//! Producers. An idempotent one sends a batch until a leader says where it stands, and asks again later, when another
+//! node leads: it must be told the same. A plain one sends once.
+
+use super::client::Client;
+use super::{At, Cluster};
+use crate::producer::{build, read_one};
+use crate::shared::RETRY_PAUSE;
+use crate::wire::Lost;
+use bytes::Bytes;
+use checker::{OpId, OpKind, Outcome};
+use protocol::produce::{ProducePart, encode_produce_request};
+use protocol::{ApiKey, ErrorCode, Uuid};
+use record::ProducerFields;
+use runtime::time::{sleep, timeout};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Batches on their way at once: as many as a leader remembers for deduplication.
+const BATCHES_MAX: u64 = 5;
+/// A client asks another node when one does not answer for so long.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// One batch, from the moment it is sent for the first time.
+struct Batch {
+    op: OpId,
+    values: Vec<u64>,
+    records: Bytes,
+}
+
+/// What a leader said about a batch.
+enum Answer {
+    Stands(i64),
+    Error(Option<ErrorCode>),
+}
+
+struct Producer {
+    cluster: Rc<Cluster>,
+    client: Client,
+    process: u32,
+    /// Absent for plain ones.
+    id: Option<i64>,
+    sequences: BTreeMap<At, i32>,
+    /// The last batch of each partition, with its base offset.
+    last: BTreeMap<At, (Bytes, i64)>,
+}
+
+/// Writes until the run is quiet or its batches are sent; every batch that an idempotent one began it brings to an end.
+pub async fn produce(cluster: Rc<Cluster>) {
+    let mut client = Client::new(&cluster);
+    let is_plain = cluster.plan.plain && cluster.below(2) == 0;
+    let id = if is_plain { None } else { Some(client.producer_id().await) };
+    let mut producer = Producer {
+        process: cluster.process(),
+        cluster: cluster.clone(),
+        client,
+        id,
+        sequences: BTreeMap::new(),
+        last: BTreeMap::new(),
+    };
+    let mut sent = 0;
+    while sent < cluster.plan.batches && !cluster.quiet.get() {
+        let partitions = &cluster.partitions;
+        let at = partitions[cluster.below(partitions.len() as u64) as usize].clone();
+        // An unknown producer may begin at any sequence: its first batch must stand before the next one is sent.
+        let begins = id.is_some() && !producer.sequences.contains_key(&at);
+        let pipelines = cluster.plan.pipelining && !begins;
+        let count = if pipelines { 1 + cluster.below(BATCHES_MAX) } else { 1 };
+        let batches: Vec<Batch> = (0..count).map(|_| producer.next_batch(&at)).collect();
+        sent += count;
+        let goes_on = match id {
+            Some(_) => producer.bring_in(&at, batches).await,
+            None => producer.try_once(&at, batches).await,
+        };
+        if !goes_on {
+            return;
+        }
+        if cluster.below(4) == 0 {
+            producer.repeat().await;
+        }
+        sleep(Duration::from_millis(cluster.below(200))).await;
+    }
+}
+
+impl Producer {
+    fn next_batch(&mut self, at: &At) -> Batch {
+        let cluster = &self.cluster;
+        let values: Vec<u64> = (0..1 + cluster.below(5)).map(|_| cluster.value()).collect();
+        let mut fields = ProducerFields::default();
+        if let Some(producer_id) = self.id {
+            let sequence = self.sequences.entry(at.clone()).or_default();
+            fields = ProducerFields { producer_id, producer_epoch: 0, base_sequence: *sequence };
+            *sequence += values.len() as i32;
+        }
+        let records = build(&values, fields, cluster.plan.value_bytes);
+        let op = cluster.begin(self.process, OpKind::Send);
+        let mut history = cluster.history.borrow_mut();
+        let partition = history.partition(&format!("{}-{}", at.0, at.1));
+        values.iter().for_each(|value| history.send(op, partition, *value));
+        drop(history);
+        Batch { op, values, records }
+    }
+
+    /// Sends until every batch stands in the log. False if one is refused, which is a violation.
+    async fn bring_in(&mut self, at: &At, mut left: Vec<Batch>) -> bool {
+        while !left.is_empty() {
+            let (answers, lost) = self.exchange(at, &left).await;
+            let mut again = Vec::new();
+            let mut answers = answers.into_iter();
+            for batch in left {
+                match answers.next() {
+                    Some(Answer::Stands(base)) => self.stands(at, batch, base),
+                    Some(Answer::Error(error)) if !may_retry(error, !again.is_empty()) => {
+                        let what = format!("produce to {at:?} was answered {error:?}");
+                        self.cluster.violation(what);
+                        self.cluster.end(batch.op, Outcome::Info);
+                        return false;
+                    }
+                    Some(Answer::Error(_)) => {
+                        self.cluster.mark("produce answered with a retriable error");
+                        again.push(batch);
+                    }
+                    None => again.push(batch),
+                }
+            }
+            left = again;
+            if lost {
+                self.cluster.mark("produce repeated on a new connection");
+            }
+            if !left.is_empty() {
+                self.client.forget_leaders();
+                sleep(RETRY_PAUSE).await;
+            }
+        }
+        true
+    }
+
+    /// Sends once. What is not answered may or may not come to stand in the log.
+    async fn try_once(&mut self, at: &At, batches: Vec<Batch>) -> bool {
+        let (answers, lost) = self.exchange(at, &batches).await;
+        let mut answers = answers.into_iter();
+        for batch in batches {
+            match answers.next() {
+                Some(Answer::Stands(base)) => self.stands(at, batch, base),
+                Some(Answer::Error(error)) if !may_retry(error, false) => {
+                    self.cluster.violation(format!("produce to {at:?} was answered {error:?}"));
+                    self.cluster.end(batch.op, Outcome::Info);
+                    return false;
+                }
+                _ => {
+                    let now = self.cluster.now();
+                    self.cluster.history.borrow_mut().unacked(batch.op, now);
+                }
+            }
+        }
+        self.cluster.mark("a batch was sent by a plain producer");
+        self.client.forget_leaders();
+        if lost {
+            // What the old connection still carries may come after what the new one brings: another client.
+            self.process = self.cluster.process();
+        }
+        true
+    }
+
+    fn stands(&mut self, at: &At, batch: Batch, base: i64) {
+        let mut history = self.cluster.history.borrow_mut();
+        let partition = history.partition(&format!("{}-{}", at.0, at.1));
+        for (offset, value) in (base..).zip(&batch.values) {
+            history.acknowledged(batch.op, partition, *value, offset);
+        }
+        drop(history);
+        self.cluster.end(batch.op, Outcome::Ok);
+        self.cluster.acknowledged(batch.values.len());
+        if self.id.is_some() {
+            self.last.insert(at.clone(), (batch.records, base));
+        }
+    }
+
+    /// Sends a batch that stands in the log again, as a client does that never got the answer: whoever leads must say
+    /// where it stands.
+    async fn repeat(&mut self) {
+        let nth = self.cluster.below(self.last.len().max(1) as u64) as usize;
+        let Some((at, (records, base))) = self.last.iter().nth(nth) else {
+            return;
+        };
+        let (at, records, base) = (at.clone(), records.clone(), *base);
+        let op = self.cluster.begin(self.process, OpKind::Observe);
+        let batch = Batch { op, values: Vec::new(), records };
+        let (answers, _) = self.exchange(&at, &[batch]).await;
+        match answers.first() {
+            Some(Answer::Stands(found)) => {
+                self.cluster.mark("a batch was repeated");
+                if *found != base {
+                    let what = format!("a repeated batch of {at:?} at {base} came to {found}");
+                    self.cluster.violation(what);
+                }
+            }
+            Some(Answer::Error(error)) if !may_retry(*error, false) => {
+                let what = format!("a repeated batch of {at:?} was answered {error:?}");
+                self.cluster.violation(what);
+            }
+            _ => self.client.forget_leaders(),
+        }
+        self.cluster.end(op, Outcome::Info);
+    }
+
+    /// Sends all batches to the leader, then reads its answers; as many as came, and whether the connection broke.
+    async fn exchange(&mut self, at: &At, batches: &[Batch]) -> (Vec<Answer>, bool) {
+        let leader = self.client.leader(at).await;
+        let mut answers = Vec::new();
+        let talked = match self.client.connection(leader).await {
+            Ok(connection) => {
+                let talk = async {
+                    let mut headers = Vec::new();
+                    for batch in batches {
+                        let header = connection.header(ApiKey::Produce);
+                        let part = ProducePart {
+                            topic: &at.0,
+                            topic_id: Uuid::nil(),
+                            index: at.1,
+                            records: batch.records.clone(),
+                        };
+                        let frame = encode_produce_request(&header, None, -1, 10_000, &[part]);
+                        connection.send(frame).await?;
+                        headers.push(header);
+                    }
+                    for header in headers {
+                        let answer = connection.receive(&header).await?;
+                        let (code, base) = read_one(answer, &header);
+                        answers.push(match ErrorCode::from_code(code) {
+                            Some(ErrorCode::None) if base >= 0 => Answer::Stands(base),
+                            error => Answer::Error(error),
+                        });
+                    }
+                    Ok::<(), Lost>(())
+                };
+                timeout(PATIENCE, talk).await.unwrap_or(Err(Lost))
+            }
+            Err(Lost) => Err(Lost),
+        };
+        if talked.is_err() {
+            self.client.hang_up(leader);
+        }
+        (answers, talked.is_err())
+    }
+}
+
+/// Whether the batch may be sent again; one that follows another that must be sent again is out of order.
+fn may_retry(error: Option<ErrorCode>, behind: bool) -> bool {
+    match error {
+        None | Some(ErrorCode::None) => false,
+        Some(ErrorCode::OutOfOrderSequenceNumber) => behind,
+        Some(error) => error.is_retriable(),
+    }
+}

@@ -1,0 +1,95 @@
+//! Starts of a node after something went wrong at one exact place.
+
+use crate::faults::start;
+use crate::plan::Plan;
+use crate::producer::{build, send_once};
+use crate::shared::Run;
+use crate::topics::{self, create_topic};
+use record::ProducerFields;
+use runtime::sim::{Crash, DiskFaults, DiskOperation, FaultRule, World};
+use runtime::time::{sleep, timeout};
+use std::rc::Rc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn run(seed: u64) -> Rc<Run> {
+    let world = World::with_seed(seed);
+    let plan = Plan { checkpoint_ms: 100, ..Plan::draw(&world) };
+    let node =
+        world.add_node("node", DiskFaults { ordered_metadata: true, ..DiskFaults::default() });
+    let run = Run::new(world, node, plan);
+    run.topics.borrow_mut().clear();
+    run
+}
+
+#[test]
+fn a_node_ends_when_any_of_its_shards_cannot_start() {
+    let mut with_others = 0;
+    for seed in 1..30 {
+        let run = run(seed);
+        let rule = FaultRule {
+            path: "wal-1/stream".to_owned(),
+            operation: DiskOperation::Sync,
+            error: std::io::ErrorKind::Other,
+            times: 1,
+        };
+        run.node.with_disk(|disk| disk.fail(rule));
+        let within = run.clone();
+        let ended = run.world.run(async move {
+            start(&within);
+            timeout(PATIENCE, within.node.ended()).await.is_ok()
+        });
+        if run.node.with_disk(|disk| disk.rules()) > 0 {
+            continue; // a node of one shard
+        }
+        with_others += 1;
+        assert!(ended, "seed {seed}: shard 1 could not start and the others wait for it");
+        let reason = run.context.take().and_then(|life| life.failure.get().cloned());
+        assert!(reason.as_ref().is_some_and(|it| it.contains("wal-1")), "{seed}: {reason:?}");
+    }
+    assert!(with_others > 0);
+}
+
+/// Deletes a topic with records in segments; the node is killed at its `operation`-th change of the disk from then on.
+async fn delete_and_crash(run: Rc<Run>, operation: u64) -> bool {
+    start(&run);
+    create_topic(&run, "doomed", 3, Vec::new()).await.expect("a topic");
+    let mut connection = run.connect().await;
+    for partition in 0..3 {
+        let records = build(&[run.value()], ProducerFields::default(), 100);
+        let at = ("doomed".to_owned(), partition);
+        while !matches!(send_once(&mut connection, &at, records.clone()).await, Ok((0, _))) {}
+    }
+    let segments = || run.node.with_disk(|disk| disk.files("/data/doomed-*.log")).len();
+    while segments() < 3 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    run.node.crash_at_disk_operation(operation, Crash::Kill);
+    let crashed = {
+        let run = run.clone();
+        async move {
+            run.node.ended().await;
+            start(&run);
+        }
+    };
+    let restarts = runtime::task::spawn(runtime::task::Class::Latency, crashed);
+    topics::delete(&run, "doomed").await;
+    run.node.with_disk(|disk| disk.forget_rules());
+    let crashed = timeout(Duration::from_secs(1), restarts).await.is_ok();
+    sleep(Duration::from_secs(20)).await;
+    topics::judge_topics(&run).await;
+    crashed
+}
+
+#[test]
+fn no_directory_of_a_deleted_topic_outlives_a_crash_anywhere_in_the_deletion() {
+    let mut crashes = 0;
+    for operation in 1..40 {
+        let run = run(operation);
+        let crashed = run.world.run(delete_and_crash(run.clone(), operation));
+        crashes += u64::from(crashed);
+        assert_eq!(run.violations.take(), Vec::<String>::new(), "operation {operation}");
+    }
+    assert!(crashes > 4, "only {crashes} crashes");
+}
