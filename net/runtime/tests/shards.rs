@@ -141,3 +141,34 @@ fn pinned_spinning_shards_start_and_stop() {
     })
     .unwrap();
 }
+
+#[test]
+fn a_shard_that_polls_for_long_sees_at_once_what_a_socket_brings() {
+    use bytes::BytesMut;
+    use runtime::net::{TcpListener, TcpStream};
+    const ROUNDS: usize = 200;
+    // Only one who sees each arrival ends before the hour is over.
+    let opts = Options { pin: true, spin: Duration::from_secs(3600), ..options(1) };
+    shards::run(opts, |_: Context<()>| async {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), 8).unwrap();
+        let address = listener.local_addr().unwrap();
+        let echo = spawn(Class::Latency, async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut bytes = BytesMut::with_capacity(64);
+            while stream.read(&mut bytes).await.unwrap() > 0 {
+                stream.write_all(&mut vec![bytes.split().freeze()]).await.unwrap();
+                bytes.reserve(64);
+            }
+        });
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut bytes = BytesMut::with_capacity(64);
+        for _ in 0..ROUNDS {
+            stream.write_all(&mut vec!["ping".into()]).await.unwrap();
+            assert_eq!(stream.read(&mut bytes).await.unwrap(), 4);
+            bytes.clear();
+        }
+        drop(stream);
+        echo.await;
+    })
+    .unwrap();
+}

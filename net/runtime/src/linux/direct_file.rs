@@ -71,7 +71,9 @@ impl DirectFile {
             let commit = shard.commit_thread()?;
             if commit.may_write_here(&bufs) && shard.has_nothing_else() {
                 shard.stay_awake();
-                return commit.write_here(fd, pos, bufs);
+                let written = commit.write_here(fd, pos, bufs);
+                shard.rest();
+                return written;
             }
         }
         self.write_durable(pos, bufs).await

@@ -15,7 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 
@@ -23,12 +22,15 @@ use super::keep_awake::KeepAwake;
 use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
+use crate::shards::Options;
 use crate::task::Class;
 
 /// Latency tasks polled for each background task while both are ready.
 const LATENCY_POLLS_PER_BACKGROUND: u32 = 16;
 /// Tasks polled before the ring, the timers and other threads are looked at.
 const POLLS_PER_TURN: u32 = 64;
+/// A CPU is kept awake for a wait that lasts no longer than this.
+const AWAKE_NS_MAX: u64 = 500_000;
 /// The longest sleep without a timer.
 const SLEEP_MAX_NS: u64 = 3600 * 1_000_000_000;
 
@@ -113,7 +115,7 @@ impl Header {
 
 impl Executor {
     /// An executor for a thread that is bound to `cpu`, if to any.
-    pub fn new(slice: Duration, spin: Duration, cpu: Option<usize>) -> io::Result<Executor> {
+    pub fn new(opts: &Options, cpu: Option<usize>) -> io::Result<Executor> {
         // SAFETY: plain system call; the descriptor is ours.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
@@ -121,10 +123,7 @@ impl Executor {
         }
         // SAFETY: just opened, owned by nobody else.
         let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
-        let keep_awake = match cpu {
-            Some(cpu) if !spin.is_zero() => Some(KeepAwake::start(cpu)?),
-            _ => None,
-        };
+        let keep_awake = cpu.filter(|_| !opts.spin.is_zero()).map(KeepAwake::new);
         Ok(Executor {
             tasks: RefCell::default(),
             latency: RefCell::default(),
@@ -137,8 +136,8 @@ impl Executor {
                 parked: AtomicBool::new(false),
                 eventfd,
             }),
-            slice_ns: slice.as_nanos() as u64,
-            spin_ns: spin.as_nanos() as u64,
+            slice_ns: opts.slice.as_nanos() as u64,
+            spin_ns: opts.spin.as_nanos() as u64,
             keep_awake,
             polled_since: Cell::new(0),
         })
@@ -347,6 +346,11 @@ impl Executor {
         let next = self.timers.borrow().keys().next().map_or(u64::MAX, |key| key.0);
         let end = next.min(begin + self.spin_ns);
         while now_ns() < end {
+            if ring.has_news() {
+                // Some completions are only made when the kernel is entered.
+                ring.turn(0);
+                return true;
+            }
             if !self.has_nothing_else(ring) {
                 return true;
             }
@@ -358,7 +362,14 @@ impl Executor {
     /// The thread is about to wait for the disk, briefly.
     pub fn stay_awake(&self) {
         if let Some(keep_awake) = &self.keep_awake {
-            keep_awake.until(now_ns() + self.spin_ns);
+            keep_awake.until(now_ns() + AWAKE_NS_MAX);
+        }
+    }
+
+    /// The wait is over.
+    pub fn rest(&self) {
+        if let Some(keep_awake) = &self.keep_awake {
+            keep_awake.rest();
         }
     }
 

@@ -74,6 +74,11 @@ impl Shard {
         self.executor.stay_awake();
     }
 
+    /// That wait is over.
+    pub fn rest(&self) {
+        self.executor.rest();
+    }
+
     /// Whether a thread of this shard, which may share its CPU, is writing the WAL.
     pub fn is_committing(&self) -> bool {
         self.commit_thread.get().is_some_and(CommitThread::is_busy)

@@ -107,7 +107,7 @@ fn make_shard(opts: &Options, cpu: Option<usize>) -> Result<Rc<Shard>, String> {
     if let Some(cpu) = cpu {
         limits::pin(cpu).map_err(|e| e.to_string())?;
     }
-    let executor = Executor::new(opts.slice, opts.spin, cpu).map_err(|e| e.to_string())?;
+    let executor = Executor::new(opts, cpu).map_err(|e| e.to_string())?;
     let ring = Ring::for_executor().map_err(|e| e.to_string())?;
     Ok(Shard::new(Rc::new(ring), executor))
 }
