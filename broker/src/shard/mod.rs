@@ -6,6 +6,8 @@
 mod admin;
 mod append;
 mod append_rules;
+#[cfg(test)]
+mod append_tests;
 mod apply;
 mod checkpointing;
 mod compaction;
