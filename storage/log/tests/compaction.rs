@@ -196,6 +196,41 @@ fn a_compaction_that_is_interrupted_anywhere_loses_nothing() {
 }
 
 #[test]
+fn a_log_does_not_hibernate_while_it_is_compacted() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        for polls in 1.. {
+            let log = open(&scratch.path().join(format!("t-{polls}")), LogState::new(0, NOW));
+            for at in 0..60u16 {
+                append(&log, &[((at % 7) as u8, Some(at)), (100, Some(at))], Codec::None).await;
+            }
+            checkpoint(&log).await;
+            let before = latest(&records(&log).await);
+            let compacted = log.clone();
+            let mut compact =
+                Box::pin(async move { compacted.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap() });
+            let mut left = polls;
+            let finished = std::future::poll_fn(|context| {
+                if left == 0 {
+                    return std::task::Poll::Ready(false);
+                }
+                left -= 1;
+                compact.as_mut().poll(context).map(|_| true)
+            });
+            if finished.await {
+                assert!(polls > 20, "only {polls} steps");
+                return;
+            }
+            let rest = runtime::task::spawn(runtime::task::Class::Background, compact);
+            log.hibernate().await.unwrap();
+            assert_eq!(latest(&records(&log).await), before, "after {polls} polls");
+            rest.await;
+            assert_eq!(latest(&records(&log).await), before, "after {polls} polls");
+        }
+    });
+}
+
+#[test]
 fn segments_that_became_small_are_merged_and_then_nothing_changes() {
     runtime::block_on(async {
         let scratch = Scratch::new();

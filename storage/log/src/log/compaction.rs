@@ -11,7 +11,8 @@
 //!    place of the first, the log last.
 //!
 //! The last batch of each group stays, if only as a header, so that the group ends at the offset
-//! where the next segment begins. Readers notice a replacement by `Inner::generation`.
+//! where the next segment begins. Readers notice a replacement by `Inner::generation`, which is odd
+//! while one is under way: then files and what is known of them do not fit each other.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -278,15 +279,23 @@ impl Log {
         }
         self.sync_own_dir().await?;
         let others: Vec<i64> = group[1..].iter().map(|segment| segment.base_offset).collect();
-        {
-            // From here on readers must not trust what they planned.
-            let mut inner = self.inner.borrow_mut();
-            inner.generation += 1;
-            inner.replace(group, cleaned);
-        }
+        let mut replacement = Replacement::begin(self);
+        self.inner.borrow_mut().replace(group, cleaned);
         self.finish_swap(base, &others).await?;
-        self.inner.borrow_mut().generation += 1;
+        replacement.done = true;
         Ok(())
+    }
+
+    /// The number of replacements so far, twice, when none is under way.
+    pub(super) async fn generation(&self) -> Result<u64, LogError> {
+        loop {
+            let generation = self.inner.borrow().generation;
+            if generation.is_multiple_of(2) {
+                return Ok(generation);
+            }
+            // who replaces holds it
+            drop(self.lock().await?);
+        }
     }
 
     /// Makes `.swap` files the segment `base`, in place of it and of the segments `others`.
@@ -344,6 +353,30 @@ fn collect_keys(
         }
     }
     Ok(())
+}
+
+/// From here until it is dropped readers must not trust what they planned.
+struct Replacement<'a> {
+    log: &'a Log,
+    done: bool,
+}
+
+impl Replacement<'_> {
+    fn begin(log: &Log) -> Replacement<'_> {
+        log.inner.borrow_mut().generation += 1;
+        Replacement { log, done: false }
+    }
+}
+
+impl Drop for Replacement<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.log.inner.borrow_mut();
+        inner.generation += 1;
+        if !self.done {
+            // Some files are swapped and some are not: preparing the log anew finishes it.
+            inner.closed = None;
+        }
+    }
 }
 
 impl Cleaned {

@@ -279,8 +279,12 @@ impl Log {
         Duration::from_millis(self.inner.borrow().config.file_delete_delay_ms)
     }
 
-    /// Gives back what an idle log does not need: descriptors, lists, caches.
+    /// Gives back what an idle log does not need: descriptors, lists, caches. One whose segments are being compacted or
+    /// retained is not idle: preparing it anew would take the files of a compaction for those of one that crashed.
     pub async fn hibernate(&self) -> Result<(), LogError> {
+        let Some(_maintenance) = self.maintenance.try_acquire(1) else {
+            return Ok(());
+        };
         let _permit = self.lock().await?;
         self.flush_indexes().await?;
         self.store.files.close_log(self.id);

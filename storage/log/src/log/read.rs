@@ -70,7 +70,7 @@ impl Log {
             if offset >= self.end_offset() {
                 return Ok(ReadBatches { bytes: Bytes::new(), next_offset: offset });
             }
-            let generation = self.inner.borrow().generation;
+            let generation = self.generation().await?;
             let place = self.find(offset).await?;
             let read = self.read_at(&place, offset, &request).await;
             if self.inner.borrow().generation != generation {

@@ -51,7 +51,7 @@ impl Log {
         search: impl AsyncFn() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
         loop {
-            let generation = self.inner.borrow().generation;
+            let generation = self.generation().await?;
             let found = search().await;
             if self.inner.borrow().generation == generation {
                 return found;
