@@ -6,6 +6,7 @@ use coordinator::GroupError;
 use protocol::ErrorCode;
 use record::RefusalKind;
 
+use crate::cluster::{UnregisterRefusal, VoterRefusal};
 use crate::fetch::{ReadError, SessionError};
 use crate::partition::SequenceError;
 use crate::shard::{AppendError, ChangeError, LookupError};
@@ -109,6 +110,32 @@ impl KafkaCode for ChangeError {
     fn code(&self) -> ErrorCode {
         match self {
             ChangeError::NotController | ChangeError::Stopping => ErrorCode::NotController,
+        }
+    }
+}
+
+impl KafkaCode for VoterRefusal {
+    fn code(&self) -> ErrorCode {
+        match self {
+            VoterRefusal::NotLeader => ErrorCode::NotController,
+            VoterRefusal::Alone => ErrorCode::UnsupportedVersion,
+            VoterRefusal::Duplicate { .. } => ErrorCode::DuplicateVoter,
+            VoterRefusal::NotFound { .. } => ErrorCode::VoterNotFound,
+            VoterRefusal::OtherDirectory { .. } | VoterRefusal::NoMajority { .. } => {
+                ErrorCode::InvalidRequest
+            }
+            VoterRefusal::TimedOut(_) => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl KafkaCode for UnregisterRefusal {
+    fn code(&self) -> ErrorCode {
+        match self {
+            UnregisterRefusal::Unknown { .. } => ErrorCode::BrokerIdNotRegistered,
+            UnregisterRefusal::Alive { .. } | UnregisterRefusal::Votes { .. } => {
+                ErrorCode::InvalidRequest
+            }
         }
     }
 }

@@ -21,12 +21,14 @@ use record::Codec;
 /// `config/server.properties` of Apache Kafka 4.3 without its comments.
 const STOCK: &str = include_str!("../config/tests/kafka_4_3/server.properties");
 
-/// The stock file on a port that the system chooses, with its data in `data`.
+/// The stock file on ports that are free, with its data in `data`.
 fn stock(data: &Path) -> String {
-    let here = ["listeners=", "advertised.listeners=", "log.dirs="];
+    let here = ["listeners=", "advertised.listeners=", "log.dirs=", "controller.quorum.b"];
     let kept = STOCK.lines().filter(|line| !here.iter().any(|key| line.starts_with(key)));
-    let listeners = "listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:9093".to_owned();
-    let own = [listeners, format!("log.dirs={}", data.display())];
+    let peers = free_port();
+    let listeners = format!("listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://:{peers}");
+    let servers = format!("controller.quorum.bootstrap.servers=localhost:{peers}");
+    let own = [listeners, servers, format!("log.dirs={}", data.display())];
     kept.chain(own.iter().map(String::as_str)).flat_map(|line| [line, "\n"]).collect()
 }
 

@@ -103,6 +103,17 @@ pub(crate) fn controller(values: &BrokerValues) -> Result<Option<Endpoint>, Conf
     }
 }
 
+/// What `advertised.listeners` says of the controller listener.
+pub(crate) fn advertised_controller(
+    values: &BrokerValues,
+) -> Result<Option<Endpoint>, ConfigError> {
+    let controllers = upper(values.list("controller.listener.names"));
+    let told = parse_list(values, ADVERTISED)?.into_iter();
+    let of_controller = told.filter(|(name, ..)| controllers.contains(name));
+    let mut endpoints = of_controller.map(|(_, endpoint, _)| endpoint);
+    Ok(endpoints.find(|endpoint| !endpoint.host.is_empty() && endpoint.port != 0))
+}
+
 fn upper(names: Vec<String>) -> Vec<String> {
     names.into_iter().map(|name| name.to_ascii_uppercase()).collect()
 }

@@ -35,7 +35,6 @@ fn kafkas_stock_file_starts_a_node_unchanged() {
     let mut warned: Vec<&str> = warnings.iter().flat_map(|w| &w.keys).map(|k| k.as_str()).collect();
     warned.sort_unstable();
     let expected = [
-        "controller.quorum.bootstrap.servers",
         "inter.broker.listener.name",
         "num.io.threads",
         "num.network.threads",

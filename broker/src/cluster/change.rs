@@ -129,8 +129,10 @@ impl Shard {
         let shard = self.clone();
         let serve = async move {
             let _turn = shard.metadata_writer().turn().await;
-            let index = shard.metadata_writer().latest().index;
-            if begun.send(index).is_ok()
+            let writer = shard.metadata_writer();
+            let index = writer.latest().index;
+            // the other node must know the members of the group, too
+            if begun.send(writer.applied_index()).is_ok()
                 && let Ok(Ok((records, answer))) = timeout(TURN_MAX, records).await
             {
                 // A leader that was new when it lent the turn may have applied entries of its predecessor since.

@@ -9,6 +9,7 @@ use runtime::collections::HashMap;
 use runtime::sync::{Notify, Semaphore, oneshot};
 use runtime::time::Instant;
 
+use super::quorum::Heard;
 use crate::ids::{NodeId, RaftGroupId};
 use crate::metadata::MetadataRecord;
 use crate::shard::ChangeError;
@@ -47,6 +48,12 @@ pub struct Cluster {
     pub(super) rounds_in_sync: RefCell<BTreeMap<RaftGroupId, u32>>,
     /// When nodes were last heard of; used while this node leads the metadata group.
     pub(super) heard: RefCell<BTreeMap<NodeId, Instant>>,
+    /// When replicas of the metadata group were last heard of; used while this node leads it.
+    pub(super) quorum_heard: RefCell<BTreeMap<ReplicaId, Heard>>,
+    /// One change of voters at a time.
+    pub(super) changing_voters: Semaphore,
+    /// Nodes that have joined and may not be registered yet, since when.
+    pub(super) joining: RefCell<BTreeMap<NodeId, Instant>>,
 }
 
 impl Cluster {
@@ -62,6 +69,9 @@ impl Cluster {
             caught_up: RefCell::default(),
             rounds_in_sync: RefCell::default(),
             heard: RefCell::default(),
+            quorum_heard: RefCell::default(),
+            changing_voters: Semaphore::new(1),
+            joining: RefCell::default(),
         })
     }
 

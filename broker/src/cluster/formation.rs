@@ -1,9 +1,12 @@
 //! How a cluster comes into being and stays one: its id, who votes, and nodes that only listen.
 //!
-//! The voters of `controller.quorum.voters` begin the metadata group alike. Its first leader commits an id: that of its
-//! directory if it has one, else a random one. Each node writes down the id that it learns from the log; one whose
-//! directory has another id ends with one sentence. A node that does not vote joins as a learner: the leader adds it.
+//! The voters of `controller.quorum.voters` begin the metadata group alike. Without voters in the file, a node that is
+//! `standalone` begins it alone, and any other one finds the cluster by `controller.quorum.bootstrap.servers` and begins
+//! with the voters with which the group's log begins. Its first leader commits an id: that of its directory if it has
+//! one, else a random one. Each node writes down the id that it learns from the log; one whose directory has another id
+//! ends with one sentence. A node that does not vote joins as a learner: the leader adds it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use base64::Engine;
@@ -15,22 +18,50 @@ use runtime::task::{self, Class};
 use runtime::time::Instant;
 
 use super::Cluster;
-use super::messages::{Join, NOT_CONTROLLER, decode_call};
+use super::messages::{Join, Known, NOT_CONTROLLER, TURNED_AWAY, decode_call};
 use crate::ids::{METADATA_GROUP, NodeId};
 use crate::metadata::{Image, MetadataRecord};
-use crate::node::set_cluster_id;
-use crate::shard::{Change, METADATA_SHARD, Shard, replica_of};
+use crate::node::{BootError, set_cluster_id};
+use crate::shard::{Change, METADATA_SHARD, Shard, node_of, replica_of};
 
 impl Shard {
-    /// The first members of the metadata group: the voters of the file, or this node.
-    pub(crate) fn first_metadata_members(&self) -> Membership {
+    /// The first members of the metadata group: the voters of the file, or this node, or those of the cluster that it
+    /// joins; in that case it returns when the cluster is found.
+    pub(crate) async fn first_metadata_members(self: &Rc<Self>) -> Result<Membership, BootError> {
         let quorum = &self.node.config.quorum;
-        match quorum.is_clustered() {
-            false => Membership::of_voters([replica_of(self.node.node_id())]),
-            true => {
-                let voters = quorum.voters.iter().map(|voter| replica_of(NodeId(voter.node_id)));
-                Membership::of_voters(voters.collect::<Vec<_>>())
+        let voters: Vec<NodeId> = if !quorum.is_clustered() || quorum.standalone {
+            vec![self.node.node_id()]
+        } else if quorum.voters.is_empty() {
+            self.find_first_voters().await?
+        } else if let Some(formed) = self.find_formed_cluster().await? {
+            // An empty directory of a voter that was lost: it must not begin a second cluster with another such one.
+            formed
+        } else {
+            quorum.voters.iter().map(|voter| NodeId(voter.node_id)).collect()
+        };
+        Ok(Membership::of_voters(voters.into_iter().map(replica_of)))
+    }
+
+    /// Answers [`WHO_LEADS`].
+    ///
+    /// [`WHO_LEADS`]: super::messages::WHO_LEADS
+    pub(super) fn who_leads(&self) -> Known {
+        let image = self.metadata_writer().latest();
+        let first = image.groups.get(&METADATA_GROUP).filter(|_| !image.cluster_id.is_empty());
+        let mut nodes: BTreeMap<NodeId, (String, u16)> = BTreeMap::new();
+        for voter in &self.node.config.quorum.voters {
+            let address = (voter.address.host.clone(), voter.address.port);
+            nodes.insert(NodeId(voter.node_id), address);
+        }
+        for (id, node) in &image.nodes {
+            if let Some(link) = &node.link {
+                nodes.insert(*id, (link.peer.0.to_string(), link.peer.1));
             }
+        }
+        Known {
+            leader: self.metadata_leader(),
+            first_voters: first.map(|group| group.voters.to_vec()).unwrap_or_default(),
+            nodes: nodes.into_iter().map(|(id, (host, port))| (id, host, port)).collect(),
         }
     }
 
@@ -93,12 +124,15 @@ impl Shard {
 
     /// What a new leader of the metadata group does first.
     async fn begin_cluster(self: Rc<Self>) {
-        let voters: Vec<NodeId> =
-            self.node.config.quorum.voters.iter().map(|voter| NodeId(voter.node_id)).collect();
+        let members = self.raft.status(METADATA_GROUP).map(|status| status.membership.voters);
+        let voters: Vec<NodeId> = members.into_iter().flatten().filter_map(node_of).collect();
         let own = self.node.identity.get().map(|identity| identity.cluster_id.clone());
         let begin = move |image: &Image| {
             let mut records = Vec::new();
-            if image.cluster_id.is_empty() || !image.groups.contains_key(&METADATA_GROUP) {
+            // A node that was alone knows its cluster's id from its directory; others learn it from the log.
+            let was_alone = image.nodes.values().all(|node| node.link.is_none());
+            let is_formed = image.groups.contains_key(&METADATA_GROUP);
+            if image.cluster_id.is_empty() || !is_formed || was_alone {
                 let random = || URL_SAFE_NO_PAD.encode(runtime::random::uuid_bytes());
                 let id = own.filter(|id| !id.is_empty()).unwrap_or_else(random);
                 let id =
@@ -117,15 +151,20 @@ impl Shard {
     pub(super) fn take_in(self: &Rc<Self>, body: &Bytes) -> Result<Vec<Bytes>, CallFailure> {
         let refused = |reason: String| CallFailure::new(NOT_CONTROLLER, reason);
         let join: Join = decode_call(body)?;
+        let image = self.metadata_writer().latest();
+        if let Err(reason) = image.check_directory(join.node, join.directory) {
+            return Err(CallFailure::new(TURNED_AWAY, reason));
+        }
         let replica = replica_of(join.node);
         let status = self.raft.status(METADATA_GROUP);
         let status = status.filter(|_| self.leads_metadata());
         let status =
             status.ok_or_else(|| refused("this node does not lead the metadata".into()))?;
-        let address = NodeAddress { host: join.peer.0, port: join.peer.1, directory: None };
-        if let Some(cluster) = self.cluster()
-            && cluster.peers.node_state(join.node.0).is_none()
-        {
+        let address =
+            NodeAddress { host: join.peer.0, port: join.peer.1, directory: Some(join.directory.0) };
+        if let Some(cluster) = self.cluster() {
+            cluster.joining.borrow_mut().insert(join.node, Instant::now());
+            // it may have moved since it was last here
             cluster.peers.set_node(join.node.0, address);
         }
         let members = &status.membership;
@@ -146,6 +185,7 @@ impl Cluster {
         let nodes =
             shard.metadata_writer().latest().nodes.keys().map(|node| (*node, now)).collect();
         self.heard.replace(nodes);
+        self.quorum_heard.borrow_mut().clear();
         task::spawn(Class::Latency, shard.clone().begin_cluster()).detach();
     }
 }

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use raft_group::{GroupStatus, Leadership, ReplicaId};
-use rpc::PeerId;
+use rpc::{CallFailure, PeerId};
 use runtime::time::{Instant, sleep};
 
-use super::messages::{LEADERS, encode};
+use super::messages::{HAND_OVER, HandOver, LEADERS, decode_call, encode};
 use super::{CaughtUp, Cluster};
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 use crate::metadata::{Image, LedGroup};
@@ -25,6 +26,8 @@ const ROUNDS_IN_SYNC: u32 = 20;
 /// How long a node that stops waits for others to take over, and how often it looks.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long another node may take to hear that it is to hand a group over.
+const ASK_MAX: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Tells all other nodes who leads groups.
@@ -121,6 +124,40 @@ impl Shard {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Asks the leader of a data group to hand it over to another voter; whether that comes to something shows later.
+    pub(crate) async fn ask_to_hand_over(
+        self: &Rc<Self>,
+        leader: NodeId,
+        group: RaftGroupId,
+        to: NodeId,
+    ) {
+        if leader == self.node.node_id() {
+            let Some(host) = self.image().groups.get(&group).map(|view| view.shard) else { return };
+            return self
+                .on(host, move |there| async move { there.transfer(group, replica_of(to)) })
+                .await;
+        }
+        let (Some(cluster), Some(shard)) = (self.cluster(), self.host_on(leader, group)) else {
+            return;
+        };
+        let body = vec![encode(&HandOver { group: group.0, to })];
+        let peer = PeerId { node: leader.0, shard };
+        if let Err(error) = cluster.peers.call(peer, HAND_OVER, body, ASK_MAX).await {
+            tracing::debug!(%group, leader = leader.0, %error, "leadership is not handed over");
+        }
+    }
+
+    /// Answers [`HAND_OVER`].
+    pub(super) fn take_hand_over(&self, body: &Bytes) -> Result<Vec<Bytes>, CallFailure> {
+        let HandOver { group, to } = decode_call(body)?;
+        let group = RaftGroupId(group);
+        let is_voter = self.image().groups.get(&group).is_some_and(|it| it.voters.contains(&to));
+        if group != METADATA_GROUP && is_voter {
+            self.transfer(group, replica_of(to));
+        }
+        Ok(Vec::new())
     }
 
     fn transfer(&self, group: RaftGroupId, to: ReplicaId) {

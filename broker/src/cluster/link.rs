@@ -10,7 +10,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raft_group::{Message, MessageBatch, ReplicaId, StepError, Transport, decode_messages};
+use raft_group::{
+    Message, MessageBatch, ReplicaId, StepError, Transport, decode_messages, is_progress,
+};
 use rpc::{BadMessage, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, Peers};
 use runtime::net::TcpListener;
 use runtime::shards::ShardId;
@@ -20,8 +22,8 @@ use runtime::time::{Instant, sleep};
 use super::Cluster;
 use super::formation::cluster_bytes;
 use super::messages::{
-    BEGIN_CHANGE, COMMIT_CHANGE, DESCRIBE_GROUP, HEARTBEAT, Heartbeat, JOIN, Known, LEADERS,
-    METADATA_SNAPSHOT, RAFT, READ_BATCHES, WHO_LEADS, decode, encode,
+    BEGIN_CHANGE, CHANGE_VOTERS, COMMIT_CHANGE, DESCRIBE_GROUP, HAND_OVER, HEARTBEAT, Heartbeat,
+    JOIN, LEADERS, METADATA_SNAPSHOT, QUORUM, RAFT, READ_BATCHES, WHO_LEADS, decode, encode,
 };
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
@@ -115,9 +117,12 @@ impl Handler for Receiver {
             match method {
                 DESCRIBE_GROUP => shard.describe_group(&body),
                 READ_BATCHES => shard.read_for_copy(body).await,
+                HAND_OVER => shard.take_hand_over(&body),
                 other if shard.id != METADATA_SHARD => Err(CallFailure::unknown_method(other)),
                 METADATA_SNAPSHOT => Ok(shard.snapshot_metadata()),
-                WHO_LEADS => Ok(vec![encode(&Known { leader: shard.metadata_leader() })]),
+                WHO_LEADS => Ok(vec![encode(&shard.who_leads())]),
+                QUORUM => Ok(vec![encode(&shard.report_quorum())]),
+                CHANGE_VOTERS => shard.take_voter_change(body).await,
                 JOIN => shard.take_in(&body),
                 BEGIN_CHANGE => shard.lend_turn().await,
                 COMMIT_CHANGE => shard.take_change(body).await,
@@ -164,9 +169,14 @@ impl Shard {
 
     fn take_raft_messages(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {
         let messages = decode_messages(body).map_err(|e| BadMessage(e.to_string()))?;
+        let is_removed = self.image().removed.contains_key(&NodeId(from.node));
         for (group, message) in messages {
             if node_of(ReplicaId(message.from)) != Some(NodeId(from.node)) {
                 return Err(BadMessage("a Raft message in the name of another node".to_owned()));
+            }
+            // It may learn the metadata to register again; it neither leads nor votes.
+            if is_removed && (group != METADATA_GROUP || !is_progress(&message)) {
+                continue;
             }
             match self.raft.step(group, message) {
                 Ok(()) | Err(StepError::NotMember { .. } | StepError::Stopped) => {}
@@ -175,6 +185,9 @@ impl Shard {
                 Err(error @ StepError::Malformed { .. }) => {
                     return Err(BadMessage(error.to_string()));
                 }
+            }
+            if group == METADATA_GROUP {
+                self.note_quorum(NodeId(from.node));
             }
         }
         Ok(())
@@ -266,7 +279,7 @@ impl Cluster {
     }
 }
 
-fn address_of(link: &NodeLink) -> NodeAddress {
+pub(super) fn address_of(link: &NodeLink) -> NodeAddress {
     let (host, port) = (link.peer.0.to_string(), link.peer.1);
     NodeAddress { host, port, directory: Some(link.directory.0) }
 }

@@ -42,6 +42,7 @@ impl Shard {
         cluster.hear(self.node.node_id());
         let patience = self.node.config.session_timeout;
         let image = self.metadata_writer().latest();
+        self.drop_left_learners(&image);
         let (fence, unfence) = cluster.verdicts(&image, patience);
         if fence.is_empty() && unfence.is_empty() {
             return;

@@ -7,7 +7,7 @@ use rpc::{BadMessage, CallFailure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::NodeId;
+use crate::ids::{NodeId, TopicId};
 
 /// Raft messages of any groups, as `raft_group` encodes them.
 pub const RAFT: u16 = 1;
@@ -30,9 +30,17 @@ pub const METADATA_SNAPSHOT: u16 = 5;
 pub const DESCRIBE_GROUP: u16 = 6;
 /// Committed batches of a partition.
 pub const READ_BATCHES: u16 = 7;
+/// The leader of a data group is to hand it over: [`HandOver`], nothing comes back.
+pub const HAND_OVER: u16 = 20;
+/// The metadata group as its leader sees it; `quorum.rs` has the type of the answer.
+pub const QUORUM: u16 = 21;
+/// A voter of the metadata group comes or goes; `voters.rs` has the types.
+pub const CHANGE_VOTERS: u16 = 22;
 
 /// This node is not the one to ask.
 pub const NOT_CONTROLLER: u16 = 1;
+/// The node cannot be part of this cluster; the reason is a sentence.
+pub const TURNED_AWAY: u16 = 20;
 /// The turn has run out.
 pub const TURN_IS_OVER: u16 = 2;
 
@@ -48,6 +56,19 @@ pub struct Heartbeat {
 pub struct Known {
     /// Who leads it.
     pub leader: Option<NodeId>,
+    /// Its first voters, with which its log begins; none as long as the cluster has not come into being.
+    pub first_voters: Vec<NodeId>,
+    /// Where nodes meet each other: those that are registered.
+    pub nodes: Vec<(NodeId, String, u16)>,
+}
+
+/// Which group is to be handed to whom.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HandOver {
+    /// Number of the group.
+    pub group: u64,
+    /// A voter of it.
+    pub to: NodeId,
 }
 
 /// Who wants to be told about metadata.
@@ -55,6 +76,8 @@ pub struct Known {
 pub struct Join {
     /// Which node.
     pub node: NodeId,
+    /// Its `directory.id`.
+    pub directory: TopicId,
     /// Host and port where it listens for others.
     pub peer: (String, u16),
     /// Its shards.

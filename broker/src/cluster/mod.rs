@@ -6,6 +6,7 @@
 //! - `formation.rs`: the voters begin the metadata group; its first leader gives the cluster its id, each node writes it
 //!   down, and a node of another cluster ends;
 //! - `registration.rs`: a node says who and where it is, and is refused if its id belongs to another directory;
+//! - `voters.rs`: who votes on metadata, changed while the cluster runs; `quorum.rs`: how far each of them is;
 //! - `liveness.rs`: heartbeats; who is silent for `broker.session.timeout.ms` is fenced, and unfenced when it is back;
 //! - `change.rs`: how a node that does not lead the metadata group changes metadata;
 //! - `leaders.rs`: who leads which group, told by each leader to all nodes, again and again;
@@ -23,8 +24,14 @@ mod leaders;
 mod link;
 mod liveness;
 mod messages;
+mod quorum;
 mod registration;
+mod unregistration;
+mod voters;
 
 pub use cluster_state::Cluster;
 use cluster_state::{CaughtUp, LentTurn};
 pub(crate) use link::PeerTransport;
+pub(crate) use quorum::{QuorumReport, ReplicaReport};
+pub(crate) use unregistration::UnregisterRefusal;
+pub(crate) use voters::{VoterChange, VoterRefusal};

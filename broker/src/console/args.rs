@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{check, run_cluster, run_node};
+use super::{check, recover, run_cluster, run_node};
 
 /// Millrace: an event-streaming broker that speaks the Apache Kafka protocol.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Dev(DevArgs),
     /// Run a broker from a server.properties file (Kafka's keys; ours begin with `millrace.`).
     Start(StartArgs),
+    /// After most nodes are lost for good: go on with one that is left, without all others.
+    Recover(RecoverArgs),
     /// Look at this host and say what to change before a broker runs on it.
     Check(CheckArgs),
     #[command(flatten)]
@@ -54,6 +56,23 @@ pub(super) struct StartArgs {
     /// Override a key of the file; repeatable.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// If the data directory is empty, begin a new cluster with this node as its only voter; others join it by
+    /// controller.quorum.bootstrap.servers.
+    #[arg(long)]
+    pub standalone: bool,
+}
+
+#[derive(clap::Args)]
+pub(super) struct RecoverArgs {
+    /// The server.properties file of the node that is left, which must not run.
+    #[arg(long, short)]
+    pub config: PathBuf,
+    /// Override a key of the file; repeatable.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Give up all other nodes, and what they have that this one has not. Without it this command only says what that is.
+    #[arg(long)]
+    pub yes_lose_data: bool,
 }
 
 #[derive(clap::Args)]
@@ -78,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Dev(args) if args.nodes > 1 => run_cluster::dev(args),
         Command::Dev(args) => run_node::dev(args),
         Command::Start(args) => run_node::start(args),
+        Command::Recover(args) => recover::run(args),
         Command::Check(args) => {
             check::report(&check::inspect(&args.data), args.output == Output::Json)
         }

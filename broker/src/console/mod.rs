@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod http;
 mod logs;
+mod recover;
 mod run_cluster;
 mod run_node;
 

@@ -44,7 +44,10 @@ pub fn dev(args: DevArgs) -> i32 {
 }
 
 /// Runs a broker from a file until it is stopped; returns the exit code.
-pub fn start(args: StartArgs) -> i32 {
+pub fn start(mut args: StartArgs) -> i32 {
+    if args.standalone {
+        args.set.push("millrace.quorum.standalone=true".to_owned());
+    }
     match fs::read_to_string(&args.config) {
         Ok(text) => run_text(&text, &args.set, true),
         Err(e) => refuse(&format!("cannot read {}: {e}", args.config.display())),
@@ -61,13 +64,25 @@ pub(super) fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\")
 }
 
-fn run_text(text: &str, set: &[String], warn: bool) -> i32 {
+/// The configuration of a file, with what is set over it.
+pub(super) fn read_config(file: &Path, set: &[String]) -> Result<NodeConfig, String> {
+    let text = fs::read_to_string(file);
+    let text = text.map_err(|e| format!("cannot read {}: {e}", file.display()))?;
+    let parsed = NodeConfig::from_properties(&with_settings(&text, set));
+    parsed.map(|(config, _)| config).map_err(|e| e.to_string())
+}
+
+fn with_settings(text: &str, set: &[String]) -> String {
     let mut text = text.to_owned();
     for pair in set {
         text.push('\n');
         text.push_str(pair);
     }
-    let (config, warnings) = match NodeConfig::from_properties(&text) {
+    text
+}
+
+fn run_text(text: &str, set: &[String], warn: bool) -> i32 {
+    let (config, warnings) = match NodeConfig::from_properties(&with_settings(text, set)) {
         Ok(parsed) => parsed,
         Err(e) => return refuse(&e.to_string()),
     };
@@ -174,7 +189,7 @@ fn announce(context: &NodeContext) {
 }
 
 /// Takes the directory for this process; the lock ends with the process.
-fn lock(dir: &Path) -> Result<fs::File, String> {
+pub(super) fn lock(dir: &Path) -> Result<fs::File, String> {
     let path: PathBuf = dir.join(".lock");
     let cannot = |e: std::io::Error| {
         format!("cannot use {}: {e}; check that it is a writable directory", dir.display())

@@ -10,7 +10,9 @@ mod configs;
 mod delete_records;
 mod describe_cluster;
 mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod groups;
 mod init_producer_id;
@@ -19,8 +21,10 @@ mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod raft_voters;
 mod scatter;
 mod topics;
+mod unregister_broker;
 
 use std::rc::Rc;
 
@@ -103,6 +107,11 @@ impl Service for KafkaService {
             ApiKey::ApiVersions => answer(call, body, api_versions::handle).await,
             ApiKey::Metadata => answer(call, body, metadata::handle).await,
             ApiKey::DescribeCluster => answer(call, body, describe_cluster::handle).await,
+            ApiKey::DescribeQuorum => answer(call, body, describe_quorum::handle).await,
+            ApiKey::ElectLeaders => answer(call, body, elect_leaders::handle).await,
+            ApiKey::UnregisterBroker => answer(call, body, unregister_broker::handle).await,
+            ApiKey::AddRaftVoter => answer(call, body, raft_voters::add).await,
+            ApiKey::RemoveRaftVoter => answer(call, body, raft_voters::remove).await,
             ApiKey::DescribeProducers => answer(call, body, describe_producers::handle).await,
             ApiKey::DescribeTopicPartitions => {
                 answer(call, body, describe_topic_partitions::handle).await

@@ -16,9 +16,9 @@ use runtime::shards::ShardId;
 use runtime::time::Instant;
 
 use super::led_groups::RaftGroupView;
-use super::nodes::RegisteredNode;
+use super::nodes::{RegisteredNode, RemovedNode};
 use super::record::{ConfigResource, MetadataRecord, PartitionRecord};
-use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
+use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct Image {
     pub shards: usize,
     /// Registered nodes: rack and endpoints.
     pub nodes: BTreeMap<NodeId, RegisteredNode>,
+    /// Nodes that were and are not any more, until their ids are used again.
+    pub removed: BTreeMap<NodeId, RemovedNode>,
     /// Who leads the metadata group, as far as this node knows.
     pub controller: Option<NodeId>,
     /// Raft groups and who leads them.
@@ -117,6 +119,7 @@ impl Image {
             node,
             shards,
             nodes: BTreeMap::new(),
+            removed: BTreeMap::new(),
             controller: None,
             groups: BTreeMap::new(),
             doubted: BTreeMap::new(),
@@ -190,6 +193,28 @@ impl Image {
         self.placement(self.by_id.get(&id.topic)?, id.index)
     }
 
+    /// Whether a group has partitions.
+    fn is_used(&self, group: RaftGroupId) -> bool {
+        self.topics().any(|topic| topic.partitions.iter().any(|at| at.group == group))
+    }
+
+    /// Groups without partitions that name a node.
+    pub fn unused_groups_of(&self, node: NodeId) -> Vec<RaftGroupId> {
+        let named = self.groups.iter().filter(|(id, view)| {
+            **id != METADATA_GROUP && view.voters.contains(&node) && !self.is_used(**id)
+        });
+        named.map(|(id, _)| *id).collect()
+    }
+
+    /// How many partitions have a replica on a node, whether or not it is there.
+    pub fn replicas_on(&self, node: NodeId) -> usize {
+        let names = |group: &RaftGroupId| {
+            self.groups.get(group).is_some_and(|view| view.voters.contains(&node))
+        };
+        let partitions = self.topics().flat_map(|topic| topic.partitions.iter());
+        partitions.filter(|partition| names(&partition.group)).count()
+    }
+
     /// Broker-level defaults that topic configs resolve against (static file plus dynamic changes).
     pub fn defaults(&self) -> &Arc<BrokerValues> {
         &self.defaults
@@ -225,9 +250,8 @@ impl Image {
             MetadataRecord::RegisterBroker(broker) => self.register(broker),
             MetadataRecord::Fence { node } => self.fence(*node, true),
             MetadataRecord::Unfence { node } => self.fence(*node, false),
-            MetadataRecord::RemoveNode { node } => {
-                self.nodes.remove(node);
-            }
+            MetadataRecord::RemoveNode { node } => self.remove_node(*node, false),
+            MetadataRecord::ExpelNode { node } => self.remove_node(*node, true),
             MetadataRecord::ClusterId { id } => {
                 if !self.cluster_id.is_empty() && *self.cluster_id != **id {
                     return Err(misfit(format!("the cluster is {}, not {id}", self.cluster_id)));
@@ -243,6 +267,16 @@ impl Image {
                     shard: hosting_shard(*group, self.shards),
                 };
                 self.groups.entry(*group).or_insert(view);
+            }
+            MetadataRecord::ChangeRaftGroup { group, voters } => {
+                if voters.is_empty() && self.is_used(*group) {
+                    return Err(misfit(format!("raft group {group} has partitions")));
+                }
+                let known = self.groups.get_mut(group);
+                let view =
+                    known.ok_or_else(|| misfit(format!("raft group {group} is not there")))?;
+                view.voters = voters.clone().into();
+                view.isr = None;
             }
             MetadataRecord::CreateTopic { topic, name, partitions, configs } => {
                 if self.by_name.contains_key(name.as_str()) {
@@ -289,6 +323,7 @@ impl Image {
             out.push(MetadataRecord::ClusterId { id: self.cluster_id.to_string() });
         }
         out.extend(self.nodes.iter().map(|(id, node)| node.to_record(*id)));
+        out.extend(self.removed.iter().flat_map(|(id, node)| node.to_records(*id)));
         for (group, view) in &self.groups {
             let voters = view.voters.to_vec();
             out.push(MetadataRecord::CreateRaftGroup { group: *group, voters });

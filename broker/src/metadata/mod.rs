@@ -10,7 +10,7 @@ mod record;
 
 pub use image::{INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, Topic, hosting_shard};
 pub use led_groups::{LedGroup, RaftGroupView};
-pub use nodes::{NodeLink, RegisteredNode};
+pub use nodes::{NodeLink, RegisteredNode, RemovedNode};
 pub use placement::{Placer, place_partitions};
 pub use record::{
     BrokerRecord, ConfigChange, ConfigResource, MetadataRecord, PartitionRecord, decode_records,

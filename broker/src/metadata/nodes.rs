@@ -32,6 +32,25 @@ pub struct NodeLink {
     pub epoch: u64,
 }
 
+/// A node that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemovedNode {
+    /// As it was.
+    pub node: RegisteredNode,
+    /// Its directory must not come back.
+    pub expelled: bool,
+}
+
+impl RemovedNode {
+    pub(super) fn to_records(&self, id: NodeId) -> [MetadataRecord; 2] {
+        let gone = match self.expelled {
+            true => MetadataRecord::ExpelNode { node: id },
+            false => MetadataRecord::RemoveNode { node: id },
+        };
+        [self.node.to_record(id), gone]
+    }
+}
+
 impl RegisteredNode {
     pub(super) fn to_record(&self, node: NodeId) -> MetadataRecord {
         let rack = self.rack.as_deref().map(str::to_owned);
@@ -73,6 +92,44 @@ impl Image {
             link: Some(link),
         };
         self.nodes.insert(broker.node, registered);
+        self.removed.remove(&broker.node);
+    }
+
+    pub(super) fn remove_node(&mut self, id: NodeId, expelled: bool) {
+        if let Some(node) = self.nodes.remove(&id) {
+            self.removed.insert(id, RemovedNode { node, expelled });
+        }
+    }
+
+    /// Whether a directory may be used with a node id, or one sentence why not.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn check_directory(&self, id: NodeId, directory: TopicId) -> Result<(), String> {
+        let node = id.0;
+        let known = self.nodes.get(&id).and_then(|node| node.link.as_ref());
+        if known.is_some_and(|known| known.directory != directory) {
+            return Err(format!(
+                "node.id={node} is used by a node with another data directory; choose another id, or \
+                 remove that node first"
+            ));
+        }
+        let Some(removed) = self.removed.get(&id) else { return Ok(()) };
+        let is_same = removed.node.link.as_ref().is_none_or(|link| link.directory == directory);
+        if is_same && removed.expelled {
+            return Err(format!(
+                "node {node} was given up when the cluster was recovered without it, and what its data \
+                 directory holds may contradict the cluster; start it with an empty directory"
+            ));
+        }
+        let replicas = self.replicas_on(id);
+        if !is_same && replicas > 0 {
+            return Err(format!(
+                "node.id={node} still stands for the replicas of {replicas} partitions that another \
+                 data directory had; move them to other nodes first, or choose another id"
+            ));
+        }
+        Ok(())
     }
 
     pub(super) fn fence(&mut self, node: NodeId, fenced: bool) {
@@ -91,13 +148,94 @@ impl Image {
         self.nodes.get(&node).is_some_and(|node| !node.fenced)
     }
 
-    /// Whether a node is known and not heard of.
+    /// Whether a node is not heard of, or not registered any more.
     pub fn is_fenced(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_some_and(|node| node.fenced)
+        !self.is_live(node)
     }
 
     /// Which node answers for the metadata: the leader of the metadata group, else this node.
     pub fn controller_node(&self) -> NodeId {
         self.controller.filter(|node| self.is_live(*node)).unwrap_or(self.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ids::RaftGroupId;
+    use crate::metadata::PartitionRecord;
+    use config::NodeConfig;
+
+    const THREE: NodeId = NodeId(3);
+
+    fn broker(node: i32, directory: u8) -> MetadataRecord {
+        MetadataRecord::RegisterBroker(BrokerRecord {
+            node: NodeId(node),
+            rack: None,
+            endpoints: Vec::new(),
+            directory: TopicId([directory; 16]),
+            peer: ("h".to_owned(), 1),
+            shards: 1,
+            epoch: 1,
+            fenced: false,
+        })
+    }
+
+    fn image(records: &[MetadataRecord]) -> Image {
+        let (config, _) = NodeConfig::from_properties("node.id=1\nlog.dirs=/x").unwrap();
+        let mut image = Image::empty("c", NodeId(1), 1, Arc::new(config.values));
+        for record in records {
+            image.apply(record).unwrap();
+        }
+        image
+    }
+
+    fn with_a_topic(then: MetadataRecord) -> Image {
+        let group = RaftGroupId(1);
+        let voters = vec![NodeId(1), THREE];
+        image(&[
+            broker(1, 1),
+            broker(3, 3),
+            MetadataRecord::CreateRaftGroup { group, voters },
+            MetadataRecord::CreateTopic {
+                topic: TopicId([9; 16]),
+                name: "t".to_owned(),
+                partitions: vec![PartitionRecord { group, epoch_base: 0 }],
+                configs: Vec::new(),
+            },
+            then,
+        ])
+    }
+
+    #[test]
+    fn the_id_of_a_removed_node_waits_until_no_partition_stands_for_its_directory() {
+        let mut image = with_a_topic(MetadataRecord::RemoveNode { node: THREE });
+        let (old, new) = (TopicId([3; 16]), TopicId([4; 16]));
+        assert_eq!(image.check_directory(THREE, old), Ok(()));
+        let refused = image.check_directory(THREE, new).unwrap_err();
+        assert!(refused.contains("1 partitions"), "{refused}");
+        assert!(image.unused_groups_of(THREE).is_empty());
+        let end = MetadataRecord::ChangeRaftGroup { group: RaftGroupId(1), voters: Vec::new() };
+        assert!(image.apply(&end).is_err(), "it has a partition");
+        image.apply(&MetadataRecord::DeleteTopic { topic: TopicId([9; 16]) }).unwrap();
+        assert_eq!(image.unused_groups_of(THREE), [RaftGroupId(1)]);
+        image.apply(&end).unwrap();
+        assert_eq!(image.check_directory(THREE, new), Ok(()));
+        image.apply(&broker(3, 4)).unwrap();
+        assert!(image.check_directory(THREE, old).is_err());
+        assert!(image.removed.is_empty());
+    }
+
+    #[test]
+    fn the_directory_of_an_expelled_node_does_not_come_back_and_snapshots_know_it() {
+        let image = with_a_topic(MetadataRecord::ExpelNode { node: THREE });
+        let again = self::image(&image.to_records());
+        for image in [image, again] {
+            assert!(image.is_fenced(THREE) && !image.nodes.contains_key(&THREE));
+            let refused = image.check_directory(THREE, TopicId([3; 16])).unwrap_err();
+            assert!(refused.contains("empty directory"), "{refused}");
+        }
     }
 }

@@ -144,7 +144,7 @@ pub fn place_partitions(
     let mut placer = Placer::new(image);
     let mut place = |_| {
         let placed = (1..=most).rev().find_map(|replicas| placer.place(replicas));
-        let placed = placed.or_else(|| placer.place_where(|_| true));
+        let placed = placed.or_else(|| placer.place_where(|voters| !voters.is_empty()));
         placed.expect("a node that serves has a data group")
     };
     let partitions = (0..count).map(&mut place).collect();

@@ -85,10 +85,25 @@ pub enum MetadataRecord {
         /// Which.
         node: NodeId,
     },
-    /// A node will not come back.
+    /// A node will not come back; what its directory was is remembered.
     RemoveNode {
         /// Which.
         node: NodeId,
+    },
+    /// The same for a node that a recovery gave up: its directory must not come back, because its logs and those of
+    /// the cluster may contradict each other.
+    ExpelNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// A Raft group has other voters now: one node after a recovery, or none because it has no partitions and one of its
+    /// nodes is gone. The number of a group without voters is never used again.
+    ChangeRaftGroup {
+        /// Its id.
+        #[serde(with = "group_id")]
+        group: RaftGroupId,
+        /// Nodes that vote, in Kafka's replica order.
+        voters: Vec<NodeId>,
     },
 }
 

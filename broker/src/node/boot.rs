@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::future::{Either, join_all, select};
 use raft_group::{GroupError, RecoveredGroup, newest_of};
@@ -25,7 +26,7 @@ use storage::wal::{Wal, WalError, WalReader};
 use super::data_dir::Formation;
 use super::foreign_data::{self, ForeignData};
 use super::recovery::{self, RecoveredStream, StreamError};
-use super::{DataDirError, NodeContext, data_dir, serving, takeover};
+use super::{DataDirError, NodeContext, data_dir, lost_majority, serving, takeover};
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
 use crate::shard::{
@@ -188,6 +189,8 @@ impl Boot {
         };
         let identity = data_dir::open(&config.data_dir, config.node_id, formation).await?;
         let _ = self.node.identity.set(identity);
+        let alone = lost_majority::is_asked_for(&config.data_dir).await?;
+        self.node.goes_on_alone.store(alone, Ordering::Relaxed);
         takeover::begin(&config.data_dir).await.map_err(StreamError::from)?;
         let streams = Arc::new(data_dir::streams(&config.data_dir).await?);
         for to in self.others() {
@@ -291,6 +294,9 @@ async fn lead_boot(
         result?;
     }
     settle(shard, streams, left_over).await?;
+    if shard.node.goes_on_alone.load(Ordering::Relaxed) {
+        lost_majority::complete(shard).await?;
+    }
     let opened = shard.shards().map(|to| {
         let bound = bound.clone();
         shard.on(to, move |there| async move { there.open_listeners(bound) })

@@ -153,6 +153,15 @@ pub async fn remove_stream(dir: &Path, stream: u16) -> Result<(), DataDirError> 
     })
 }
 
+/// Whether a node has used the directory.
+///
+/// # Errors
+/// [`DataDirError::Io`].
+pub async fn is_used(dir: &Path) -> Result<bool, DataDirError> {
+    let path = dir.join(META_PROPERTIES);
+    fs::exists(&path).await.map_err(|source| DataDirError::Io { action: "look for", path, source })
+}
+
 /// Creates the directory if it is absent and reads or writes its identity.
 ///
 /// # Errors

@@ -5,6 +5,7 @@
 mod boot;
 mod data_dir;
 mod foreign_data;
+mod lost_majority;
 pub(crate) mod recovery;
 mod serving;
 mod takeover;
@@ -17,6 +18,7 @@ use server::ConnectionLimits;
 
 pub use boot::{BootError, BootMessage, shard_main};
 pub use data_dir::{DataDirError, Identity, checkpoint_path, set_cluster_id};
+pub use lost_majority::{Survey, give_up_others, survey};
 pub use serving::resolve_listeners;
 
 use crate::ids::NodeId;
@@ -37,6 +39,8 @@ pub struct NodeContext {
     pub cluster_id: OnceLock<String>,
     /// Host and port of each listener as bound, in configuration order; known once shard 0 listens.
     pub bound: OnceLock<Vec<(String, std::net::SocketAddr)>>,
+    /// The node goes on without all others, see `node/lost_majority.rs`; known once shard 0 has opened the directory.
+    pub goes_on_alone: AtomicBool,
     /// The sentence that ended the node.
     pub failure: OnceLock<String>,
     /// Connection limits, counted over all shards.
@@ -62,6 +66,7 @@ impl NodeContext {
             identity: OnceLock::new(),
             cluster_id: OnceLock::new(),
             bound: OnceLock::new(),
+            goes_on_alone: AtomicBool::new(false),
             failure: OnceLock::new(),
             on_ready,
         })

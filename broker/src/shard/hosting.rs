@@ -1,6 +1,7 @@
 //! The Raft groups of a shard: brought up at boot, created when metadata names a new one.
 
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use raft_group::{GroupError, Leadership, Membership, RecoveredGroup, ReplicaId};
@@ -52,8 +53,15 @@ impl Shard {
     /// Brings up the metadata group with everything it had; on the metadata shard, once. Returns whether it never existed
     /// here.
     pub(crate) async fn bring_up_metadata(self: &Rc<Self>) -> Result<bool, BootError> {
-        let is_new = self.bring_up(METADATA_GROUP, self.first_metadata_members())?;
-        if self.cluster().is_none() {
+        let is_new = !self.recovered.borrow().contains_key(&METADATA_GROUP);
+        let first = match is_new {
+            true => self.first_metadata_members().await?,
+            false => Membership::default(),
+        };
+        self.bring_up(METADATA_GROUP, first)?;
+        let me = replica_of(self.node.node_id());
+        let status = self.raft.status(METADATA_GROUP);
+        if status.is_some_and(|status| status.membership.is_sole_voter(me)) {
             self.raft.ready(METADATA_GROUP).await?;
         }
         Ok(is_new)
@@ -62,7 +70,14 @@ impl Shard {
     /// Returns whether the group never existed here.
     fn bring_up(&self, group: RaftGroupId, first: Membership) -> Result<bool, GroupError> {
         let recovered = self.recovered.borrow_mut().remove(&group);
+        let me = replica_of(self.node.node_id());
+        let alone = self.node.goes_on_alone.load(Ordering::Relaxed);
+        let first = if alone { Membership::of_voters([me]) } else { first };
         match recovered {
+            Some(mut recovered) if alone => {
+                recovered.continue_alone(me);
+                self.raft.add_group(recovered).map(|()| false)
+            }
             Some(recovered) => self.raft.add_group(recovered).map(|()| false),
             None => self.raft.create_group(group, first).map(|()| true),
         }
@@ -70,6 +85,17 @@ impl Shard {
 
     /// Hosts every group of `image` that falls to this shard and is not here yet.
     pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
+        for status in self.raft.statuses() {
+            let group = status.raft_group;
+            let view = image.groups.get(&group);
+            let is_mine = view.is_some_and(|view| view.voters.contains(&image.node));
+            if group != METADATA_GROUP && !is_mine {
+                self.led.borrow_mut().remove(&group);
+                if let Err(error) = self.raft.remove_group(group) {
+                    tracing::debug!(%group, %error, "a raft group is not removed");
+                }
+            }
+        }
         for (group, view) in &image.groups {
             let is_mine = view.shard == self.id && view.voters.contains(&image.node);
             // An image of the last life may be published before the metadata group is brought up.
@@ -109,8 +135,11 @@ impl Shard {
         let image = self.image();
         let me = self.node.node_id();
         // With other voters it is not this node's alone whether there is a leader.
-        let is_mine = |view: &RaftGroupView| view.shard == self.id && *view.voters == [me];
-        for (group, _) in image.groups.iter().filter(|(_, view)| is_mine(view)) {
+        let is_mine = |id: &RaftGroupId, view: &RaftGroupView| {
+            let decides = *id != METADATA_GROUP || self.cluster().is_none();
+            decides && view.shard == self.id && *view.voters == [me]
+        };
+        for (group, _) in image.groups.iter().filter(|(id, view)| is_mine(id, view)) {
             self.raft.ready(*group).await?;
             let term = self.raft.status(*group).map_or(0, |s| s.term.0);
             let leader = Some(self.node.node_id());

@@ -231,7 +231,8 @@ impl Shard {
         self.on(METADATA_SHARD, move |shard| async move { shard.change_here(validate).await }).await
     }
 
-    async fn change_here<T: 'static>(
+    /// The same on the metadata shard; `validate` may look at what is only there.
+    pub(crate) async fn change_here<T: 'static>(
         self: &Rc<Self>,
         validate: impl FnOnce(&Image) -> Change<T> + 'static,
     ) -> Result<T, ChangeError> {

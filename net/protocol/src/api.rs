@@ -55,11 +55,16 @@ pub const SUPPORTED: &[ApiVersionRange] = &[
     api(ApiKey::AlterConfigs, 0, 2, 2),
     api(ApiKey::CreatePartitions, 0, 3, 2),
     api(ApiKey::DeleteGroups, 0, 2, 2),
+    api(ApiKey::ElectLeaders, 0, 2, 2),
     api(ApiKey::IncrementalAlterConfigs, 0, 1, 1),
     ApiVersionRange { flexible_from: None, ..api(ApiKey::OffsetDelete, 0, 0, 0) },
+    api(ApiKey::DescribeQuorum, 0, 2, 0),
     api(ApiKey::DescribeCluster, 0, 2, 0),
     api(ApiKey::DescribeProducers, 0, 0, 0),
+    api(ApiKey::UnregisterBroker, 0, 0, 0),
     api(ApiKey::DescribeTopicPartitions, 0, 0, 0),
+    api(ApiKey::AddRaftVoter, 0, 1, 0),
+    api(ApiKey::RemoveRaftVoter, 0, 0, 0),
 ];
 
 /// The range of `api_key`, if this node serves it.

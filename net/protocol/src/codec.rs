@@ -3,7 +3,8 @@
 //! [`decode_request`] is the only way from a client's bytes to a `kafka-protocol` struct: the guard
 //! comes first. Encoding gives whole frames. Versions that `kafka-protocol` 0.18 lacks are filled
 //! in here: ListOffsets 11 (the same bytes as 10), OffsetCommit and OffsetFetch requests 10
-//! ([`crate::offset_requests`]).
+//! ([`crate::offset_requests`]), AddRaftVoter 1 ([`crate::raft_voter_request`]; its answer has the
+//! bytes of 0).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::*;
@@ -13,6 +14,7 @@ use crate::api;
 use crate::guard::{self, GuardError};
 use crate::header::RequestHeader;
 use crate::offset_requests;
+use crate::raft_voter_request;
 use crate::wire::WireError;
 
 /// A request body that is refused; the connection is closed.
@@ -59,6 +61,7 @@ pub trait ApiResponse: Sized {
 fn library_version(api: ApiKey, version: i16) -> i16 {
     match (api, version) {
         (ApiKey::ListOffsets, 11) => 10,
+        (ApiKey::AddRaftVoter, 1) => 0,
         _ => version,
     }
 }
@@ -155,11 +158,16 @@ messages! {
     AlterConfigs, AlterConfigsRequest, AlterConfigsResponse;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
     OffsetDelete, OffsetDeleteRequest, OffsetDeleteResponse;
+    ElectLeaders, ElectLeadersRequest, ElectLeadersResponse;
+    DescribeQuorum, DescribeQuorumRequest, DescribeQuorumResponse;
+    UnregisterBroker, UnregisterBrokerRequest, UnregisterBrokerResponse;
+    RemoveRaftVoter, RemoveRaftVoterRequest, RemoveRaftVoterResponse;
     DescribeCluster, DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers, DescribeProducersRequest, DescribeProducersResponse;
     DescribeTopicPartitions, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
 }
 
+response!(AddRaftVoter, AddRaftVoterResponse);
 response!(OffsetCommit, OffsetCommitResponse);
 response!(OffsetFetch, OffsetFetchResponse);
 
@@ -199,6 +207,26 @@ impl ApiRequest for OffsetFetchRequest {
             return encode_with_library(Self::API, self, out, version);
         }
         offset_requests::encode_fetch(self, out);
+        Ok(())
+    }
+}
+
+impl ApiRequest for AddRaftVoterRequest {
+    const API: ApiKey = ApiKey::AddRaftVoter;
+    type Response = AddRaftVoterResponse;
+
+    fn decode_body(body: Bytes, version: i16) -> Result<Self, DecodeError> {
+        if version < raft_voter_request::ACK_FROM {
+            return decode_with_library(Self::API, body, version);
+        }
+        Ok(raft_voter_request::decode(&body)?)
+    }
+
+    fn encode_body(&self, out: &mut BytesMut, version: i16) -> Result<(), EncodeError> {
+        if version < raft_voter_request::ACK_FROM {
+            return encode_with_library(Self::API, self, out, version);
+        }
+        raft_voter_request::encode(self, out);
         Ok(())
     }
 }

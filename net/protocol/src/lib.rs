@@ -21,6 +21,7 @@ pub mod wire;
 mod error_code;
 mod header;
 mod offset_requests;
+mod raft_voter_request;
 
 pub use api::{ApiKey, ApiVersionRange, SUPPORTED, is_served, served_range};
 pub use codec::{

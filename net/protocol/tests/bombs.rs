@@ -225,6 +225,11 @@ fn decode_any(api: ApiKey, version: i16, body: Bytes) {
         DeleteGroups: DeleteGroupsRequest;
         IncrementalAlterConfigs: IncrementalAlterConfigsRequest;
         OffsetDelete: OffsetDeleteRequest;
+        ElectLeaders: ElectLeadersRequest;
+        DescribeQuorum: DescribeQuorumRequest;
+        UnregisterBroker: UnregisterBrokerRequest;
+        AddRaftVoter: AddRaftVoterRequest;
+        RemoveRaftVoter: RemoveRaftVoterRequest;
         DescribeCluster: DescribeClusterRequest;
         DescribeProducers: DescribeProducersRequest;
         DescribeTopicPartitions: DescribeTopicPartitionsRequest;

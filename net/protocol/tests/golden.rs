@@ -76,6 +76,11 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
             IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
+            ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
+            DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
+            UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse;
+            AddRaftVoter: AddRaftVoterRequest, AddRaftVoterResponse;
+            RemoveRaftVoter: RemoveRaftVoterRequest, RemoveRaftVoterResponse;
             DescribeCluster: DescribeClusterRequest, DescribeClusterResponse;
             DescribeProducers: DescribeProducersRequest, DescribeProducersResponse;
             DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;

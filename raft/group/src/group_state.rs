@@ -10,7 +10,7 @@ use raft::eraftpb;
 use storage::wal::WalPosition;
 
 use crate::byte_reader::ByteReader;
-use crate::{RaftGroupId, RaftIndex, ReplicaId, StateError, Term};
+use crate::{ConfChange, MemberChange, RaftGroupId, RaftIndex, ReplicaId, StateError, Term};
 
 /// Members of one set that a state may name; more is refused when read.
 pub const MEMBERS_MAX: usize = 64;
@@ -123,6 +123,24 @@ impl Membership {
     /// A group of these voters, without learners.
     pub fn of_voters(voters: impl IntoIterator<Item = ReplicaId>) -> Membership {
         Membership { voters: voters.into_iter().collect(), ..Membership::default() }
+    }
+
+    /// The members after a change, outside of joint ones.
+    pub(crate) fn follow(&mut self, change: &ConfChange) {
+        for change in &change.changes {
+            let (MemberChange::AddVoter(replica)
+            | MemberChange::AddLearner(replica)
+            | MemberChange::Remove(replica)) = *change;
+            self.voters.retain(|voter| *voter != replica);
+            self.learners.retain(|learner| *learner != replica);
+            match change {
+                MemberChange::AddVoter(_) => self.voters.push(replica),
+                MemberChange::AddLearner(_) => self.learners.push(replica),
+                MemberChange::Remove(_) => {}
+            }
+        }
+        self.voters.sort();
+        self.learners.sort();
     }
 
     /// Whether `replica` alone decides.

@@ -67,5 +67,5 @@ pub use shard_report::{GroupStatus, ShardCheckpoint, ShardStats};
 pub use window::{Durability, Window, WindowTicket};
 pub use wire::{
     BATCH_BYTES_MAX, BATCH_ENTRIES_MAX, BATCH_MESSAGES_MAX, MessageBatch, WireError,
-    decode_messages,
+    decode_messages, is_progress,
 };

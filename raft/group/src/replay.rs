@@ -21,9 +21,12 @@ use crate::conf_change::ConfChange;
 use crate::frame_kind::FrameKind;
 use crate::group_log::LogEntry;
 use crate::{
-    EntryKind, GroupCheckpoint, HardState, LogStart, Origin, RaftGroupId, RaftIndex, RecoveryError,
-    StateError, Term,
+    EntryKind, GroupCheckpoint, HardState, LogStart, Membership, Origin, RaftGroupId, RaftIndex,
+    RecoveryError, ReplicaId, StateError, Term,
 };
+
+/// Terms that a recovery leaves out.
+const RECOVERY_TERMS: u64 = 1000;
 
 /// A group as a stream left it. `Send`: it may be taken in by any shard.
 #[derive(Debug)]
@@ -60,6 +63,41 @@ impl RecoveredGroup {
     pub fn last(&self) -> (Term, RaftIndex) {
         let index = RaftIndex(self.start.index.0 + self.entries.len() as u64);
         (self.entries.back().map_or(self.start.term, |entry| Term(entry.term)), index)
+    }
+
+    /// The entries behind the start, with what the broker or this crate put into them.
+    pub fn entries(&self) -> impl Iterator<Item = (RaftIndex, EntryKind, &Bytes)> {
+        let first = self.start.index.0 + 1;
+        (first..).zip(&self.entries).map(|(at, entry)| (RaftIndex(at), entry.kind, &entry.payload))
+    }
+
+    /// Who votes when the log ends, as far as changes of one member at a time say.
+    pub fn last_membership(&self) -> Membership {
+        let mut members = self.start.membership.clone();
+        for (_, kind, payload) in self.entries() {
+            if kind == EntryKind::ConfChange
+                && let Ok(change) = ConfChange::decode(payload)
+            {
+                members.follow(&change);
+            }
+        }
+        members
+    }
+
+    /// Makes this replica the only member, whatever the others were: for a recovery after the loss of a majority, which
+    /// gives up what the others acknowledged without it. Nothing of that is written: the WAL says so once a checkpoint
+    /// begins behind everything that was here, and until then this has to be done again at each start.
+    ///
+    /// The term takes a leap, so that those that the others may have had meanwhile are not used again.
+    pub fn continue_alone(&mut self, replica: ReplicaId) {
+        self.start.membership = Membership::of_voters([replica]);
+        for entry in &mut self.entries {
+            if entry.kind == EntryKind::ConfChange {
+                (entry.kind, entry.payload) = (EntryKind::Empty, Bytes::new());
+            }
+        }
+        self.hard_state.term = Term(self.hard_state.term.0 + RECOVERY_TERMS);
+        self.hard_state.vote = None;
     }
 
     /// Which of two copies of a group was written to last. A finished move is continued by an
@@ -270,5 +308,43 @@ impl Replayed {
             self.awaited = None;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf_change::MemberChange;
+
+    fn entry(term: u64, kind: EntryKind, payload: Vec<u8>) -> LogEntry {
+        LogEntry { term, kind, payload: payload.into(), position: WalPosition::START }
+    }
+
+    #[test]
+    fn a_replica_that_goes_on_alone_keeps_its_entries_and_forgets_all_other_members() {
+        let join = ConfChange { changes: vec![MemberChange::AddVoter(ReplicaId(4))] };
+        let membership = Membership::of_voters([1, 2, 3].map(ReplicaId));
+        let mut group = RecoveredGroup {
+            raft_group: RaftGroupId(7),
+            stream: 0,
+            start: LogStart { index: RaftIndex(10), term: Term(3), membership },
+            hard_state: HardState {
+                term: Term(5),
+                vote: Some(ReplicaId(2)),
+                commit: RaftIndex(11),
+            },
+            entries: VecDeque::from([
+                entry(4, EntryKind::Inline, vec![1]),
+                entry(5, EntryKind::ConfChange, join.encode()),
+            ]),
+        };
+        assert_eq!(group.last_membership().voters, [1, 2, 3, 4].map(ReplicaId));
+        group.continue_alone(ReplicaId(3));
+        assert!(group.last_membership().is_sole_voter(ReplicaId(3)));
+        assert_eq!(group.last(), (Term(5), RaftIndex(12)));
+        let kinds: Vec<EntryKind> = group.entries().map(|(_, kind, _)| kind).collect();
+        assert_eq!(kinds, [EntryKind::Inline, EntryKind::Empty]);
+        assert_eq!(group.hard_state.vote, None);
+        assert!(group.hard_state.term > Term(5), "what the others did meanwhile is not repeated");
     }
 }

@@ -70,6 +70,12 @@ pub enum WireError {
     Members(StateError),
 }
 
+/// Whether a message says only how far a follower is: it neither leads nor votes.
+pub fn is_progress(message: &Message) -> bool {
+    use MessageType::{MsgAppendResponse, MsgHeartbeatResponse};
+    matches!(message.get_msg_type(), MsgAppendResponse | MsgHeartbeatResponse)
+}
+
 /// Messages for the replicas on one shard of one node, gathered into one body.
 #[derive(Default)]
 pub struct MessageBatch {

@@ -78,7 +78,7 @@ pub(super) const KEYS: &[Key] = &[
     list("controller.quorum.voters").default("").high()
         .applied("The nodes that vote on metadata, as id@host:port pairs, the same on every node. Without it, or with this node alone, the node is a cluster of one."),
     list("controller.quorum.bootstrap.servers").default("").high()
-        .no_effect(METADATA_GROUP),
+        .applied("Where nodes of the cluster are met, as host:port pairs. A node with an empty directory finds the cluster there and joins it; one that names only itself begins a cluster that others can join."),
     int("controller.quorum.election.timeout.ms").default("1000").valid(AtLeast(0)).high()
         .no_effect(METADATA_GROUP),
     int("controller.quorum.fetch.timeout.ms").default("2000").valid(AtLeast(0)).high()

@@ -12,6 +12,8 @@ pub(super) const KEYS: &[Key] = &[
         .applied("Whether each shard is pinned to one core."),
     int("millrace.shards.spin.us").default("0").valid(Between(0, 1_000_000))
         .applied("How long an idle shard polls before it sleeps, and keeps its core from halting while it waits for the disk. It takes the whole core, so it is worth setting on dedicated ones only."),
+    boolean("millrace.quorum.standalone").default("false")
+        .applied("With an empty directory and controller.quorum.bootstrap.servers: begin a new cluster with this node as its only voter, as kafka-storage format --standalone does."),
     string("millrace.peer.listener")
         .applied("Address (host:port) where this node listens for other nodes of its cluster; unset: the controller listener, or the port of the first listener plus 1000."),
     string("millrace.durability").default("disk").valid(OneOf(&["disk", "memory"])).high().dynamic()

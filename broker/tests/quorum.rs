@@ -1,0 +1,485 @@
+//! Who belongs to a cluster and who votes in it, on real processes: clusters that begin with one node, voters that come
+//! and go, nodes that are forgotten or refused, leadership that is given back, and going on after a majority is lost.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests of processes live outside the runtime"
+)]
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use client::{Client, Codec, Connection, NewRecord, NewTopic, Start};
+use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use protocol::messages::elect_leaders_request::TopicPartitions;
+use protocol::messages::{
+    AddRaftVoterRequest, BrokerId, DescribeClusterRequest, DescribeQuorumRequest,
+    DescribeQuorumResponse, ElectLeadersRequest, RemoveRaftVoterRequest, TopicName,
+    UnregisterBrokerRequest,
+};
+use protocol::{ErrorCode, StrBytes, Uuid};
+use tempfile::TempDir;
+
+mod node;
+use node::{Node, eventually};
+
+/// Where a node is and where others meet it.
+struct Place {
+    id: i32,
+    port: u16,
+    peer: u16,
+    home: PathBuf,
+}
+
+fn free_ports(count: usize) -> Vec<u16> {
+    let listeners: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
+    listeners.iter().map(|l| l.local_addr().expect("it is bound").port()).collect()
+}
+
+/// Nodes with these ids below `dir`.
+fn places(dir: &Path, ids: &[i32]) -> Vec<Place> {
+    let ports = free_ports(2 * ids.len());
+    let place = |(id, ports): (&i32, &[u16])| {
+        let home = dir.join(format!("node-{}-{id}", ports[0]));
+        Place { id: *id, port: ports[0], peer: ports[1], home }
+    };
+    ids.iter().zip(ports.chunks(2)).map(place).collect()
+}
+
+fn voters(places: &[Place]) -> String {
+    let voter = |place: &Place| format!("{}@127.0.0.1:{}", place.id, place.peer);
+    let voters: Vec<String> = places.iter().map(voter).collect();
+    format!("controller.quorum.voters={}", voters.join(","))
+}
+
+fn servers(places: &[&Place]) -> String {
+    let servers: Vec<String> =
+        places.iter().map(|place| format!("127.0.0.1:{}", place.peer)).collect();
+    format!("controller.quorum.bootstrap.servers={}", servers.join(","))
+}
+
+impl Place {
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn file(&self, quorum: &str) -> PathBuf {
+        std::fs::create_dir_all(&self.home).expect("a directory");
+        let file = self.home.join("server.properties");
+        let text = format!(
+            "process.roles=broker,controller\nnode.id={id}\n{quorum}\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{peer}\n\
+             controller.listener.names=CONTROLLER\nlog.dirs={data}\nmillrace.shards=2\n\
+             broker.session.timeout.ms=2000\nmillrace.wal.file.bytes=4194304\n\
+             offsets.topic.num.partitions=3\nmillrace.checkpoint.interval.ms=200\n\
+             auto.leader.rebalance.enable=false\nmillrace.log.level=warn\n",
+            id = self.id,
+            port = self.port,
+            peer = self.peer,
+            data = self.home.join("data").display(),
+        );
+        std::fs::write(&file, text).expect("a file");
+        file
+    }
+
+    fn command(&self, quorum: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.arg("start").arg("--config").arg(self.file(quorum)).args(more);
+        command
+    }
+
+    fn start(&self, quorum: &str) -> Node {
+        Node::run(self.command(quorum, &[]))
+    }
+
+    /// Starts and expects that the node ends by itself; the sentence that it says.
+    fn refused(&self, quorum: &str) -> String {
+        sentence(self.command(quorum, &[]).output().expect("the binary runs"))
+    }
+
+    fn recover(&self, quorum: &str, more: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        command.arg("recover").arg("--config").arg(self.file(quorum)).args(more);
+        command.output().expect("the binary runs")
+    }
+
+    /// `directory.id` of its data directory.
+    fn directory(&self) -> Uuid {
+        use base64::Engine;
+        let text = std::fs::read_to_string(self.home.join("data/meta.properties"));
+        let text = text.expect("the node has written it");
+        let id = text.lines().find_map(|line| line.strip_prefix("directory.id="));
+        let id = id.expect("it names a directory").trim();
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(id).expect("base64");
+        Uuid::from_slice(&bytes).expect("16 bytes")
+    }
+}
+
+fn sentence(output: Output) -> String {
+    assert!(!output.status.success(), "it was not refused");
+    let said = String::from_utf8(output.stderr).expect("text");
+    let sentence = said.lines().find_map(|line| line.strip_prefix("millrace: "));
+    sentence.unwrap_or_else(|| panic!("no sentence in {said:?}")).to_owned()
+}
+
+fn start_all(places: &[Place], quorum: &str) -> Vec<Node> {
+    let starting: Vec<_> = places
+        .iter()
+        .map(|place| {
+            let command = place.command(quorum, &[]);
+            std::thread::spawn(move || Node::run(command))
+        })
+        .collect();
+    starting.into_iter().map(|one| one.join().expect("the node is ready")).collect()
+}
+
+fn connect(place: &Place) -> Connection {
+    Connection::open(&place.address()).expect("the node accepts")
+}
+
+fn quorum_of(place: &Place) -> DescribeQuorumResponse {
+    let partitions = vec![PartitionData::default().with_partition_index(0)];
+    let name = TopicName(StrBytes::from_static_str("__cluster_metadata"));
+    let topic = TopicData::default().with_topic_name(name).with_partitions(partitions);
+    let request = DescribeQuorumRequest::default().with_topics(vec![topic]);
+    connect(place).call(&request).expect("an answer")
+}
+
+/// Voters and observers, as a node tells them.
+fn members(place: &Place) -> (BTreeSet<i32>, BTreeSet<i32>) {
+    let told = quorum_of(place);
+    let partition = &told.topics[0].partitions[0];
+    let ids = |replicas: &[protocol::messages::describe_quorum_response::ReplicaState]| {
+        replicas.iter().map(|replica| replica.replica_id.0).collect()
+    };
+    (ids(&partition.current_voters), ids(&partition.observers))
+}
+
+fn add_voter(asked: &Place, added: &Place) -> i16 {
+    let request = AddRaftVoterRequest::default()
+        .with_cluster_id(None)
+        .with_timeout_ms(20_000)
+        .with_voter_id(added.id)
+        .with_voter_directory_id(added.directory());
+    connect(asked).call(&request).expect("an answer").error_code
+}
+
+fn remove_voter(asked: &Place, removed: &Place) -> i16 {
+    let request = RemoveRaftVoterRequest::default()
+        .with_cluster_id(None)
+        .with_voter_id(removed.id)
+        .with_voter_directory_id(removed.directory());
+    connect(asked).call(&request).expect("an answer").error_code
+}
+
+fn unregister(asked: &Place, id: i32) -> (i16, String) {
+    let request = UnregisterBrokerRequest::default().with_broker_id(BrokerId(id));
+    let answer = connect(asked).call(&request).expect("an answer");
+    (answer.error_code, answer.error_message.map(|text| text.to_string()).unwrap_or_default())
+}
+
+/// Nodes that a node tells of, and which of them are fenced.
+fn brokers(asked: &Place) -> Vec<(i32, bool)> {
+    let request =
+        DescribeClusterRequest::default().with_endpoint_type(1).with_include_fenced_brokers(true);
+    let answer = connect(asked).call(&request).expect("an answer");
+    answer.brokers.iter().map(|broker| (broker.broker_id.0, broker.is_fenced)).collect()
+}
+
+fn create(asked: &Place, topic: &str, partitions: i32, replicas: i16) {
+    let new = NewTopic {
+        name: topic.into(),
+        partitions: Some(partitions),
+        replication: Some(replicas),
+        configs: Vec::new(),
+    };
+    let mut client = Client::connect(&asked.address()).expect("the node accepts");
+    client.create_topic(&new).expect("the topic is created");
+}
+
+fn write(asked: &Place, topic: &str, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        eventually("the record is acknowledged", || {
+            let mut client = Client::connect(&asked.address()).ok()?;
+            let mut writer = client.writer(topic, None, Codec::None).ok()?;
+            let key = number.to_string().into_bytes();
+            let record =
+                NewRecord { key: Some(key.clone()), value: Some(key), ..Default::default() };
+            writer.write(&record).ok()?;
+            writer.flush().ok()
+        });
+    }
+}
+
+fn read(asked: &Place, topic: &str) -> BTreeSet<u32> {
+    eventually("everything is read", || {
+        let mut client = Client::connect(&asked.address()).ok()?;
+        let mut reader = client.reader(topic, None, Start::Beginning).ok()?;
+        let mut seen = BTreeSet::new();
+        while reader.lag().ok()? > 0 {
+            for record in reader.read().ok()? {
+                let value = String::from_utf8(record.value.expect("a value")).expect("text");
+                seen.insert(value.parse().expect("a number"));
+            }
+        }
+        Some(seen)
+    })
+}
+
+fn wait_in_sync(asked: &Place, topic: &str, replicas: usize) {
+    eventually("all replicas in sync", || {
+        let mut client = Client::connect(&asked.address()).ok()?;
+        let described = client.describe_topic(topic).ok()?;
+        described.partitions.iter().all(|p| p.in_sync.len() == replicas).then_some(())
+    });
+}
+
+fn wait_fenced(asked: &Place, id: i32) {
+    eventually("it is fenced", || brokers(asked).contains(&(id, true)).then_some(()));
+}
+
+const NONE: i16 = 0;
+
+fn code(error: ErrorCode) -> i16 {
+    error.code()
+}
+
+#[test]
+fn a_cluster_begins_with_one_node_and_others_join_it_vote_and_leave() {
+    let dir = TempDir::new().expect("a directory");
+    let places = places(dir.path(), &[1, 2, 3]);
+    let [first, second, third] = &places[..] else { unreachable!() };
+    let all = servers(&[first, second, third]);
+    let one = Node::run(first.command(&all, &["--standalone"]));
+    create(first, "before", 2, 1);
+    write(first, "before", 0..5);
+    let two = second.start(&all);
+    let three = third.start(&all);
+    assert_eq!(members(third), (BTreeSet::from([1]), BTreeSet::from([2, 3])));
+    let unknown = Uuid::from_bytes([7; 16]);
+    let stranger = AddRaftVoterRequest::default()
+        .with_timeout_ms(200)
+        .with_voter_id(9)
+        .with_voter_directory_id(unknown)
+        .with_cluster_id(None);
+    let answer = connect(second).call(&stranger).expect("an answer");
+    assert_eq!(answer.error_code, code(ErrorCode::RequestTimedOut));
+    assert_eq!(add_voter(third, second), NONE);
+    assert_eq!(add_voter(second, second), code(ErrorCode::DuplicateVoter));
+    assert_eq!(add_voter(second, third), NONE);
+    assert_eq!(members(second), (BTreeSet::from([1, 2, 3]), BTreeSet::new()));
+    create(third, "t", 3, 3);
+    write(second, "t", 0..10);
+    // the leader itself leaves the voters, and any node can be asked
+    assert_eq!(remove_voter(second, first), NONE);
+    assert_eq!(members(first), (BTreeSet::from([2, 3]), BTreeSet::from([1])));
+    assert_eq!(remove_voter(second, first), code(ErrorCode::VoterNotFound));
+    assert_eq!(add_voter(first, first), NONE);
+    // the one that began is not needed to go on, nor to come back
+    one.kill();
+    write(second, "t", 10..20);
+    let one = first.start(&all);
+    wait_in_sync(first, "t", 3);
+    assert_eq!(read(first, "t"), (0..20).collect());
+    assert_eq!(read(third, "before"), (0..5).collect());
+    drop((one, two, three));
+}
+
+#[test]
+fn a_node_that_was_alone_can_take_in_others_after_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let places = places(dir.path(), &[1, 2]);
+    let [first, second] = &places[..] else { unreachable!() };
+    let alone = first.start("");
+    create(first, "t", 2, 1);
+    write(first, "t", 0..10);
+    assert_eq!(add_voter(first, first), code(ErrorCode::UnsupportedVersion));
+    assert!(alone.stop().success());
+    let one = first.start(&servers(&[first]));
+    let two = second.start(&servers(&[first]));
+    assert_eq!(members(second), (BTreeSet::from([1]), BTreeSet::from([2])));
+    assert_eq!(add_voter(second, second), NONE);
+    assert_eq!(read(second, "t"), (0..10).collect());
+    create(second, "u", 2, 2);
+    write(second, "u", 0..10);
+    drop((one, two));
+}
+
+#[test]
+fn leadership_is_given_back_to_preferred_replicas_on_demand() {
+    let dir = TempDir::new().expect("a directory");
+    let places = places(dir.path(), &[1, 2, 3]);
+    let quorum = voters(&places);
+    let mut nodes = start_all(&places, &quorum);
+    create(&places[0], "t", 6, 3);
+    let described = |place: &Place| {
+        eventually("the topic is described", || {
+            let mut client = Client::connect(&place.address()).ok()?;
+            Some(client.describe_topic("t").ok()?.partitions)
+        })
+    };
+    let preferred = described(&places[0])[0].replicas[0];
+    let at = places.iter().position(|place| place.id == preferred).expect("one of them");
+    let other = &places[(at + 1) % 3];
+    let elect = |kind: i8, topic: &'static str| {
+        let name = TopicName(StrBytes::from_static_str(topic));
+        let asked = TopicPartitions::default().with_topic(name).with_partitions(vec![0]);
+        let request = ElectLeadersRequest::default()
+            .with_election_type(kind)
+            .with_topic_partitions(Some(vec![asked]))
+            .with_timeout_ms(20_000);
+        let answer = connect(other).call(&request).expect("an answer");
+        assert_eq!(answer.error_code, NONE);
+        answer.replica_election_results[0].partition_result[0].error_code
+    };
+    assert_eq!(elect(0, "nowhere"), code(ErrorCode::UnknownTopicOrPartition));
+    eventually("it leads", || (described(other)[0].leader == preferred).then_some(()));
+    assert_eq!(elect(0, "t"), code(ErrorCode::ElectionNotNeeded));
+    nodes.remove(at).kill();
+    let led = || described(other)[0].leader;
+    eventually("another one leads", || (led() > 0 && led() != preferred).then_some(()));
+    wait_fenced(other, preferred);
+    assert_eq!(elect(0, "t"), code(ErrorCode::PreferredLeaderNotAvailable));
+    assert_eq!(elect(1, "t"), code(ErrorCode::ElectionNotNeeded));
+    let back = places[at].start(&quorum);
+    wait_in_sync(other, "t", 3);
+    assert_ne!(led(), preferred, "leaders are not given back by themselves here");
+    assert_eq!(elect(0, "t"), NONE);
+    assert_eq!(led(), preferred);
+    let all = ElectLeadersRequest::default().with_topic_partitions(None).with_timeout_ms(20_000);
+    let answer = connect(other).call(&all).expect("an answer");
+    let results = answer.replica_election_results.iter().flat_map(|t| &t.partition_result);
+    assert!(results.into_iter().all(|partition| partition.error_code == NONE));
+    let partitions = described(other);
+    assert!(partitions.iter().all(|partition| partition.leader == partition.replicas[0]));
+    drop((nodes, back));
+}
+
+#[test]
+fn a_dead_node_is_forgotten_and_its_id_is_free_once_nothing_names_it() {
+    let dir = TempDir::new().expect("a directory");
+    let all = places(dir.path(), &[1, 2, 3]);
+    let quorum = voters(&all);
+    let mut nodes = start_all(&all, &quorum);
+    create(&all[0], "spread", 1, 3);
+    write(&all[0], "spread", 0..10);
+    assert_eq!(unregister(&all[0], 9).0, code(ErrorCode::BrokerIdNotRegistered));
+    let (refused, why) = unregister(&all[0], 3);
+    assert_eq!(refused, code(ErrorCode::InvalidRequest));
+    assert!(why.contains("alive"), "{why}");
+    nodes.remove(2).kill();
+    wait_fenced(&all[0], 3);
+    let (refused, why) = unregister(&all[0], 3);
+    assert_eq!(refused, code(ErrorCode::InvalidRequest));
+    assert!(why.contains("controllers"), "{why}");
+    // it is not asked whether it agrees
+    assert_eq!(remove_voter(&all[1], &all[2]), NONE);
+    assert_eq!(unregister(&all[1], 3), (NONE, String::new()));
+    assert_eq!(brokers(&all[0]), [(1, false), (2, false)]);
+    let left = (BTreeSet::from([1, 2]), BTreeSet::new());
+    eventually("it is told nothing any more", || (members(&all[0]) == left).then_some(()));
+    // another directory must not stand for replicas that it does not have
+    let again = places(dir.path(), &[3]);
+    let sentence = again[0].refused(&quorum);
+    assert!(sentence.contains("node.id=3") && sentence.contains("1 partitions"), "{sentence}");
+    let mut client = Client::connect(&all[0].address()).expect("the node accepts");
+    client.delete_topic("spread").expect("it is deleted");
+    let three = again[0].start(&servers(&[&all[0], &all[1]]));
+    assert_eq!(members(&all[0]), (BTreeSet::from([1, 2]), BTreeSet::from([3])));
+    assert_eq!(add_voter(&all[0], &again[0]), NONE);
+    create(&all[1], "again", 2, 3);
+    write(&all[1], "again", 0..10);
+    // the old directory is that of another node now
+    let sentence = all[2].refused(&quorum);
+    assert!(sentence.contains("node.id=3"), "{sentence}");
+    drop((nodes, three));
+}
+
+#[test]
+fn a_node_of_another_cluster_is_refused_in_one_sentence_and_changes_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    let here = places(dir.path(), &[1, 2, 3]);
+    let there = places(dir.path(), &[7]);
+    let _here = start_all(&here, &voters(&here));
+    let foreign = there[0].start(&servers(&[&there[0]]));
+    create(&there[0], "theirs", 1, 1);
+    assert!(foreign.stop().success());
+    let sentence = there[0].refused(&voters(&here));
+    assert!(sentence.contains("another cluster"), "{sentence}");
+    let sentence = there[0].refused(&servers(&[&here[0], &here[1]]));
+    assert!(sentence.contains("another cluster"), "{sentence}");
+    assert_eq!(brokers(&here[0]).len(), 3);
+    let foreign = there[0].start(&servers(&[&there[0]]));
+    let mut client = Client::connect(&there[0].address()).expect("the node accepts");
+    let topics = client.topics().expect("metadata are told");
+    assert!(topics.iter().any(|topic| topic.name == "theirs"));
+    assert!(foreign.stop().success());
+}
+
+#[test]
+fn one_of_three_nodes_goes_on_after_the_others_are_lost_for_good() {
+    let dir = TempDir::new().expect("a directory");
+    let old = places(dir.path(), &[1, 2, 3]);
+    let quorum = voters(&old);
+    let nodes = start_all(&old, &quorum);
+    create(&old[0], "t", 4, 3);
+    create(&old[0], "elsewhere", 6, 1);
+    write(&old[0], "t", 0..40);
+    wait_in_sync(&old[0], "t", 3);
+    nodes.into_iter().for_each(Node::kill);
+    let left = &old[2];
+    let said = left.recover(&quorum, &[]);
+    assert!(!said.status.success(), "without the flag nothing is done");
+    let text = String::from_utf8(said.stdout).expect("text");
+    assert!(text.contains("nodes 1, 2") && text.contains("--yes-lose-data"), "{text}");
+    assert!(text.contains("no copy here: elsewhere-"), "{text}");
+    assert!(left.recover(&quorum, &["--yes-lose-data"]).status.success());
+    let survivor = left.start(&quorum);
+    assert_eq!(members(left), (BTreeSet::from([3]), BTreeSet::new()));
+    assert_eq!(brokers(left), [(3, false)]);
+    assert_eq!(read(left, "t"), (0..40).collect());
+    write(left, "t", 40..50);
+    // what it decided outlives a crash, also one in the middle of it, and the old nodes do not come back
+    survivor.kill();
+    std::fs::write(left.home.join("data/.millrace/goes-on-alone"), "").expect("a file");
+    left.start(&quorum).kill();
+    let survivor = left.start(&quorum);
+    assert_eq!(read(left, "t"), (0..50).collect());
+    let sentence = old[0].refused(&servers(&[left]));
+    assert!(sentence.contains("given up"), "{sentence}");
+    let mut client = Client::connect(&left.address()).expect("the node accepts");
+    client.delete_topic("elsewhere").expect("it is deleted");
+    let new = places(dir.path(), &[1, 5]);
+    let join = servers(&[left, &new[0], &new[1]]);
+    let joined: Vec<Node> = new.iter().map(|place| place.start(&join)).collect();
+    for place in &new {
+        assert_eq!(add_voter(left, place), NONE);
+    }
+    create(&new[0], "u", 3, 3);
+    write(&new[0], "u", 0..20);
+    wait_in_sync(&new[0], "u", 3);
+    survivor.kill();
+    write(&new[1], "u", 20..30);
+    assert_eq!(read(&new[1], "u"), (0..30).collect());
+    drop(joined);
+}
+
+#[test]
+fn recovery_is_refused_where_there_is_nothing_to_give_up() {
+    let dir = TempDir::new().expect("a directory");
+    let places = places(dir.path(), &[1]);
+    let quorum = servers(&[&places[0]]);
+    let never = sentence(places[0].recover(&quorum, &["--yes-lose-data"]));
+    assert!(never.contains("not the data directory"), "{never}");
+    let node = places[0].start(&quorum);
+    create(&places[0], "t", 2, 1);
+    let running = sentence(places[0].recover(&quorum, &["--yes-lose-data"]));
+    assert!(running.contains("in use"), "{running}");
+    assert!(node.stop().success());
+    let alone = sentence(places[0].recover(&quorum, &["--yes-lose-data"]));
+    assert!(alone.contains("no others"), "{alone}");
+    assert!(places[0].start(&quorum).stop().success());
+}
