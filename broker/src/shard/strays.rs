@@ -107,9 +107,8 @@ mod tests {
     #[test]
     fn directories_of_partitions_are_told_from_others() {
         assert_eq!(partition_of("a-b-17"), Some(("a-b", 17)));
-        for other in
-            ["t", "-3", "t-x", "t--1", "t-0.0123-delete", "lost+found", "__cluster_metadata-0"]
-        {
+        assert_eq!(partition_of("t--1"), Some(("t-", 1)), "a topic may end with a dash");
+        for other in ["t", "-3", "t-x", "t-0.0123-delete", "lost+found", "__cluster_metadata-0"] {
             assert_eq!(partition_of(other), None, "{other}");
         }
     }
