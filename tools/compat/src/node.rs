@@ -3,7 +3,7 @@
 
 use crate::args::Broker;
 use crate::jars::Jars;
-use crate::process::Process;
+use crate::process::{Line, Process};
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -176,13 +176,15 @@ fn kafka_properties(index: usize, ports: &[(u16, u16)], data: &Path) -> String {
     )
 }
 
-/// Kafka says that it has started on standard error; Millrace is ready once its port answers.
+/// Kafka says that it has started on standard error, Millrace on standard output: by then it is one of the cluster's
+/// nodes, which its port does not tell.
 fn wait_until_ready(process: &mut Process, kind: Broker, port: u16) -> Result<()> {
     let end = Instant::now() + START_PATIENCE;
+    let mut told = false;
     while Instant::now() < end {
         let ready = match kind {
             Broker::Kafka => process.errors().contains("Kafka Server started"),
-            Broker::Millrace => TcpStream::connect(("127.0.0.1", port)).is_ok(),
+            Broker::Millrace => told && TcpStream::connect(("127.0.0.1", port)).is_ok(),
         };
         if ready {
             return Ok(());
@@ -191,7 +193,9 @@ fn wait_until_ready(process: &mut Process, kind: Broker, port: u16) -> Result<()
             bail!("{} ended with {status} at start: {}", kind.name(), process.last_words());
         }
         // Its output is read, so that it never waits for us.
-        process.line(Duration::from_millis(20));
+        if let Line::Text(line) = process.line(Duration::from_millis(20)) {
+            told |= line.contains("is ready");
+        }
     }
     bail!("{} is not ready after {} s: {}", kind.name(), START_PATIENCE.as_secs(), process.errors())
 }
