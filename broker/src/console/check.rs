@@ -1,7 +1,7 @@
 //! `millrace check`: reads the host and says what to change before a broker runs on it.
 //!
-//! Runs in the binary, before any shard: plain system calls and files under /proc and /sys. Each finding is one
-//! sentence with the remedy. Exit code 1 if the broker cannot start here.
+//! Runs in the binary: files under /proc and /sys, and one shard that starts, looks and stops. Each finding is one sentence
+//! with the remedy, under the subject that has to be changed. Exit code 1 if the broker cannot start here.
 #![allow(
     clippy::disallowed_methods,
     reason = "the check reads the host itself; no shard runs in this process"
@@ -9,7 +9,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
+use runtime::shards::StartError;
 use serde_json::json;
 
 /// How a finding bears on a broker here.
@@ -58,10 +60,38 @@ fn fatal(subject: &'static str, text: impl Into<String>) -> Finding {
 
 /// Looks at the host for a broker that keeps its data in `data`.
 pub fn inspect(data: &Path) -> Vec<Finding> {
-    let mut findings = vec![kernel(), io_uring(), open_files(), locked_memory(), cpus()];
+    let trial = Trial::run(data);
+    let limits = [open_files(&trial), locked_memory(&trial)];
+    let mut findings = vec![kernel(), io_uring(&trial)];
+    findings.extend(limits);
+    findings.extend([cpus(), directory(data), free_space(&trial)]);
     findings.extend(storage(&existing_parent(data)));
     findings.push(swappiness());
     findings
+}
+
+/// What came of starting one shard.
+struct Trial {
+    refused: Option<StartError>,
+    /// Bytes free for the data directory.
+    available: Option<u64>,
+}
+
+impl Trial {
+    fn run(data: &Path) -> Trial {
+        let seen = Arc::<OnceLock<u64>>::default();
+        let (told, at) = (seen.clone(), existing_parent(data));
+        let look = move |_: runtime::shards::Context<()>| {
+            let (told, at) = (told.clone(), at.clone());
+            async move {
+                if let Ok(space) = runtime::fs::disk_space(&at).await {
+                    let _ = told.set(space.available);
+                }
+            }
+        };
+        let refused = runtime::shards::run(Default::default(), look).err();
+        Trial { refused, available: seen.get().copied() }
+    }
 }
 
 /// Prints findings as lines or JSON; returns the exit code.
@@ -98,7 +128,7 @@ fn kernel() -> Finding {
     }
 }
 
-fn io_uring() -> Finding {
+fn io_uring(trial: &Trial) -> Finding {
     if let Some(setting) = read("/proc/sys/kernel/io_uring_disabled").filter(|s| s != "0") {
         return fatal(
             "io_uring",
@@ -108,13 +138,17 @@ fn io_uring() -> Finding {
             ),
         );
     }
-    match runtime::shards::run::<(), _, _>(Default::default(), |_| async {}) {
-        Ok(()) => good("io_uring", "a shard starts and stops"),
-        Err(e) => fatal("io_uring", e.to_string()),
+    match &trial.refused {
+        None => good("io_uring", "a shard starts and stops"),
+        Some(StartError::NofileTooLow { .. } | StartError::MemlockTooLow { .. }) => {
+            advice("io_uring", "not tried: a limit is too low; raise it and check again")
+        }
+        Some(error) => fatal("io_uring", error.to_string()),
     }
 }
 
-fn limit(name: &str) -> Option<(u64, u64)> {
+/// Soft and hard limit of this process.
+pub(super) fn limit(name: &str) -> Option<(u64, u64)> {
     let limits = read("/proc/self/limits")?;
     let line = limits.lines().find(|l| l.starts_with(name))?;
     let mut fields = line[name.len()..].split_whitespace().map(|f| match f {
@@ -124,7 +158,10 @@ fn limit(name: &str) -> Option<(u64, u64)> {
     Some((fields.next()?, fields.next()?))
 }
 
-fn open_files() -> Finding {
+fn open_files(trial: &Trial) -> Finding {
+    if let Some(error @ StartError::NofileTooLow { .. }) = &trial.refused {
+        return fatal("open files", error.to_string());
+    }
     match limit("Max open files") {
         Some((_, hard)) if hard >= 65_536 => good("open files", format!("hard limit {hard}")),
         Some((_, hard)) => advice(
@@ -138,8 +175,11 @@ fn open_files() -> Finding {
     }
 }
 
-fn locked_memory() -> Finding {
+fn locked_memory(trial: &Trial) -> Finding {
     const ENOUGH: u64 = 64 << 20;
+    if let Some(error @ StartError::MemlockTooLow { .. }) = &trial.refused {
+        return fatal("locked memory", error.to_string());
+    }
     match limit("Max locked memory") {
         Some((_, u64::MAX)) => good("locked memory", "unlimited"),
         Some((_, hard)) if hard >= ENOUGH => good("locked memory", format!("{hard} bytes")),
@@ -170,6 +210,40 @@ fn swappiness() -> Finding {
     match read("/proc/swaps").map(|s| s.lines().count()) {
         Some(0 | 1) | None => good("swap", "none"),
         Some(_) => advice("swap", "swap is on; run `swapoff -a` or set vm.swappiness=1"),
+    }
+}
+
+/// Whether this user may write there, or make the directory.
+fn directory(data: &Path) -> Finding {
+    let at = existing_parent(data);
+    let probe = at.join(format!(".millrace-check-{}", std::process::id()));
+    let written = fs::write(&probe, []);
+    let _ = fs::remove_file(&probe);
+    match written {
+        Ok(()) => good("data", format!("{} can be written to", at.display())),
+        Err(e) => fatal(
+            "data",
+            format!("{}: {e}; give it to the broker's user or choose another --data", at.display()),
+        ),
+    }
+}
+
+/// Less than this is used up within minutes.
+const FREE_BYTES_MIN: u64 = 4 << 30;
+
+fn free_space(trial: &Trial) -> Finding {
+    match trial.available {
+        Some(bytes) if bytes >= FREE_BYTES_MIN => {
+            good("free space", format!("{} GiB", bytes >> 30))
+        }
+        Some(bytes) => advice(
+            "free space",
+            format!(
+                "{} MiB; make room, producers are refused below millrace.disk.reserve.bytes",
+                bytes >> 20
+            ),
+        ),
+        None => advice("free space", "unknown until a shard starts"),
     }
 }
 
@@ -231,7 +305,7 @@ mod tests {
     #[test]
     fn every_finding_that_is_not_good_says_what_was_found() {
         let findings = inspect(Path::new("/tmp/does/not/exist/yet"));
-        assert!(findings.len() >= 7);
+        assert!(findings.len() >= 10);
         assert!(findings.iter().all(|f| !f.text.is_empty()));
         assert_eq!(report(&[fatal("x", "y")], true), 1);
         assert_eq!(report(&[good("x", "y"), advice("x", "z")], false), 0);

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use config::NodeConfig;
 
 use super::args::{DevArgs, StartArgs};
-use super::{http, logs};
-use crate::node::{self, NodeContext};
+use super::{check, http, logs};
+use crate::node::{self, Descriptors, NodeContext};
 
 /// Runs a development broker until it is stopped; returns the exit code.
 pub fn dev(args: DevArgs) -> i32 {
@@ -114,6 +114,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
     check_addresses(&config)?;
     let metrics_listen = config.metrics_listen.clone();
     let context = NodeContext::new(config, shards, announce);
+    share_descriptors(&context, shards);
     if let Some(listen) = metrics_listen {
         let address = resolve(&listen)?;
         http::serve(address, context.metrics.clone(), context.ready.clone())?;
@@ -125,6 +126,17 @@ fn run(config: NodeConfig) -> Result<(), String> {
         Some(reason) => Err(reason.clone()),
         None => Ok(()),
     }
+}
+
+/// The shards raise the soft limit to the hard one, so the hard one counts.
+fn share_descriptors(context: &NodeContext, shards: usize) {
+    let Some((_, limit)) = check::limit("Max open files") else { return };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let descriptors = Descriptors::share(limit, shards);
+    if let Some(shortage) = descriptors.shortage(limit, context.config.limits.connections_max) {
+        tracing::warn!("{shortage}");
+    }
+    context.limit_descriptors(descriptors);
 }
 
 /// Shards share their addresses (SO_REUSEPORT), so the kernel would let a second broker share them too and hand it half

@@ -225,7 +225,7 @@ impl Shard {
             tail_bytes: Cell::new(0),
             destage: Destage::default(),
             maintenance: Semaphore::new(1),
-            log_store: segments::log_store(),
+            log_store: segments::log_store(&node),
             wal,
             recovered_logs: RefCell::default(),
             carried_logs: RefCell::default(),

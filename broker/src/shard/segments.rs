@@ -20,10 +20,8 @@ use super::lookups::FoundOffset;
 use super::{Partition, Shard};
 use crate::ids::PartitionId;
 use crate::metadata::{PartitionPlacement, Topic};
+use crate::node::NodeContext;
 use crate::partition::{PartitionState, ProducerStates, StoredLog, TailBatch};
-
-/// Segment files that one shard keeps open.
-const OPEN_FILES_MAX: usize = 1024;
 
 /// What the checkpoint kept of a partition.
 #[derive(Clone, Debug)]
@@ -55,8 +53,9 @@ impl PartitionExtra {
 }
 
 /// The segment store of one shard.
-pub(super) fn log_store() -> Rc<LogStore> {
-    LogStore::new(LogStoreOptions { open_files_max: OPEN_FILES_MAX })
+pub(super) fn log_store(node: &NodeContext) -> Rc<LogStore> {
+    let descriptors = node.descriptors.get().copied().unwrap_or_default();
+    LogStore::new(LogStoreOptions { open_files_max: descriptors.segment_files_per_shard })
 }
 
 impl Shard {

@@ -89,7 +89,9 @@ where
     fn refuse(&self, refusal: &Refusal, peer: SocketAddr) {
         let counters = &self.shard.counters;
         match refusal {
-            Refusal::Node { .. } => counters.refused_by_node_limit.add(1),
+            Refusal::Node { .. } | Refusal::Descriptors { .. } => {
+                counters.refused_by_node_limit.add(1)
+            }
             Refusal::Address { .. } => counters.refused_by_address_limit.add(1),
         }
         if self.shard.may_log() {

@@ -22,6 +22,10 @@ use std::{
 pub enum Refusal {
     #[error("the node has max.connections = {limit} connections")]
     Node { limit: usize },
+    #[error(
+        "the limit of open files leaves room for {room} connections; raise LimitNOFILE or `ulimit -n`"
+    )]
+    Descriptors { room: usize },
     #[error("{address} has max.connections.per.ip = {limit} connections")]
     Address { address: IpAddr, limit: usize },
 }
@@ -35,6 +39,8 @@ pub struct ConnectionLimits {
 #[derive(Debug)]
 struct State {
     per_node_max: usize,
+    /// What the process has descriptors for.
+    room: usize,
     per_address_max: usize,
     overrides: BTreeMap<IpAddr, usize>,
     total: usize,
@@ -54,6 +60,7 @@ impl ConnectionLimits {
     ) -> Arc<ConnectionLimits> {
         let state = State {
             per_node_max,
+            room: usize::MAX,
             per_address_max,
             overrides: canonical(overrides),
             total: 0,
@@ -75,6 +82,11 @@ impl ConnectionLimits {
         state.overrides = canonical(overrides);
     }
 
+    /// However high the limits are, there are descriptors for so many connections.
+    pub fn leave_room(&self, room: usize) {
+        self.lock().room = room;
+    }
+
     /// The limits that are on by default.
     pub fn with_defaults() -> Arc<ConnectionLimits> {
         Self::new(Self::PER_NODE_MAX, Self::PER_ADDRESS_MAX, [])
@@ -87,6 +99,9 @@ impl ConnectionLimits {
         let limit = state.overrides.get(&address).copied().unwrap_or(state.per_address_max);
         if state.total >= state.per_node_max {
             return Err(Refusal::Node { limit: state.per_node_max });
+        }
+        if state.total >= state.room {
+            return Err(Refusal::Descriptors { room: state.room });
         }
         if state.by_address.get(&address).copied().unwrap_or(0) >= limit {
             return Err(Refusal::Address { address, limit });
@@ -178,6 +193,17 @@ mod tests {
         limits.set(1, 9, []);
         assert_eq!(limits.admit(ip(1)).expect_err("full"), Refusal::Node { limit: 1 });
         assert_eq!(limits.open(), 2);
+    }
+
+    #[test]
+    fn no_limit_is_higher_than_what_there_are_descriptors_for() {
+        let limits = ConnectionLimits::new(10, 10, []);
+        limits.leave_room(1);
+        let _place = limits.admit(ip(1)).expect("first");
+        let refusal = Refusal::Descriptors { room: 1 };
+        assert_eq!(limits.admit(ip(1)).expect_err("second"), refusal);
+        limits.set(20, 20, []);
+        assert_eq!(limits.admit(ip(2)).expect_err("still"), refusal);
     }
 
     #[test]

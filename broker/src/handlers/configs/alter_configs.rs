@@ -16,7 +16,8 @@ use protocol::messages::{
 use protocol::messages::{alter_configs_response, incremental_alter_configs_response};
 use protocol::{ErrorCode, StrBytes};
 
-use super::{Refusal, client_metrics, resource};
+use super::refusal::Refusal;
+use super::{client_metrics, resource};
 use crate::error_codes::KafkaCode;
 use crate::handlers::Call;
 use crate::metadata::{ConfigChange, ConfigResource, Image, MetadataRecord};

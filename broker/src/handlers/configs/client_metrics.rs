@@ -8,7 +8,7 @@ use config::{AlterOp, Alteration};
 use protocol::ErrorCode;
 use regex::Regex;
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 const INTERVAL: &str = "interval.ms";
 const MATCH: &str = "match";

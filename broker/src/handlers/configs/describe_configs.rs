@@ -8,7 +8,8 @@ use protocol::messages::describe_configs_response::{
 use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use protocol::{ErrorCode, StrBytes};
 
-use super::{Refusal, client_metrics, resource};
+use super::refusal::Refusal;
+use super::{client_metrics, resource};
 use crate::handlers::Call;
 use crate::metadata::{ConfigResource, Image};
 

@@ -3,7 +3,7 @@
 use config::KeyType;
 use protocol::ErrorCode;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::handlers::topics::is_valid_name;
 use crate::ids::NodeId;
 use crate::metadata::{ConfigResource, Image, Topic};
