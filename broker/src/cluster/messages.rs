@@ -31,11 +31,11 @@ pub const DESCRIBE_GROUP: u16 = 6;
 /// Committed batches of a partition.
 pub const READ_BATCHES: u16 = 7;
 /// The leader of a data group is to hand it over: [`HandOver`], nothing comes back.
-pub const HAND_OVER: u16 = 20;
+pub const HAND_OVER: u16 = 30;
 /// The metadata group as its leader sees it; `quorum.rs` has the type of the answer.
-pub const QUORUM: u16 = 21;
+pub const QUORUM: u16 = 31;
 /// A voter of the metadata group comes or goes; `voters.rs` has the types.
-pub const CHANGE_VOTERS: u16 = 22;
+pub const CHANGE_VOTERS: u16 = 32;
 
 /// This node is not the one to ask.
 pub const NOT_CONTROLLER: u16 = 1;
