@@ -4,8 +4,6 @@
 //! node until one fails; a mutant that survives all of them says that something is not looked at.
 
 use crate::{cluster, scenario, seeds};
-use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seeds in which a mutant has to be found.
@@ -50,7 +48,7 @@ pub const ALL: &[Mutant] = &[
     mutant("deleted-topic-keeps-files", "the files of a deleted topic stay"),
     mutant("answers-out-of-order", "an answer that is ready overtakes others"),
     mutant("two-members-on-one-partition", "all members of a group get the same assignment"),
-    mutant("strays-stay", "directories of topics whose deletion a crash interrupted stay"),
+    in_cluster("strays-stay", "directories of topics that were deleted in vain stay"),
     in_cluster("committed-without-majority", "a leader commits what it alone has"),
     in_cluster("follower-skips-its-disk", "a follower acknowledges what is not durable there"),
     in_cluster("vote-before-durable", "a vote is given before it is durable"),
@@ -99,40 +97,41 @@ pub fn hunt(mutant: &Mutant, seeds: impl Iterator<Item = u64>) -> Fate {
     Fate { name: mutant.name, seeds: tried, caught_by }
 }
 
-/// Hunts every mutant; prints a table and whether none survived.
-pub fn hunt_all(first: u64, seeds: u64) -> bool {
+/// Hunts every mutant of one node, or those of clusters; prints what became of each and whether none survived.
+pub fn hunt_all(cluster: bool, first: u64, seeds: u64) -> bool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    let fates = Mutex::new(BTreeMap::new());
+    let hunted: Vec<&Mutant> = ALL.iter().filter(|mutant| mutant.cluster == cluster).collect();
+    let (next, survivors) = (AtomicUsize::new(0), AtomicUsize::new(0));
     // Worlds and the choice of a mutant belong to their thread.
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let nth = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(mutant) = ALL.get(nth) else { return };
+                    let Some(mutant) = hunted.get(nth) else { return };
                     let fate = hunt(mutant, first..first.saturating_add(seeds));
-                    fates.lock().expect("no hunter panics").insert(nth, fate);
+                    if !fate.tell(mutant) {
+                        survivors.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             });
         }
     });
-    let fates = fates.into_inner().expect("no hunter panics");
-    let mut survivors = 0;
-    for (mutant, fate) in ALL.iter().zip(fates.values()) {
-        let name = fate.name;
-        match &fate.caught_by {
-            Some(reason) => {
-                println!("{name:<30} caught after {:>3} by {}", fate.seeds, short(reason))
-            }
-            None => {
-                survivors += 1;
-                println!("{name:<30} SURVIVED {} seeds: {}", fate.seeds, mutant.defect);
-            }
-        }
-    }
-    println!("{} passed, {survivors} failed", ALL.len() - survivors);
+    let survivors = survivors.into_inner();
+    println!("{} passed, {survivors} failed", hunted.len() - survivors);
     survivors == 0
+}
+
+impl Fate {
+    /// Prints it; whether the mutant was caught.
+    fn tell(&self, mutant: &Mutant) -> bool {
+        let (name, seeds) = (self.name, self.seeds);
+        match &self.caught_by {
+            Some(reason) => println!("{name:<30} caught after {seeds:>3} by {}", short(reason)),
+            None => println!("{name:<30} SURVIVED {seeds} seeds: {}", mutant.defect),
+        }
+        self.caught_by.is_some()
+    }
 }
 
 /// So much of a reason is printed.

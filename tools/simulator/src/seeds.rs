@@ -32,7 +32,7 @@ struct Args {
     /// Run with this seeded defect (see --mutants)
     #[arg(long)]
     mutant: Option<String>,
-    /// Hunt every seeded defect over the seeds: each must be caught
+    /// Hunt every seeded defect of one node, or with --cluster of clusters, over the seeds: each must be caught
     #[arg(long)]
     mutants: bool,
 }
@@ -52,7 +52,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     if args.mutants {
         quiet_panics();
-        let caught = mutants::hunt_all(args.first, args.seeds.unwrap_or(mutants::SEEDS));
+        let caught =
+            mutants::hunt_all(args.cluster, args.first, args.seeds.unwrap_or(mutants::SEEDS));
         return if caught { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     if let Some(name) = &args.mutant {
