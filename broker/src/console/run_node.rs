@@ -114,7 +114,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
     check_addresses(&config)?;
     let metrics_listen = config.metrics_listen.clone();
     let context = NodeContext::new(config, shards, announce);
-    share_descriptors(&context, shards);
+    share_descriptors(&context, &options);
     if let Some(listen) = metrics_listen {
         let address = resolve(&listen)?;
         http::serve(address, context.metrics.clone(), context.ready.clone())?;
@@ -129,10 +129,12 @@ fn run(config: NodeConfig) -> Result<(), String> {
 }
 
 /// The shards raise the soft limit to the hard one, so the hard one counts.
-fn share_descriptors(context: &NodeContext, shards: usize) {
-    let Some((_, limit)) = check::limit("Max open files") else { return };
+fn share_descriptors(context: &NodeContext, options: &runtime::shards::Options) {
+    // with fewer than the least the start is refused, which says enough
+    let limit = check::limit("Max open files").map(|(_, hard)| hard);
+    let Some(limit) = limit.filter(|limit| *limit >= options.descriptors_min) else { return };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let descriptors = Descriptors::share(limit, shards);
+    let descriptors = Descriptors::share(limit, options.count);
     if let Some(shortage) = descriptors.shortage(limit, context.config.limits.connections_max) {
         tracing::warn!("{shortage}");
     }
