@@ -113,6 +113,7 @@ mod tests {
             "millrace topic create",
             "millrace produce t --codec rar",
             "millrace consume t --from soon",
+            "millrace consume t --from 2024-02-31",
         ] {
             assert!(!accepts(line), "{line}");
         }

@@ -1,7 +1,7 @@
 //! `millrace group list|describe`.
 
 use crate::command::{Connect, Output};
-use crate::output::{json, table};
+use crate::output::{json, lines, table};
 use anyhow::Result;
 use clap::Subcommand;
 use client::{CommittedOffset, Group, GroupDescription};
@@ -52,14 +52,10 @@ fn print_description(group: &GroupDescription, output: Output) -> Result<()> {
     if output == Output::Json {
         return json(&as_json(group));
     }
-    println!(
-        "group {}, state {}, assignor {}",
-        group.id,
-        group.state,
-        dash_if_empty(&group.protocol)
-    );
+    let (id, state, assignor) = (&group.id, &group.state, dash_if_empty(&group.protocol));
+    lines([format!("group {id}, state {state}, assignor {assignor}")])?;
     if !group.members.is_empty() {
-        println!();
+        lines([""])?;
         let rows = group.members.iter().map(|member| {
             let assigned = member.assigned.len().to_string();
             vec![member.id.clone(), member.client_id.clone(), member.host.clone(), assigned]
@@ -67,7 +63,7 @@ fn print_description(group: &GroupDescription, output: Output) -> Result<()> {
         table(&["member", "client", "host", "partitions"], rows)?;
     }
     if !group.offsets.is_empty() {
-        println!();
+        lines([""])?;
         let row = |offset: &CommittedOffset| {
             vec![
                 offset.topic.clone(),

@@ -4,6 +4,7 @@ use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde_json::Value;
+use std::fmt::Display;
 use std::io::Write;
 
 /// A table without lines, so that it can be cut and sorted; the first row names the columns.
@@ -28,6 +29,15 @@ pub fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> R
 pub fn json(value: &Value) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}
+
+/// Plain lines; an output that is closed is an error, as it is everywhere here, and no panic as in `println!`.
+pub fn lines<T: Display>(lines: impl IntoIterator<Item = T>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
     Ok(())
 }
 

@@ -30,8 +30,10 @@ fn time(text: &str) -> Option<i64> {
     let mut clock = clock.splitn(3, ':');
     let (hour, minute) = (clock.next()?.parse::<i64>().ok()?, clock.next()?.parse::<i64>().ok()?);
     let second = clock.next().unwrap_or("0").parse::<f64>().ok()?;
-    let sound = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..24).contains(&hour);
-    if !sound || !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
+    let sound = (1..=12).contains(&month) && (0..24).contains(&hour);
+    // 1970 to 9999; the 31st of February is no day
+    let exists = (1970..=9999).contains(&year) && (1..=days_of_month(year, month)).contains(&day);
+    if !sound || !exists || !(0..60).contains(&minute) || !(0.0..60.0).contains(&second) {
         return None;
     }
     Some(
@@ -39,6 +41,15 @@ fn time(text: &str) -> Option<i64> {
             + (hour * 60 + minute) * 60_000
             + (second * 1000.0).round() as i64,
     )
+}
+
+/// `month` from 1 to 12; nothing else has days.
+fn days_of_month(year: i64, month: i64) -> i64 {
+    match month {
+        1..12 => days(year, month + 1, 1) - days(year, month, 1),
+        12 => 31,
+        _ => 0,
+    }
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar, with years that begin in March, so that the leap day is the last.
@@ -78,7 +89,18 @@ mod tests {
         assert_eq!(parse("17"), Ok(Start::Offset(17)));
         assert_eq!(parse("2023-11-14T22:13:20Z"), Ok(Start::Time(1_700_000_000_000)));
         assert_eq!(parse("2024-02-29"), Ok(Start::Time(1_709_164_800_000)));
-        for bad in ["soon", "-3", "2024-13-01", "2024-01-01T25:00:00Z", ""] {
+        for bad in [
+            "soon",
+            "-3",
+            "2024-13-01",
+            "2024-00-01",
+            "2023-02-29",
+            "2024-04-31",
+            "2024-01-00",
+            "2024-01-01T25:00:00Z",
+            "99999999999999-01-01",
+            "",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

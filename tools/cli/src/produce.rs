@@ -5,6 +5,7 @@ use crate::output::done;
 use crate::topic::pair;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 use client::{Codec, NewRecord};
 use serde_json::json;
 use std::io::{BufRead, IsTerminal};
@@ -18,7 +19,7 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 pub struct Args {
     topic: String,
     /// Split each line at the first of these into key and value
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     key_separator: Option<String>,
     /// Write all records to this partition
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
@@ -65,17 +66,19 @@ pub fn run(args: Args) -> Result<()> {
     let mut told = Instant::now();
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();
+    let mut lines = 0u64;
     while input.read_until(b'\n', &mut line).context("cannot read standard input")? > 0 {
         if line.last() == Some(&b'\n') {
             line.pop();
         }
-        if line.len() > LINE_BYTES_MAX {
-            bail!(
-                "a line of {} bytes is too long for a record; the limit is {LINE_BYTES_MAX}",
-                line.len()
-            );
+        lines += 1;
+        match record(&line, &args) {
+            Ok(record) => writer.write(&record)?,
+            Err(reason) => {
+                let written = writer.flush()?;
+                bail!("line {lines} {reason}; {written} records before it are written");
+            }
         }
-        writer.write(&record(&line, &args)?)?;
         line.clear();
         if typed {
             writer.flush()?;
@@ -95,17 +98,21 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn record(line: &[u8], args: &Args) -> Result<NewRecord> {
+/// The record of a line, or what is wrong with it.
+fn record(line: &[u8], args: &Args) -> Result<NewRecord, String> {
+    if line.len() > LINE_BYTES_MAX {
+        let bytes = line.len();
+        return Err(format!("of {bytes} bytes is too long, a record has {LINE_BYTES_MAX} at most"));
+    }
     let (key, value) = match &args.key_separator {
         None => (None, line),
         Some(separator) => {
-            let (key, value) = split(line, separator.as_bytes()).with_context(|| {
-                format!("a line has no `{separator}`: {}", String::from_utf8_lossy(line))
-            })?;
+            let (key, value) =
+                split(line, separator.as_bytes()).ok_or_else(|| format!("has no `{separator}`"))?;
             (Some(key.to_vec()), value)
         }
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(NewRecord {
         key,
         value: Some(value.to_vec()),
@@ -114,7 +121,7 @@ fn record(line: &[u8], args: &Args) -> Result<NewRecord> {
             .iter()
             .map(|(name, value)| (name.clone(), value.clone().into_bytes()))
             .collect(),
-        timestamp_ms: i64::try_from(now.as_millis())?,
+        timestamp_ms: i64::try_from(now.as_millis()).unwrap_or(i64::MAX),
     })
 }
 
@@ -126,6 +133,22 @@ fn split<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 #[cfg(test)]
 mod tests {
     use super::split;
+
+    #[test]
+    fn a_line_that_is_no_record_says_why() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Program {
+            #[command(flatten)]
+            args: super::Args,
+        }
+        let args = Program::parse_from(["produce", "t", "-k", "::"]).args;
+        assert_eq!(super::record(b"a:b", &args).unwrap_err(), "has no `::`");
+        let long = vec![b'x'; super::LINE_BYTES_MAX + 1];
+        assert!(super::record(&long, &args).unwrap_err().contains("1048577 bytes"));
+        assert_eq!(super::record(b"a::b", &args).unwrap().key.as_deref(), Some(&b"a"[..]));
+        assert!(Program::try_parse_from(["produce", "t", "-k", ""]).is_err());
+    }
 
     #[test]
     fn a_line_is_split_at_the_first_separator() {

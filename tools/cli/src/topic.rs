@@ -1,7 +1,7 @@
 //! `millrace topic create|list|describe|delete`.
 
 use crate::command::{Connect, Output};
-use crate::output::{done, json, list, table};
+use crate::output::{done, json, lines, list, table};
 use anyhow::Result;
 use clap::Subcommand;
 use client::{NewTopic, Topic, TopicDescription};
@@ -120,10 +120,8 @@ fn print_description(description: &TopicDescription, output: Output) -> Result<(
         return json(&value);
     }
     let topic = &description.topic;
-    println!("topic {}, id {}", topic.name, topic.id);
-    for config in &description.configs {
-        println!("  {} = {}", config.name, config.value);
-    }
+    let configs = description.configs.iter().map(|c| format!("  {} = {}", c.name, c.value));
+    lines([format!("topic {}, id {}", topic.name, topic.id)].into_iter().chain(configs))?;
     let columns = ["partition", "leader", "epoch", "replicas", "in sync", "start", "end"];
     let rows = description.partitions.iter().map(|partition| {
         vec![

@@ -10,7 +10,7 @@ use protocol::messages::metadata_response::MetadataResponseTopic;
 use protocol::messages::{
     BrokerId, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, ListOffsetsRequest,
 };
-use protocol::{ApiKey, StrBytes, Uuid};
+use protocol::{ApiKey, ErrorCode, StrBytes, Uuid};
 use std::collections::BTreeMap;
 
 const TIMEOUT_MS: i32 = 30_000;
@@ -101,7 +101,10 @@ impl Client {
         let answer = connection.call(&request)?;
         answer.responses.iter().try_for_each(|deleted| {
             let what = || format!("delete topic {topic}");
-            ClientError::check(what, deleted.error_code, deleted.error_message.as_deref())
+            // Kafka's own words for this case speak of a server and a partition
+            let missing = deleted.error_code == ErrorCode::UnknownTopicOrPartition.code();
+            let message = deleted.error_message.as_deref().filter(|_| !missing);
+            ClientError::check(what, deleted.error_code, message)
         })
     }
 
