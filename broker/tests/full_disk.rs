@@ -8,14 +8,11 @@
 
 mod node;
 
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::JoinHandle;
 
-use client::{Client, ClientError, Connection, NewRecord, NewTopic};
-use node::records::{create, read_all};
+use client::{Connection, NewTopic};
+use node::load::Load;
+use node::records::{assert_all_there, create, read_all};
 use node::small_disk::{self, Foreign};
 use node::{Node, eventually};
 use protocol::messages::offset_commit_request::{
@@ -23,7 +20,6 @@ use protocol::messages::offset_commit_request::{
 };
 use protocol::messages::*;
 use protocol::{ErrorCode, StrBytes};
-use record::Codec;
 
 /// Small WAL files and short intervals, so that files are made and checkpoints written all the time.
 const BUSY: [&str; 4] = [
@@ -32,89 +28,9 @@ const BUSY: [&str; 4] = [
     "millrace.tail.cache.bytes=4194304",
     "log.segment.bytes=1048576",
 ];
-const RECORD_BYTES: usize = 4_000;
 
 fn settings(reserve: &str) -> Vec<&str> {
     BUSY.into_iter().chain([reserve]).collect()
-}
-
-/// Writes numbered records until it is told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    acknowledged: Arc<AtomicU32>,
-    refused: Arc<AtomicU32>,
-    thread: JoinHandle<BTreeSet<u32>>,
-}
-
-impl Load {
-    fn start(address: &str, first: u32) -> Load {
-        let (stop, acknowledged, refused) = (
-            Arc::<AtomicBool>::default(),
-            Arc::<AtomicU32>::default(),
-            Arc::<AtomicU32>::default(),
-        );
-        let (stopped, good, bad) = (stop.clone(), acknowledged.clone(), refused.clone());
-        let address = address.to_owned();
-        let run = move || {
-            let mut taken = BTreeSet::new();
-            let mut next = first;
-            while !stopped.load(Ordering::Relaxed) {
-                let numbers = next..next + 50;
-                next = numbers.end;
-                match send(&address, numbers.clone()) {
-                    Ok(()) => {
-                        good.fetch_add(50, Ordering::Relaxed);
-                        taken.extend(numbers);
-                    }
-                    Err(ClientError::Refused { code, .. }) if code.is_retriable() => {
-                        bad.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Err(e) if stopped.load(Ordering::Relaxed) => drop(e),
-                    Err(e) => panic!("an error that is not retriable: {e}"),
-                }
-            }
-            taken
-        };
-        Load { stop, acknowledged, refused, thread: std::thread::spawn(run) }
-    }
-
-    /// Waits until so many more were acknowledged.
-    fn progress(&self, more: u32) {
-        let goal = self.acknowledged.load(Ordering::Relaxed) + more;
-        eventually("more is acknowledged", || {
-            (self.acknowledged.load(Ordering::Relaxed) >= goal).then_some(())
-        });
-    }
-
-    /// Waits until a produce request was refused from now on.
-    fn refusal(&self) {
-        let before = self.refused.load(Ordering::Relaxed);
-        eventually("produce is refused", || {
-            (self.refused.load(Ordering::Relaxed) > before).then_some(())
-        });
-    }
-
-    fn end(self) -> BTreeSet<u32> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("only retriable errors")
-    }
-}
-
-fn send(address: &str, numbers: std::ops::Range<u32>) -> Result<(), ClientError> {
-    let mut client = Client::connect(address)?;
-    let mut writer = client.writer("t", Some((numbers.start / 50 % 2) as i32), Codec::None)?;
-    for number in numbers {
-        let mut value = number.to_string().into_bytes();
-        value.resize(RECORD_BYTES, b' ');
-        writer.write(&NewRecord { value: Some(value), ..NewRecord::default() })?;
-    }
-    writer.flush().map(drop)
-}
-
-fn assert_all_there(node: &Node, acknowledged: &BTreeSet<u32>) {
-    let seen = read_all(node, "t");
-    let lost: Vec<_> = acknowledged.iter().filter(|number| !seen.contains_key(number)).collect();
-    assert!(lost.is_empty(), "{} acknowledged records are lost, first {lost:?}", lost.len());
 }
 
 fn commit_offset(connection: &mut Connection, offset: i64) {

@@ -15,25 +15,14 @@ use std::time::Duration;
 
 use client::{Connection, NewTopic};
 use node::records::{create, read_all, write};
+use node::requests::{BY_NAME_MAX, alter_broker, batch, fetch, produce, text};
 use node::{Node, eventually};
+use protocol::ErrorCode;
 use protocol::messages::describe_producers_request::TopicRequest;
-use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::incremental_alter_configs_request::{
-    AlterConfigsResource, AlterableConfig,
-};
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::*;
-use protocol::{ErrorCode, StrBytes};
-use record::{BatchBuilder, ProducerFields};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The last version that names topics, of Produce and of Fetch.
-const BY_NAME_MAX: i16 = 12;
-
-fn text(text: &str) -> StrBytes {
-    StrBytes::from_string(text.to_owned())
-}
 
 fn raw(node: &Node) -> TcpStream {
     let stream = TcpStream::connect(&node.address).expect("the node accepts");
@@ -71,63 +60,6 @@ fn memory_peak(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says");
     line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
-}
-
-fn produce(
-    connection: &mut Connection,
-    topic: &str,
-    partitions: impl IntoIterator<Item = i32>,
-    records: &[u8],
-) -> Vec<i16> {
-    let data = |index| {
-        let records = bytes::Bytes::copy_from_slice(records);
-        PartitionProduceData::default().with_index(index).with_records(Some(records))
-    };
-    let topic = TopicProduceData::default()
-        .with_name(TopicName(text(topic)))
-        .with_partition_data(partitions.into_iter().map(data).collect());
-    let request = ProduceRequest::default()
-        .with_acks(-1)
-        .with_timeout_ms(30_000)
-        .with_topic_data(vec![topic]);
-    let answer = connection.call_up_to(&request, BY_NAME_MAX).expect("an answer");
-    let answers = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    answers.map(|answer| answer.error_code).collect()
-}
-
-fn batch(value_bytes: usize, producer: Option<i64>) -> Vec<u8> {
-    let mut builder = BatchBuilder::new();
-    if let Some(id) = producer {
-        builder = builder.producer(ProducerFields {
-            producer_id: id,
-            producer_epoch: 0,
-            base_sequence: 0,
-        });
-    }
-    builder.push(1_000, None, Some(&vec![b'v'; value_bytes]), &[]).expect("it fits");
-    builder.finish().expect("a batch").to_vec()
-}
-
-fn fetch(topic: &str, partitions: std::ops::Range<i32>) -> FetchRequest {
-    let partition =
-        |index| FetchPartition::default().with_partition(index).with_partition_max_bytes(i32::MAX);
-    let topic = FetchTopic::default()
-        .with_topic(TopicName(text(topic)))
-        .with_partitions(partitions.map(partition).collect());
-    FetchRequest::default().with_max_bytes(i32::MAX).with_session_epoch(-1).with_topics(vec![topic])
-}
-
-/// Alters a config of this broker, or of all brokers if `broker` is empty.
-fn alter_broker(node: &Node, broker: &str, name: &str, value: &str) -> ErrorCode {
-    const BROKER: i8 = 4;
-    let config = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
-    let resource = AlterConfigsResource::default()
-        .with_resource_type(BROKER)
-        .with_resource_name(text(broker))
-        .with_configs(vec![config]);
-    let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-    let answer = node.connect().call(&request).expect("an answer");
-    ErrorCode::from_code(answer.responses[0].error_code).expect("a code of Kafka")
 }
 
 #[test]

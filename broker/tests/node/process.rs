@@ -88,8 +88,13 @@ impl Node {
     }
 
     /// SIGTERM; what the node ends with.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.terminate();
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself; with what.
+    pub fn wait(mut self) -> ExitStatus {
         eventually("the node ends", || self.child.try_wait().expect("it is our child"))
     }
 

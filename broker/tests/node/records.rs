@@ -1,6 +1,6 @@
 //! Records that name their number, so that what is read can be compared with what was acknowledged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use client::{NewRecord, NewTopic, Start};
 use record::Codec;
@@ -50,4 +50,11 @@ pub fn read_all(node: &Node, topic: &str) -> BTreeMap<u32, usize> {
 pub fn assert_once_each(seen: &BTreeMap<u32, usize>, count: u32) {
     assert_eq!(seen.len(), count as usize);
     assert!(seen.values().all(|n| *n == 1), "a record was read twice");
+}
+
+/// Whatever else is in topic `t`, nothing acknowledged is missing.
+pub fn assert_all_there(node: &Node, acknowledged: &BTreeSet<u32>) {
+    let seen = read_all(node, "t");
+    let lost: Vec<_> = acknowledged.iter().filter(|number| !seen.contains_key(number)).collect();
+    assert!(lost.is_empty(), "{} acknowledged records are lost, first {lost:?}", lost.len());
 }
