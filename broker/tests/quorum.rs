@@ -431,6 +431,14 @@ fn one_of_three_nodes_goes_on_after_the_others_are_lost_for_good() {
     wait_in_sync(&old[0], "t", 3);
     nodes.into_iter().for_each(Node::kill);
     let left = &old[2];
+    // of a topic whose creation this node did not live to see
+    let forgotten = left.home.join("data/forgotten-0");
+    std::fs::create_dir(&forgotten).expect("a directory");
+    std::fs::write(
+        forgotten.join("partition.metadata"),
+        "version: 0\ntopic_id: AAECAwQFBgcICQoLDA0ODw",
+    )
+    .expect("a file");
     let said = left.recover(&quorum, &[]);
     assert!(!said.status.success(), "without the flag nothing is done");
     let text = String::from_utf8(said.stdout).expect("text");
@@ -465,6 +473,12 @@ fn one_of_three_nodes_goes_on_after_the_others_are_lost_for_good() {
     write(&new[1], "u", 20..30);
     assert_eq!(read(&new[1], "u"), (0..30).collect());
     drop(joined);
+    let kept = std::fs::read_dir(left.home.join("data")).expect("a directory").find_map(|entry| {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name()?.to_str()?;
+        (name.starts_with("forgotten-0.") && name.ends_with("-stray")).then_some(path)
+    });
+    assert!(kept.is_some_and(|kept| kept.join("partition.metadata").exists()));
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Image {
         }
     }
 
+    /// Whether the cluster went on without a majority, so that topics may have been forgotten that were never deleted.
+    pub fn may_have_forgotten(&self) -> bool {
+        self.removed.values().any(|removed| removed.expelled)
+    }
+
     /// Whether a directory may be used with a node id, or one sentence why not.
     ///
     /// # Errors
@@ -234,6 +239,7 @@ mod tests {
         let again = self::image(&image.to_records());
         for image in [image, again] {
             assert!(image.is_fenced(THREE) && !image.nodes.contains_key(&THREE));
+            assert!(image.may_have_forgotten());
             let refused = image.check_directory(THREE, TopicId([3; 16])).unwrap_err();
             assert!(refused.contains("empty directory"), "{refused}");
         }

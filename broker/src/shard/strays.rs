@@ -7,7 +7,8 @@
 //! registered is applied. Directories are listed before that image is taken, so whatever was made meanwhile is not judged.
 //! A directory goes only if its `partition.metadata` names a topic that is not in the image; without that file only if it
 //! holds nothing. One that has the name of a partition that is in the image is left to that partition
-//! (`Log::prepare`), unless this node writes none yet.
+//! (`Log::prepare`), unless this node writes none yet. Where the cluster was recovered without its majority, a topic may
+//! be unknown although nobody deleted it: its directories are kept under another name, and said.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use runtime::fs;
-use storage::log::{DirOwner, LogError, doom_dir, owner_of_dir};
+use storage::log::{DirOwner, LogError, doom_dir, keep_stray_dir, owner_of_dir};
 
 use super::Shard;
 use crate::ids::TopicId;
@@ -41,9 +42,9 @@ impl Shard {
             }
         }
         for (path, owner) in owners {
-            if is_stray(&self.metadata_writer().latest(), owner) {
-                tracing::info!(dir = %path.display(), "its topic was deleted: it is removed");
-                rename(path).await?;
+            let image = self.metadata_writer().latest();
+            if is_stray(&image, owner) {
+                rename(path, image.may_have_forgotten()).await?;
             }
         }
         Ok(())
@@ -84,11 +85,21 @@ fn partition_of(name: &str) -> Option<(&str, i32)> {
         .filter(|(topic, _)| !topic.is_empty() && *topic != KAFKA_METADATA)
 }
 
-async fn rename(path: PathBuf) -> Result<(), LogError> {
-    match doom_dir(&path).await {
-        Err(LogError::Io { kind: io::ErrorKind::NotFound, .. }) => Ok(()),
-        other => other.map(|_| ()),
+async fn rename(path: PathBuf, keep: bool) -> Result<(), LogError> {
+    let renamed = match keep {
+        true => keep_stray_dir(&path).await,
+        false => doom_dir(&path).await,
+    };
+    match renamed {
+        Ok(kept) if keep => tracing::warn!(
+            dir = %kept.display(),
+            "the recovered cluster does not know this topic: its records are kept there; delete them if they are not wanted"
+        ),
+        Ok(_) => tracing::info!(dir = %path.display(), "its topic was deleted: it is removed"),
+        Err(LogError::Io { kind: io::ErrorKind::NotFound, .. }) => {}
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 fn unreadable(dir: &Path, error: &io::Error) -> LogError {

@@ -7,6 +7,8 @@ pub(crate) const CLEANED_SUFFIX: &str = ".cleaned";
 pub(crate) const SWAP_SUFFIX: &str = ".swap";
 /// Suffix of a partition directory that is being deleted.
 pub(crate) const DELETED_DIR_SUFFIX: &str = "-delete";
+/// What a directory is called whose topic nothing knows, and that is kept for an operator to judge.
+pub(crate) const STRAY_DIR_SUFFIX: &str = "-stray";
 pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 

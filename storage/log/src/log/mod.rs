@@ -38,7 +38,7 @@ pub use compaction::{Compacted, Dirty};
 pub use config::LogConfig;
 pub use error::LogError;
 pub use leader_epochs::{EpochStart, LeaderEpochs};
-pub use partition_log::{Log, LogStore, LogStoreOptions, doom_dir};
+pub use partition_log::{Log, LogStore, LogStoreOptions, doom_dir, keep_stray_dir};
 pub use partition_metadata::{
     DirOwner, TopicId, owner_of_dir, topic_id_from_file, topic_id_from_text, topic_id_text,
 };

@@ -22,7 +22,7 @@ use runtime::sync::{Permit, Semaphore};
 use super::active_segment::PendingIndexes;
 use super::config::LogConfig;
 use super::error::LogError;
-use super::file_names::{DELETED_DIR_SUFFIX, FileKind, segment_path};
+use super::file_names::{DELETED_DIR_SUFFIX, FileKind, STRAY_DIR_SUFFIX, segment_path};
 use super::leader_epochs::LeaderEpochs;
 use super::open_files::OpenFiles;
 use super::partition_metadata::TopicId;
@@ -362,16 +362,26 @@ impl Log {
 
 /// Renames a partition directory so that it is removed, now or by a later start ([`LogStore::resume_deletions`]).
 pub async fn doom_dir(dir: &Path) -> Result<PathBuf, LogError> {
+    put_aside(dir, DELETED_DIR_SUFFIX).await
+}
+
+/// Renames a partition directory that nothing knows any more so that nothing here touches it again; an operator decides.
+/// Durable on return. Kafka renames stray partitions so.
+pub async fn keep_stray_dir(dir: &Path) -> Result<PathBuf, LogError> {
+    put_aside(dir, STRAY_DIR_SUFFIX).await
+}
+
+async fn put_aside(dir: &Path, suffix: &str) -> Result<PathBuf, LogError> {
     let mut name = dir.file_name().unwrap_or_default().to_owned();
     let unique: String =
         runtime::random::uuid_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    name.push(format!(".{unique}{DELETED_DIR_SUFFIX}"));
-    let doomed = dir.with_file_name(name);
-    fs::rename(dir, &doomed).await.map_err(LogError::io("rename", dir))?;
+    name.push(format!(".{unique}{suffix}"));
+    let aside = dir.with_file_name(name);
+    fs::rename(dir, &aside).await.map_err(LogError::io("rename", dir))?;
     if let Some(parent) = dir.parent() {
         fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
     }
-    Ok(doomed)
+    Ok(aside)
 }
 
 impl Inner {
