@@ -126,6 +126,25 @@ fn a_node_that_missed_more_than_the_logs_hold_gets_it_and_can_lead() {
     assert!(topics.iter().any(|topic| topic.name == "u"), "metadata that it missed");
 }
 
+/// The first node never has the space that it wants, so it refuses produce from its start on.
+fn full_disk_of_the_first(index: usize) -> String {
+    let reserve: u64 = if index == 0 { 1 << 60 } else { 0 };
+    format!("auto.leader.rebalance.enable=false\nmillrace.disk.reserve.bytes={reserve}\n")
+}
+
+#[test]
+fn a_node_with_a_full_disk_leaves_leading_to_others() {
+    let cluster = Cluster::start_with(full_disk_of_the_first);
+    cluster.create("t", 6);
+    eventually("others lead", || {
+        let described = cluster.client().describe_topic("t").ok()?;
+        described.partitions.iter().all(|p| p.leader > 1).then_some(())
+    });
+    let mut again = BTreeSet::new();
+    write(&cluster, "t", 0..60, &mut again);
+    assert_all(&read_all(&cluster, "t"), 60, &again);
+}
+
 #[test]
 fn a_second_directory_with_a_used_node_id_is_refused_in_one_sentence() {
     let mut cluster = Cluster::start();

@@ -1,5 +1,5 @@
 //! Who leads which group: each leader tells all nodes, at once when it begins and then again and again; and leadership
-//! that is handed over, to the preferred leader of a group or because this node stops.
+//! that is handed over, to the preferred leader of a group or because this node stops or has a full disk.
 //!
 //! One announcement moves all partitions of a group. Telling it again heals a lost one, carries who is in sync, and brings
 //! nodes up to date that were away; a term that is older than what is known is not listened to.
@@ -23,6 +23,9 @@ use crate::shard::{METADATA_SHARD, Shard, node_of, replica_of};
 const AGAIN: Duration = Duration::from_millis(500);
 /// Rounds for which a preferred leader must have been in sync before it gets its group back.
 const ROUNDS_IN_SYNC: u32 = 20;
+/// A leader that refuses produce, because its disk is full, hands its groups over every so many rounds: a preferred one
+/// gets them back, and where all disks are full nobody is better.
+const ROUNDS_FULL: u32 = 4;
 /// How long a node that stops waits for others to take over, and how often it looks.
 const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -45,9 +48,18 @@ impl Shard {
 
     /// Tells again and again what this shard leads; runs as long as the shard.
     pub(super) async fn tell_leaders_for_ever(self: Rc<Self>) {
+        let mut rounds_full = 0;
         loop {
             sleep(AGAIN).await;
             let image = self.image();
+            if self.disk_full.get() {
+                if rounds_full % ROUNDS_FULL == 0 {
+                    self.give_away(&image, |group| group != METADATA_GROUP);
+                }
+                rounds_full += 1;
+            } else {
+                rounds_full = 0;
+            }
             let mut led = Vec::new();
             for status in self.raft.statuses() {
                 let group = status.raft_group;
@@ -110,20 +122,24 @@ impl Shard {
         }
         let began = Instant::now();
         while began.elapsed() < HAND_OVER_MAX {
-            let led: Vec<GroupStatus> = self.raft.statuses().into_iter().filter(is_led).collect();
-            let image = self.image();
-            let mut heirs = 0;
-            for status in &led {
-                if let Some(heir) = heir(status, &image) {
-                    heirs += 1;
-                    self.transfer(status.raft_group, heir);
-                }
-            }
-            if heirs == 0 {
+            if self.give_away(&self.image(), |_| true) == 0 {
                 return;
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Asks others to lead what this shard leads; how many groups have somebody who can.
+    fn give_away(&self, image: &Image, which: impl Fn(RaftGroupId) -> bool) -> usize {
+        let mut heirs = 0;
+        let led = self.raft.statuses().into_iter().filter(is_led);
+        for status in led.filter(|status| which(status.raft_group)) {
+            if let Some(heir) = heir(&status, image) {
+                heirs += 1;
+                self.transfer(status.raft_group, heir);
+            }
+        }
+        heirs
     }
 
     /// Asks the leader of a data group to hand it over to another voter; whether that comes to something shows later.
