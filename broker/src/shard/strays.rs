@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use runtime::fs;
 use storage::log::{DirOwner, LogError, doom_dir, keep_stray_dir, owner_of_dir};
@@ -44,7 +45,9 @@ impl Shard {
         for (path, owner) in owners {
             let image = self.metadata_writer().latest();
             if is_stray(&image, owner) {
-                rename(path, image.may_have_forgotten()).await?;
+                // The records of a recovery that is under way come later.
+                let recovers = self.node.goes_on_alone.load(Ordering::Relaxed);
+                rename(path, recovers || image.may_have_forgotten()).await?;
             }
         }
         Ok(())
