@@ -86,7 +86,7 @@ pub struct PartitionPlacement {
     pub leader_epoch: i32,
     /// Replica list.
     pub replicas: Arc<[NodeId]>,
-    /// Those that have what is committed.
+    /// Those that have what is committed and are not fenced.
     pub in_sync: Arc<[NodeId]>,
 }
 
@@ -169,7 +169,7 @@ impl Image {
             leader: group.leader,
             leader_epoch: leader_epoch(record, group.term),
             replicas: group.voters.clone(),
-            in_sync: group.in_sync().clone(),
+            in_sync: self.live_of(group.in_sync()),
         })
     }
 

@@ -153,6 +153,16 @@ impl Image {
         self.nodes.get(&node).is_some_and(|node| !node.fenced)
     }
 
+    /// Those of some replicas that are heard of; all of them if none is, since Kafka's ISR is never empty.
+    pub(super) fn live_of(&self, replicas: &Arc<[NodeId]>) -> Arc<[NodeId]> {
+        let live = || replicas.iter().copied().filter(|node| self.is_live(*node));
+        match live().count() {
+            0 => replicas.clone(),
+            all if all == replicas.len() => replicas.clone(),
+            _ => live().collect(),
+        }
+    }
+
     /// Whether a node is not heard of, or not registered any more.
     pub fn is_fenced(&self, node: NodeId) -> bool {
         !self.is_live(node)
@@ -212,6 +222,15 @@ mod tests {
             },
             then,
         ])
+    }
+
+    #[test]
+    fn a_fenced_node_is_in_no_isr_that_is_told_unless_all_are_fenced() {
+        let mut image = with_a_topic(MetadataRecord::Fence { node: THREE });
+        let told = |image: &Image| image.placement(image.topic("t").unwrap(), 0).unwrap().in_sync;
+        assert_eq!(*told(&image), [NodeId(1)]);
+        image.apply(&MetadataRecord::Fence { node: NodeId(1) }).unwrap();
+        assert_eq!(*told(&image), [NodeId(1), THREE]);
     }
 
     #[test]
