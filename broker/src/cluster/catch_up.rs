@@ -103,6 +103,8 @@ pub(crate) enum CopyError {
     UnknownNode,
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("the node has not started yet")]
+    TooEarly,
     #[error("an answer cannot be read: {0}")]
     Answer(#[from] CallFailure),
     #[error("metadata {0} did not come in time")]

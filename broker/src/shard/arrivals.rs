@@ -5,21 +5,27 @@
 //! nobody, and is filled by `cluster/moves`; it is in checkpoints like every other partition, so a copy goes on after a
 //! restart where the last checkpoint left it.
 //!
-//! A partition leaves when the image places it elsewhere: it is dropped at once, its directory is renamed, its files go
-//! in the background. Its directory has the same name wherever on the node it lives, so nothing is opened while any shard
+//! A partition leaves when the image places it elsewhere: it is dropped at once, a checkpoint forgets it, its directory is
+//! renamed, its files go in the background. Its directory has the same name wherever on the node it lives, so nothing is opened while any shard
 //! has something of that name to take away ([`Shard::has_left`]).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use runtime::sync::Semaphore;
 use runtime::task::{self, Class};
+use runtime::time::sleep;
 use storage::log::{Log, LogState};
 
 use super::{CheckpointFailure, Partition, Shard};
 use crate::ids::PartitionId;
 use crate::metadata::Image;
 use crate::partition::{PartitionState, StoredLog};
+
+/// Between two looks whether the start of the node is over, and between attempts at a checkpoint.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Whether a partition that this node does not have yet is on its way to this shard.
@@ -62,22 +68,30 @@ impl Shard {
     }
 
     /// Takes the directories of partitions that left out of the way, behind whoever installs the image.
+    ///
+    /// A checkpoint that does not name them is durable first: a node that ends in between and gets such a partition back
+    /// would take the old one at its word, and claim batches whose files are gone.
     pub(super) fn delete_left(self: &Rc<Self>, left: Vec<Rc<Partition>>) {
-        if left.is_empty() {
-            return;
+        if !left.is_empty() {
+            task::spawn(Class::Background, self.clone().forget_and_delete(left)).detach();
         }
-        let shard = self.clone();
-        let delete = async move {
-            for partition in left {
-                if let Err(error) = partition.log.delete().await {
-                    tracing::warn!(partition = ?partition.id, %error, "files of a moved partition stay");
-                }
-                if let Some(cluster) = shard.cluster() {
-                    cluster.leaving.borrow_mut().remove(&partition.id);
-                }
+    }
+
+    async fn forget_and_delete(self: Rc<Self>, left: Vec<Rc<Partition>>) {
+        let Some(cluster) = self.cluster().cloned() else { return };
+        while !self.is_settled() {
+            sleep(LOOK_AGAIN).await;
+        }
+        while let Err(error) = self.clone().checkpoint_now().await {
+            tracing::warn!(%error, "files of moved partitions stay for now");
+            sleep(RETRY_AFTER).await;
+        }
+        for partition in left {
+            if let Err(error) = partition.log.delete().await {
+                tracing::warn!(partition = ?partition.id, %error, "files of a moved partition stay");
             }
-        };
-        task::spawn(Class::Background, delete).detach();
+            cluster.leaving.borrow_mut().remove(&partition.id);
+        }
     }
 
     /// Whether this shard knows the metadata up to `index`, and has nothing of a partition.

@@ -42,7 +42,7 @@ impl Shard {
                 image.move_of(*id).is_some_and(|moving| moving.id == arrival.id)
             };
             cluster.arrivals.borrow_mut().retain(|id, arrival| is_current(id, arrival));
-            if image.moves.is_empty() || !cluster.is_registered() {
+            if image.moves.is_empty() || !self.is_settled() {
                 continue;
             }
             let coming: Vec<PartitionId> =
@@ -57,7 +57,12 @@ impl Shard {
     }
 
     /// Copies what the leader has of a partition that comes here; afterwards it may have more.
+    ///
+    /// Not before the start of the node is over: until then it is not known which checkpoint has what of the partition.
     async fn copy_round(self: &Rc<Self>, id: PartitionId) -> Result<(), CopyError> {
+        if !self.is_settled() {
+            return Err(CopyError::TooEarly);
+        }
         let image = self.image();
         let Some(moving) = image.move_of(id).filter(|_| self.comes_here(&image, id)) else {
             return Ok(());

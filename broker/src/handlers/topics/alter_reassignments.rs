@@ -68,9 +68,9 @@ pub(super) fn decide(
                     plans.insert(id, plan);
                     answer
                 }
-                Err(refusal) => answer
-                    .with_error_code(refusal.error.code())
-                    .with_error_message(refusal.wire_message()),
+                Err(refusal) => {
+                    answer.with_error_code(refusal.error.code()).with_error_message(words(refusal))
+                }
             });
         }
         let response = ReassignableTopicResponse::default().with_name(topic.name.clone());
@@ -81,6 +81,12 @@ pub(super) fn decide(
         .with_error_message(None)
         .with_responses(responses);
     Change { records: records(image, &mut placer, &plans), answer }
+}
+
+/// Kafka lets the client find words for the one error that is no fault of the request.
+fn words(refusal: Refusal) -> Option<StrBytes> {
+    let has_none = refusal.error == ErrorCode::NoReassignmentInProgress;
+    refusal.wire_message().filter(|_| !has_none)
 }
 
 fn records(
