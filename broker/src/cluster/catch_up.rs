@@ -9,6 +9,8 @@
 //!   committed entries do, and reach segments as those do. Where retention has removed what would come next, the copy
 //!   begins anew at the leader's log start; gaps that compaction left become batches without records.
 //!
+//! A partition that changes its group is copied alike (`moves/copying.rs`).
+//!
 //! Everything is in segments and in a checkpoint before Raft is told that its log begins behind it: a crash in between
 //! leaves a replica that knows more than its Raft log, which does no harm. One group at a time is copied on a shard, and
 //! half of the time it pauses: producers go first.
@@ -60,14 +62,29 @@ pub(super) struct GroupState {
     partitions: Vec<PartitionCopy>,
 }
 
+/// What a replica has of a partition.
 #[derive(Debug, Serialize, Deserialize)]
-struct PartitionCopy {
+pub(super) struct PartitionCopy {
     topic: TopicId,
     index: i32,
     log_start: i64,
-    end: i64,
+    pub(super) end: i64,
     /// Idempotent producers at `end`.
     producers: Vec<u8>,
+}
+
+impl PartitionCopy {
+    pub(super) fn of(partition: &Partition) -> PartitionCopy {
+        let state = partition.state.borrow();
+        let end = state.high_watermark();
+        PartitionCopy {
+            topic: partition.id.topic,
+            index: partition.id.index,
+            log_start: state.log_start_offset(),
+            end,
+            producers: state.producers.snapshot(end),
+        }
+    }
 }
 
 /// Batches from an offset on.
@@ -86,6 +103,8 @@ pub(crate) enum CopyError {
     UnknownNode,
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("the node has not started yet")]
+    TooEarly,
     #[error("an answer cannot be read: {0}")]
     Answer(#[from] CallFailure),
     #[error("metadata {0} did not come in time")]
@@ -155,15 +174,8 @@ impl Shard {
         let status = self.raft.status(group).filter(|_| !self.is_held(group)).ok_or_else(here)?;
         let applied = self.applied(group).unwrap_or_default().max(status.log_start);
         let copy = |partition: Rc<Partition>| {
-            let state = partition.state.borrow();
-            let end = state.high_watermark();
-            (state.group == group).then(|| PartitionCopy {
-                topic: partition.id.topic,
-                index: partition.id.index,
-                log_start: state.log_start_offset(),
-                end,
-                producers: state.producers.snapshot(end),
-            })
+            let is_of_group = partition.state.borrow().group == group;
+            is_of_group.then(|| PartitionCopy::of(&partition))
         };
         let partitions = self.owned().into_iter().filter_map(copy).collect();
         Ok(vec![encode(&GroupState { applied: applied.0, metadata: image.index, partitions })])
@@ -224,7 +236,8 @@ impl Shard {
         Ok(RaftIndex(snapshot.index))
     }
 
-    async fn copy_partition(
+    /// Gets what this replica lacks of a partition up to the end that `copy` tells.
+    pub(super) async fn copy_partition(
         self: &Rc<Self>,
         peer: PeerId,
         copy: &PartitionCopy,
@@ -338,7 +351,12 @@ impl Shard {
         }
     }
 
-    async fn call_peer(&self, peer: PeerId, method: u16, body: Bytes) -> Result<Bytes, CallError> {
+    pub(super) async fn call_peer(
+        &self,
+        peer: PeerId,
+        method: u16,
+        body: Bytes,
+    ) -> Result<Bytes, CallError> {
         let cluster = self.cluster().expect("only nodes of a cluster copy groups");
         cluster.peers.call(peer, method, vec![body], CALL_MAX).await
     }

@@ -1,7 +1,7 @@
 //! What a shard keeps of the cluster: connections, turns lent, offers, and what it knows of replicas and nodes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use raft_group::{ReplicaId, SnapshotOffer};
@@ -9,8 +9,9 @@ use runtime::collections::HashMap;
 use runtime::sync::{Notify, Semaphore, oneshot};
 use runtime::time::Instant;
 
+use super::moves::Arrival;
 use super::quorum::Heard;
-use crate::ids::{NodeId, RaftGroupId};
+use crate::ids::{NodeId, PartitionId, RaftGroupId};
 use crate::metadata::MetadataRecord;
 use crate::shard::ChangeError;
 
@@ -46,6 +47,12 @@ pub struct Cluster {
     pub(super) caught_up: RefCell<BTreeMap<RaftGroupId, CaughtUp>>,
     /// For how many rounds the preferred leader of a group that this shard leads has been in sync.
     pub(super) rounds_in_sync: RefCell<BTreeMap<RaftGroupId, u32>>,
+    /// This node is registered, and knows all metadata from before.
+    registered: Cell<bool>,
+    /// Partitions that come to this shard, with what is known of their copies.
+    pub(super) arrivals: RefCell<BTreeMap<PartitionId, Arrival>>,
+    /// Partitions that have left this shard and whose files are not out of the way yet.
+    pub(crate) leaving: RefCell<BTreeSet<PartitionId>>,
     /// When nodes were last heard of; used while this node leads the metadata group.
     pub(super) heard: RefCell<BTreeMap<NodeId, Instant>>,
     /// When replicas of the metadata group were last heard of; used while this node leads it.
@@ -68,11 +75,23 @@ impl Cluster {
             copying: Semaphore::new(1),
             caught_up: RefCell::default(),
             rounds_in_sync: RefCell::default(),
+            registered: Cell::new(false),
+            arrivals: RefCell::default(),
+            leaving: RefCell::default(),
             heard: RefCell::default(),
             quorum_heard: RefCell::default(),
             changing_voters: Semaphore::new(1),
             joining: RefCell::default(),
         })
+    }
+
+    /// Whether data groups may be hosted.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.registered.get()
+    }
+
+    pub(crate) fn set_registered(&self) {
+        self.registered.set(true);
     }
 
     /// See `shard/leadership.rs`.

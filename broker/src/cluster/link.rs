@@ -22,8 +22,9 @@ use runtime::time::{Instant, sleep};
 use super::Cluster;
 use super::formation::cluster_bytes;
 use super::messages::{
-    BEGIN_CHANGE, CHANGE_VOTERS, COMMIT_CHANGE, DESCRIBE_GROUP, HAND_OVER, HEARTBEAT, Heartbeat,
-    JOIN, LEADERS, METADATA_SNAPSHOT, QUORUM, RAFT, READ_BATCHES, WHO_LEADS, decode, encode,
+    BEGIN_CHANGE, CHANGE_VOTERS, COMMIT_CHANGE, COMPLETE_COPIES, DESCRIBE_GROUP,
+    DESCRIBE_PARTITION, HAND_OVER, HEARTBEAT, Heartbeat, JOIN, LEADERS, METADATA_SNAPSHOT,
+    MOVE_PROGRESS, QUORUM, RAFT, READ_BATCHES, SEAL_PARTITIONS, WHO_LEADS, decode, encode,
 };
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
 use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
@@ -117,6 +118,9 @@ impl Handler for Receiver {
             match method {
                 DESCRIBE_GROUP => shard.describe_group(&body),
                 READ_BATCHES => shard.read_for_copy(body).await,
+                MOVE_PROGRESS | SEAL_PARTITIONS | COMPLETE_COPIES | DESCRIBE_PARTITION => {
+                    shard.answer_move(method, body).await
+                }
                 HAND_OVER => shard.take_hand_over(&body),
                 other if shard.id != METADATA_SHARD => Err(CallFailure::unknown_method(other)),
                 METADATA_SNAPSHOT => Ok(shard.snapshot_metadata()),
@@ -224,9 +228,11 @@ impl Shard {
         task::spawn(Class::Latency, accept).detach();
         task::spawn(Class::Latency, self.clone().tick_for_ever()).detach();
         task::spawn(Class::Latency, self.clone().tell_leaders_for_ever()).detach();
+        task::spawn(Class::Background, self.clone().copy_arrivals_for_ever()).detach();
         if self.id == METADATA_SHARD {
             task::spawn(Class::Latency, self.clone().publish_for_ever()).detach();
             task::spawn(Class::Latency, self.clone().beat_for_ever()).detach();
+            task::spawn(Class::Latency, self.clone().drive_moves_for_ever()).detach();
         }
         Ok(())
     }

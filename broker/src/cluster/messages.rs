@@ -37,6 +37,16 @@ pub const QUORUM: u16 = 31;
 /// A voter of the metadata group comes or goes; `voters.rs` has the types.
 pub const CHANGE_VOTERS: u16 = 32;
 
+/// Of partitions that change their group; `moves/calls.rs` has the types of this and the next three. Which of them are
+/// nearly copied?
+pub const MOVE_PROGRESS: u16 = 20;
+/// Where do sealed partitions end?
+pub const SEAL_PARTITIONS: u16 = 21;
+/// Are these partitions durable up to their ends?
+pub const COMPLETE_COPIES: u16 = 22;
+/// What a leader has of one partition.
+pub const DESCRIBE_PARTITION: u16 = 23;
+
 /// This node is not the one to ask.
 pub const NOT_CONTROLLER: u16 = 1;
 /// The node cannot be part of this cluster; the reason is a sentence.

@@ -11,6 +11,7 @@
 //! - `change.rs`: how a node that does not lead the metadata group changes metadata;
 //! - `leaders.rs`: who leads which group, told by each leader to all nodes, again and again;
 //! - `catch_up.rs`: a replica that is behind the Raft log gets what it lacks, durably, out of band;
+//! - `moves`: a partition changes its group, and with it the nodes that have it;
 //! - `link.rs`: Raft's messages between the shards that host the replicas, and the listener for peers;
 //! - `messages.rs`: the bytes of all that.
 //!
@@ -24,6 +25,7 @@ mod leaders;
 mod link;
 mod liveness;
 mod messages;
+mod moves;
 mod quorum;
 mod registration;
 mod unregistration;

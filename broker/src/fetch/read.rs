@@ -149,7 +149,7 @@ impl Shard {
         let bytes_max = part.bytes_max.unwrap_or(0).min(left);
         let (mut read, limit) = {
             let state = partition.state.borrow();
-            if !state.leads && !limits.from_any_replica {
+            if !state.leads && (state.coming || !limits.from_any_replica) {
                 return Err(ReadError::NotLeader);
             }
             check_epochs(&state, part)?;

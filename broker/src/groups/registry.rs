@@ -83,6 +83,7 @@ impl Shard {
             .filter_map(|(topic, index)| Some((index, image.placement(topic, index)?)))
             .filter(|(_, placement)| placement.shard == self.id)
             .filter(|(_, placement)| self.leads_as_told(image, placement.group))
+            .filter(|(_, placement)| !image.is_sealed(placement.id))
             .map(|(index, placement)| (index, (placement.id, placement.leader_epoch)))
             .collect();
         self.groups.seats.borrow_mut().retain(|index, seat| {

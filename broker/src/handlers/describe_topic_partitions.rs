@@ -104,8 +104,9 @@ fn describe(
         let placement = image.placement(topic, index as i32)?;
         let ids =
             |nodes: &[NodeId]| -> Vec<BrokerId> { nodes.iter().map(|n| BrokerId(n.0)).collect() };
+        let replicas = image.shown_replicas(placement.id, &placement.replicas);
         let offline: Vec<NodeId> =
-            placement.replicas.iter().copied().filter(|n| image.is_fenced(*n)).collect();
+            replicas.iter().copied().filter(|n| image.is_fenced(*n)).collect();
         let leader = placement.leader.filter(|n| !offline.contains(n));
         let error = match leader {
             Some(_) => ErrorCode::None,
@@ -117,7 +118,7 @@ fn describe(
             .with_leader_id(BrokerId(leader.map_or(-1, |leader| leader.0)))
             .with_leader_epoch(placement.leader_epoch)
             .with_isr_nodes(ids(&placement.in_sync))
-            .with_replica_nodes(ids(&placement.replicas))
+            .with_replica_nodes(ids(&replicas))
             .with_offline_replicas(ids(&offline))
             .with_eligible_leader_replicas(Some(Vec::new()))
             .with_last_known_elr(Some(Vec::new()));

@@ -214,8 +214,9 @@ impl View<'_> {
     fn partition(&self, placement: PartitionPlacement) -> MetadataResponsePartition {
         let ids =
             |nodes: &[NodeId]| -> Vec<BrokerId> { nodes.iter().map(|n| BrokerId(n.0)).collect() };
+        let replicas = self.image.shown_replicas(placement.id, &placement.replicas);
         let offline: Vec<NodeId> =
-            placement.replicas.iter().copied().filter(|n| self.image.is_fenced(*n)).collect();
+            replicas.iter().copied().filter(|n| self.image.is_fenced(*n)).collect();
         let (error, leader) = match placement.leader.filter(|n| !offline.contains(n)) {
             Some(leader) if self.is_reachable(leader) => (ErrorCode::None, leader.0),
             Some(_) if self.version >= LISTENER_NOT_FOUND_FROM => (ErrorCode::ListenerNotFound, -1),
@@ -227,7 +228,7 @@ impl View<'_> {
             .with_leader_id(BrokerId(leader))
             .with_leader_epoch(placement.leader_epoch)
             .with_isr_nodes(ids(&placement.in_sync))
-            .with_replica_nodes(ids(&placement.replicas))
+            .with_replica_nodes(ids(&replicas))
             .with_offline_replicas(ids(&offline))
     }
 

@@ -9,6 +9,7 @@ mod authorized_operations;
 mod configs;
 mod delete_records;
 mod describe_cluster;
+mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
@@ -119,6 +120,13 @@ impl Service for KafkaService {
             ApiKey::CreateTopics => answer(call, body, topics::create_topics::handle).await,
             ApiKey::DeleteTopics => answer(call, body, topics::delete_topics::handle).await,
             ApiKey::CreatePartitions => answer(call, body, topics::create_partitions::handle).await,
+            ApiKey::DescribeLogDirs => answer(call, body, describe_log_dirs::handle).await,
+            ApiKey::AlterPartitionReassignments => {
+                answer(call, body, topics::alter_reassignments::handle).await
+            }
+            ApiKey::ListPartitionReassignments => {
+                answer(call, body, topics::list_reassignments::handle).await
+            }
             ApiKey::DescribeConfigs => answer(call, body, configs::describe_configs::handle).await,
             ApiKey::IncrementalAlterConfigs => {
                 answer(call, body, configs::alter_configs::change).await

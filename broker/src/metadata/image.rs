@@ -16,6 +16,7 @@ use runtime::shards::ShardId;
 use runtime::time::Instant;
 
 use super::led_groups::RaftGroupView;
+use super::moves::Moves;
 use super::nodes::{RegisteredNode, RemovedNode};
 use super::record::{ConfigResource, MetadataRecord, PartitionRecord};
 use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
@@ -47,6 +48,8 @@ pub struct Image {
     pub configs: BTreeMap<ConfigResource, BTreeMap<String, String>>,
     /// First producer id not yet handed to a node.
     pub next_producer_id: i64,
+    /// Partitions that are changing their group.
+    pub moves: Arc<Moves>,
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: BTreeMap<TopicId, Arc<Topic>>,
     defaults: Arc<BrokerValues>,
@@ -125,6 +128,7 @@ impl Image {
             doubted: BTreeMap::new(),
             configs: BTreeMap::new(),
             next_producer_id: 0,
+            moves: Arc::default(),
             by_name: BTreeMap::new(),
             by_id: BTreeMap::new(),
             file_defaults: defaults.clone(),
@@ -193,9 +197,16 @@ impl Image {
         self.placement(self.by_id.get(&id.topic)?, id.index)
     }
 
+    /// The group of a partition.
+    pub fn group_of(&self, id: PartitionId) -> Option<RaftGroupId> {
+        let topic = self.by_id.get(&id.topic)?;
+        Some(topic.partitions.get(usize::try_from(id.index).ok()?)?.group)
+    }
+
     /// Whether a group has partitions.
     fn is_used(&self, group: RaftGroupId) -> bool {
-        self.topics().any(|topic| topic.partitions.iter().any(|at| at.group == group))
+        self.moves.values().any(|moving| moving.to == group)
+            || self.topics().any(|topic| topic.partitions.iter().any(|at| at.group == group))
     }
 
     /// Groups without partitions that name a node.
@@ -305,12 +316,39 @@ impl Image {
                 let old = self.known(*topic)?.clone();
                 self.by_id.remove(topic);
                 self.by_name.remove(&old.name);
+                self.forget_moves(*topic);
             }
             MetadataRecord::AlterConfig { resource, changes } => {
                 self.alter_config(resource, changes)?;
             }
             MetadataRecord::ProducerIds { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
+            }
+            MetadataRecord::BeginMove { topic, index, to, id } => {
+                let id = if *id == 0 { self.index } else { *id };
+                self.begin_move(PartitionId { topic: *topic, index: *index }, *to, id)
+                    .map_err(misfit)?;
+            }
+            MetadataRecord::SealMove { topic, index, at } => {
+                let at = if *at == 0 { self.index } else { *at };
+                self.seal_move(PartitionId { topic: *topic, index: *index }, Some(at))
+                    .map_err(misfit)?;
+            }
+            MetadataRecord::UnsealMove { topic, index } => {
+                self.seal_move(PartitionId { topic: *topic, index: *index }, None)
+                    .map_err(misfit)?;
+            }
+            MetadataRecord::FinishMove { topic, index, partition } => {
+                let id = PartitionId { topic: *topic, index: *index };
+                self.end_move(id).map_err(misfit)?;
+                self.check_groups(&[*partition]).map_err(misfit)?;
+                let old = self.known(*topic)?.clone();
+                let mut partitions = old.partitions.to_vec();
+                partitions[*index as usize] = *partition;
+                self.insert(Topic { partitions: partitions.into(), ..(*old).clone() });
+            }
+            MetadataRecord::CancelMove { topic, index } => {
+                self.end_move(PartitionId { topic: *topic, index: *index }).map_err(misfit)?;
             }
         }
         Ok(())
@@ -336,6 +374,7 @@ impl Image {
                 configs: t.overrides.iter().map(|(k, v)| (k.into(), v.into())).collect(),
             });
         }
+        out.extend(self.moves_to_records());
         for (resource, values) in &self.configs {
             let changes = values
                 .iter()

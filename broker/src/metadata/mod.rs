@@ -4,12 +4,14 @@
 
 mod image;
 mod led_groups;
+mod moves;
 mod nodes;
 mod placement;
 mod record;
 
 pub use image::{INTERNAL_TOPICS, Image, ImageError, PartitionPlacement, Topic, hosting_shard};
 pub use led_groups::{LedGroup, RaftGroupView};
+pub use moves::{Move, Moves, Reassignment};
 pub use nodes::{NodeLink, RegisteredNode, RemovedNode};
 pub use placement::{Placer, place_partitions};
 pub use record::{

@@ -35,8 +35,10 @@ impl<'a> Placer<'a> {
         let groups = image.groups.iter().filter(|(id, _)| **id != METADATA_GROUP);
         let voters: BTreeMap<_, _> = groups.map(|(id, g)| (*id, g.voters.clone())).collect();
         let mut load: BTreeMap<_, _> = voters.keys().map(|id| (*id, 0)).collect();
-        for partition in image.topics().flat_map(|topic| topic.partitions.iter()) {
-            *load.entry(partition.group).or_default() += 1;
+        let partitions = image.topics().flat_map(|topic| topic.partitions.iter());
+        let coming = image.moves.values().map(|moving| moving.to);
+        for group in partitions.map(|partition| partition.group).chain(coming) {
+            *load.entry(group).or_default() += 1;
         }
         Placer { image, load, voters, created: Vec::new(), prepared: Vec::new() }
     }
@@ -66,6 +68,32 @@ impl<'a> Placer<'a> {
             self.create(nodes.to_vec());
         }
         self.place_where(|voters| voters == nodes)
+    }
+
+    /// The group with exactly these voters that a partition can go to from the group `from`: on every node that is in both,
+    /// one shard hosts both. None if it cannot be.
+    pub fn place_move(&mut self, from: RaftGroupId, nodes: &[NodeId]) -> Option<RaftGroupId> {
+        let image = self.image;
+        let both = nodes.iter().filter(|node| image.voters(from).contains(node));
+        // Groups whose numbers differ by a multiple of all these nodes' shards are hosted alike.
+        let step = both.map(|node| image.shards_of(*node) as u64).fold(1, lcm);
+        let fits = |id: &RaftGroupId| id.0 % step == from.0 % step;
+        let there = |voters: &BTreeMap<_, Arc<[NodeId]>>, id: &RaftGroupId| {
+            fits(id) && voters.get(id).is_some_and(|voters| **voters == *nodes)
+        };
+        if !self.voters.keys().any(|id| there(&self.voters, id)) {
+            if nodes.is_empty() || !nodes.iter().all(|node| self.is_linked(*node)) {
+                return None;
+            }
+            let last = self.voters.keys().next_back().map_or(0, |id| id.0);
+            let next = (last + 1..).map(RaftGroupId).find(fits)?;
+            self.create_as(next, nodes.to_vec());
+        }
+        let voters = &self.voters;
+        let candidates = self.load.iter_mut().filter(|(id, _)| there(voters, id));
+        let (group, load) = candidates.min_by_key(|(id, load)| (**load, **id))?;
+        *load += 1;
+        Some(*group)
     }
 
     /// The groups that come into being with the partitions placed so far; they go before them.
@@ -100,7 +128,10 @@ impl<'a> Placer<'a> {
 
     fn create(&mut self, voters: Vec<NodeId>) {
         let last = self.voters.keys().next_back().map_or(0, |id| id.0);
-        let group = RaftGroupId(last + 1);
+        self.create_as(RaftGroupId(last + 1), voters);
+    }
+
+    fn create_as(&mut self, group: RaftGroupId, voters: Vec<NodeId>) {
         self.voters.insert(group, voters.clone().into());
         self.load.insert(group, 0);
         self.created.push(MetadataRecord::CreateRaftGroup { group, voters });
@@ -115,6 +146,14 @@ impl<'a> Placer<'a> {
         let term = self.image.groups.get(group).map_or(0, |group| group.term);
         Some(PartitionRecord { group: *group, epoch_base: EpochBase::create(Term(term)).0 })
     }
+}
+
+fn lcm(one: u64, other: u64) -> u64 {
+    let (mut a, mut b) = (one, other);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    one / a * other
 }
 
 /// Nodes of a cluster, the fenced ones or the others, with their shards, racks taking turns.
@@ -255,6 +294,27 @@ mod tests {
         let mut placer = Placer::new(&image);
         placer.place(3).unwrap();
         assert_eq!(created(&mut placer), [[1, 2, 3], [2, 3, 1]], "and the third is there");
+    }
+
+    #[test]
+    fn a_move_goes_to_a_group_that_the_same_shard_hosts_on_nodes_of_both() {
+        let mut image = cluster(&[None; 4], 3);
+        let from = Placer::new(&image).place_on(&ids(&[1, 2])).map(|p| p.group).unwrap();
+        let voters = ids(&[1, 2]);
+        image.apply(&MetadataRecord::CreateRaftGroup { group: from, voters }).unwrap();
+        let mut placer = Placer::new(&image);
+        let to = placer.place_move(from, &ids(&[2, 3])).unwrap();
+        let again = placer.place_move(from, &ids(&[2, 3])).unwrap();
+        assert_eq!(to, again);
+        let created = placer.take_created();
+        assert_eq!(created.len(), 1);
+        created.iter().for_each(|record| image.apply(record).unwrap());
+        assert!(image.fits(from, to));
+        assert_ne!(from, to);
+        let mut placer = Placer::new(&image);
+        assert!(placer.place_move(from, &ids(&[2, 9])).is_none());
+        let elsewhere = placer.place_move(from, &ids(&[3, 4])).unwrap();
+        assert!(image.fits(from, elsewhere), "no node is in both");
     }
 
     #[test]

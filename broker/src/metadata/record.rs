@@ -90,6 +90,50 @@ pub enum MetadataRecord {
         /// Which.
         node: NodeId,
     },
+    /// A partition is to change its group; see `metadata/moves.rs`.
+    BeginMove {
+        /// Its topic.
+        topic: TopicId,
+        /// Its index.
+        index: i32,
+        /// The group that gets it.
+        #[serde(with = "group_id")]
+        to: RaftGroupId,
+        /// Which move it is: the index of the entry that began it; 0: of this one.
+        id: u64,
+    },
+    /// The partition takes no batches until it has moved, or the seal is broken.
+    SealMove {
+        /// Its topic.
+        topic: TopicId,
+        /// Its index.
+        index: i32,
+        /// Index of the entry that sealed it; 0: of this one.
+        at: u64,
+    },
+    /// The move goes back to copying; the partition takes batches again.
+    UnsealMove {
+        /// Its topic.
+        topic: TopicId,
+        /// Its index.
+        index: i32,
+    },
+    /// The partition is with its new group.
+    FinishMove {
+        /// Its topic.
+        topic: TopicId,
+        /// Its index.
+        index: i32,
+        /// From now on.
+        partition: PartitionRecord,
+    },
+    /// The partition stays where it is.
+    CancelMove {
+        /// Its topic.
+        topic: TopicId,
+        /// Its index.
+        index: i32,
+    },
     /// The same for a node that a recovery gave up: its directory must not come back, because its logs and those of
     /// the cluster may contradict each other.
     ExpelNode {

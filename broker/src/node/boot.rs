@@ -289,6 +289,7 @@ async fn lead_boot(
         shard.rename_strays().await;
     }
     shard.publish_metadata().await;
+    join_all(shard.shards().map(|to| shard.on(to, Shard::begin_to_host))).await;
     let ready = shard.shards().map(|to| shard.on(to, |there| there.groups_ready()));
     for result in join_all(ready).await {
         result?;

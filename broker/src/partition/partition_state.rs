@@ -81,6 +81,10 @@ pub struct PartitionState {
     pub waiters: Waiters,
     /// Batches are taken and read here: this node leads the group, and every shard can know it.
     pub leads: bool,
+    /// It is about to change its group and takes no batches.
+    pub sealed: bool,
+    /// It is being copied here, and this node is none of its replicas yet.
+    pub coming: bool,
     /// Leader epoch as the image has it, also where another node leads.
     told_epoch: i32,
     /// How often leadership was lost, and the high watermark when it last was.
@@ -111,6 +115,8 @@ impl PartitionState {
             epochs,
             waiters: Waiters::default(),
             leads: false,
+            sealed: false,
+            coming: false,
             told_epoch: 0,
             lost: (0, 0),
             log_start_offset,
@@ -230,6 +236,21 @@ impl PartitionState {
         self.producers.forget_from(self.high_watermark);
         self.epochs.truncate_from_end(self.high_watermark);
         self.waiters.close();
+    }
+
+    /// Whether batches are taken here and now.
+    pub fn takes_batches(&self) -> bool {
+        self.leads && !self.sealed
+    }
+
+    /// Another group has the partition from the end of its log on. Nothing is proposed and not committed then.
+    pub fn change_group(&mut self, group: RaftGroupId) {
+        if self.leads {
+            self.retreat();
+        }
+        self.group = group;
+        self.sealed = false;
+        self.coming = false;
     }
 
     /// Grows with each loss of leadership: a batch belongs to the tenure in which it was proposed.

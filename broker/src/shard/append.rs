@@ -298,7 +298,7 @@ impl Shard {
             true => AppendError::NotLeader,
             false => AppendError::UnknownPartition,
         })?;
-        if !partition.state.borrow().leads {
+        if !partition.state.borrow().takes_batches() {
             return Err(AppendError::NotLeader);
         }
         if self.disk_full.get() && origin != Origin::Coordinator {

@@ -185,6 +185,11 @@ impl Shard {
         self.carried_logs.replace(logs);
     }
 
+    /// Whether the start of the node is over, and with it the time of [`Shard::carry`].
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.get()
+    }
+
     /// Every shard has written a checkpoint: each log's state is where it is hosted.
     pub(crate) fn drop_carried(&self) {
         self.settled.set(true);

@@ -84,7 +84,13 @@ impl Shard {
     }
 
     /// Hosts every group of `image` that falls to this shard and is not here yet.
+    ///
+    /// A node of a cluster hosts none before it is registered: until then its image may be older than what its data
+    /// groups were told to wait for in an earlier life.
     pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
+        if self.cluster().is_some_and(|cluster| !cluster.is_registered()) {
+            return;
+        }
         for status in self.raft.statuses() {
             let group = status.raft_group;
             let view = image.groups.get(&group);
@@ -116,6 +122,16 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The node is registered and knows all metadata that were there before.
+    pub(crate) async fn begin_to_host(self: Rc<Self>) {
+        let Some(cluster) = self.cluster() else { return };
+        cluster.set_registered();
+        let image = self.image();
+        self.open_recovered_arrivals(&image);
+        self.host_groups(&image);
+        self.groups_follow(&image, &image);
     }
 
     /// The preferred leader of a new group asks for votes as soon as the others have created it, too.

@@ -16,14 +16,20 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use raft_group::{Committed, EntryKind, Leadership, LeadershipChange, ProposeError, ReplicaId};
 use runtime::task::{self, Class};
+use runtime::time::{sleep, timeout};
 
 use super::apply::apply_entry;
 use super::{AppendError, METADATA_SHARD, Partition, Shard};
 use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId};
 use crate::metadata::{Image, LedGroup};
+
+/// How long an entry that bars older images may take, and how often it is looked for.
+const BAR_MAX: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What waits, in log order.
 pub(super) enum Held {
@@ -124,7 +130,7 @@ impl Shard {
         let Some(cluster) = self.cluster() else {
             return Ok(true);
         };
-        if partition.created_at <= cluster.bound_metadata(group) {
+        if partition.created_at.get() <= cluster.bound_metadata(group) {
             return Ok(true);
         }
         let index = self.image().index;
@@ -137,6 +143,28 @@ impl Shard {
             Err(ProposeError::Stopped) => Err(AppendError::Stopping),
             Err(_) => Err(AppendError::NotLeader),
         }
+    }
+
+    /// Puts an entry into a group's log that holds every later leader until it has this shard's image, and waits until all
+    /// before it is applied here. False if this node does not lead the group, or not for long enough.
+    pub(crate) async fn bar_older_images(&self, group: RaftGroupId) -> bool {
+        let Some(cluster) = self.cluster() else { return false };
+        let index = self.image().index;
+        let ticket = match self.raft.propose(group, EntryKind::Control, &index.to_le_bytes()) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                tracing::debug!(%group, %error, "no entry that bars older images");
+                return false;
+            }
+        };
+        cluster.bind_metadata(group, index);
+        let applied = async {
+            while self.applied(group).is_none_or(|applied| applied < ticket.index) {
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        let leads = || self.led.borrow().get(&group) == Some(&ticket.term.0);
+        timeout(BAR_MAX, applied).await.is_ok() && leads()
     }
 
     /// Leadership of a group changed here, in order with its entries.

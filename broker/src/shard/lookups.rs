@@ -165,7 +165,7 @@ impl Shard {
         join: &Rc<ProduceJoin>,
     ) -> Result<Option<i64>, LookupError> {
         let mut state = partition.state.borrow_mut();
-        if !state.leads {
+        if !state.takes_batches() {
             return Err(LookupError::NotLeader);
         }
         if !may_delete(&state.config) {

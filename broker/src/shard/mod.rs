@@ -9,6 +9,7 @@ mod append_rules;
 #[cfg(test)]
 mod append_tests;
 mod apply;
+mod arrivals;
 mod checkpointing;
 mod compaction;
 mod copies;
@@ -43,7 +44,7 @@ use runtime::sync::Semaphore;
 use runtime::time::{Instant, timeout};
 use server::{RunningServer, Server};
 use storage::checkpoint::LogCheckpoint;
-use storage::log::{Log, LogError, LogState, LogStore};
+use storage::log::{Log, LogStore};
 use storage::wal::Wal;
 
 pub use admin::Admin;
@@ -72,7 +73,7 @@ use crate::metadata::Image;
 use crate::metrics::ShardMetrics;
 use crate::node::NodeContext;
 use crate::node::recovery::within_wal_files;
-use crate::partition::{FetchSignal, PartitionState, StoredLog};
+use crate::partition::{FetchSignal, PartitionState};
 
 /// How long a stop waits at least for what was accepted to become durable.
 const FLUSH_TIME_MIN: Duration = Duration::from_secs(5);
@@ -93,8 +94,8 @@ pub struct Partition {
     /// It waits for destage.
     queued: Cell<bool>,
     /// An image of this metadata index or a later one has it.
-    created_at: u64,
-    /// Held by the coordinator that gives a batch its place: one that has to wait for room is not overtaken.
+    created_at: Cell<u64>,
+    /// Held by the request that waits for room for a batch: it is not overtaken on this partition.
     append_turn: Semaphore,
 }
 
@@ -309,45 +310,6 @@ impl Shard {
     /// What this shard has of a cluster of several nodes; nothing on a node that is alone.
     pub(crate) fn cluster(&self) -> Option<&Rc<Cluster>> {
         self.cluster.get()
-    }
-
-    /// Replaces a partition of which nothing is wanted any more by an empty one that begins at `start`.
-    pub(crate) async fn begin_anew(
-        &self,
-        partition: &Rc<Partition>,
-        start: i64,
-    ) -> Result<Rc<Partition>, LogError> {
-        let _turn = self.maintenance.acquire(1).await;
-        self.forget(partition);
-        partition.log.delete().await?;
-        let (group, config, epoch) = {
-            let state = partition.state.borrow();
-            (state.group, state.config.clone(), state.leader_epoch)
-        };
-        let stored = StoredLog {
-            leader_epoch: epoch,
-            log_start_offset: start,
-            end: start,
-            ..StoredLog::default()
-        };
-        let log_state = LogState::new(start, self.clock_ms());
-        let dir = partition.log.dir().to_path_buf();
-        let log_config = partition.log.config();
-        let log = Log::open(&self.log_store, dir, partition.id.topic.0, log_config, log_state);
-        let anew = Rc::new(Partition {
-            id: partition.id,
-            state: RefCell::new(PartitionState::new(partition.id, group, config, stored)),
-            log,
-            queued: Cell::new(false),
-            created_at: partition.created_at,
-            append_turn: Semaphore::new(1),
-        });
-        let mut partitions = self.partitions.borrow_mut();
-        match partitions.get_mut(&partition.id) {
-            Some(there) => *there = anew.clone(),
-            None => return Err(LogError::Deleted { dir: anew.log.dir().to_path_buf() }),
-        }
-        Ok(anew)
     }
 
     pub(crate) fn set_cluster(&self, cluster: Rc<Cluster>) {

@@ -24,10 +24,12 @@ impl Shard {
         }
         let before = self.image.replace(image.clone());
         self.follow_settings(&before, &image);
+        let placed_alike = before.groups == image.groups && before.moves == image.moves;
+        let mut left = Vec::new();
         for topic in image.topics() {
             match before.topic_by_id(topic.id) {
-                Some(old) if Arc::ptr_eq(old, topic) && before.groups == image.groups => {}
-                _ => self.adopt_topic(&image, topic),
+                Some(old) if Arc::ptr_eq(old, topic) && placed_alike => {}
+                _ => left.extend(self.adopt_topic(&image, topic)),
             }
         }
         let gone: Vec<_> = before
@@ -43,6 +45,7 @@ impl Shard {
         self.groups_follow(&before, &image);
         self.apply_held();
         self.installed.notify_waiters();
+        self.delete_left(left);
         for partition in gone {
             if runtime::mutant::is("deleted-topic-keeps-files") {
                 continue;
@@ -53,18 +56,28 @@ impl Shard {
         }
     }
 
-    fn adopt_topic(self: &Rc<Self>, image: &Image, topic: &Arc<Topic>) {
+    /// Returns the partitions that are not this shard's any more.
+    fn adopt_topic(self: &Rc<Self>, image: &Image, topic: &Arc<Topic>) -> Vec<Rc<Partition>> {
+        let mut left = Vec::new();
         for index in 0..topic.partitions.len() as i32 {
             let Some(placement) = image.placement(topic, index) else {
                 continue;
             };
             if placement.shard != self.id || !placement.replicas.contains(&image.node) {
+                if !self.comes_here(image, placement.id) {
+                    left.extend(self.leave(placement.id));
+                }
                 continue;
             }
             let leads = self.leads_as_told(image, placement.group);
             match self.partition(placement.id) {
                 Some(partition) => {
                     let mut state = partition.state.borrow_mut();
+                    if state.group != placement.group {
+                        state.change_group(placement.group);
+                        partition.created_at.set(image.index);
+                    }
+                    state.sealed = image.is_sealed(placement.id);
                     if !Arc::ptr_eq(&state.config, &topic.config) {
                         partition.log.set_config(self.log_config(&topic.config));
                         state.config = topic.config.clone();
@@ -77,10 +90,12 @@ impl Shard {
                 }
                 None => {
                     let partition = self.open_partition(topic, &placement, leads);
+                    partition.state.borrow_mut().sealed = image.is_sealed(placement.id);
                     self.partitions.borrow_mut().insert(placement.id, partition);
                 }
             }
         }
+        left
     }
 
     fn drop_topic(&self, topic: &Topic) -> Vec<Rc<Partition>> {

@@ -103,7 +103,7 @@ impl Shard {
         let config = self.log_config(&topic.config);
         let log = Log::open(&self.log_store, dir, topic.id.0, config, log_state);
         let (id, state) = (placement.id, RefCell::new(state));
-        let created_at = self.image().index;
+        let created_at = Cell::new(self.image().index);
         let append_turn = Semaphore::new(1);
         Rc::new(Partition { id, state, log, queued: Cell::new(false), created_at, append_turn })
     }

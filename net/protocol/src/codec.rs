@@ -2,9 +2,9 @@
 //!
 //! [`decode_request`] is the only way from a client's bytes to a `kafka-protocol` struct: the guard
 //! comes first. Encoding gives whole frames. Versions that `kafka-protocol` 0.18 lacks are filled
-//! in here: ListOffsets 11 (the same bytes as 10), OffsetCommit and OffsetFetch requests 10
-//! ([`crate::offset_requests`]), AddRaftVoter 1 ([`crate::raft_voter_request`]; its answer has the
-//! bytes of 0).
+//! in here: ListOffsets 11 (the same bytes as 10), DescribeLogDirs 5 ([`crate::log_dirs`]),
+//! OffsetCommit and OffsetFetch requests 10 ([`crate::offset_requests`]), AddRaftVoter 1
+//! ([`crate::raft_voter_request`]; its answer has the bytes of 0).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::*;
@@ -13,6 +13,7 @@ use kafka_protocol::protocol::{Decodable, Encodable};
 use crate::api;
 use crate::guard::{self, GuardError};
 use crate::header::RequestHeader;
+use crate::log_dirs;
 use crate::offset_requests;
 use crate::raft_voter_request;
 use crate::wire::WireError;
@@ -61,6 +62,7 @@ pub trait ApiResponse: Sized {
 fn library_version(api: ApiKey, version: i16) -> i16 {
     match (api, version) {
         (ApiKey::ListOffsets, 11) => 10,
+        (ApiKey::DescribeLogDirs, 5) => 4,
         (ApiKey::AddRaftVoter, 1) => 0,
         _ => version,
     }
@@ -157,6 +159,10 @@ messages! {
     DeleteGroups, DeleteGroupsRequest, DeleteGroupsResponse;
     AlterConfigs, AlterConfigsRequest, AlterConfigsResponse;
     IncrementalAlterConfigs, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+    AlterPartitionReassignments, AlterPartitionReassignmentsRequest,
+        AlterPartitionReassignmentsResponse;
+    ListPartitionReassignments, ListPartitionReassignmentsRequest,
+        ListPartitionReassignmentsResponse;
     OffsetDelete, OffsetDeleteRequest, OffsetDeleteResponse;
     ElectLeaders, ElectLeadersRequest, ElectLeadersResponse;
     DescribeQuorum, DescribeQuorumRequest, DescribeQuorumResponse;
@@ -165,6 +171,46 @@ messages! {
     DescribeCluster, DescribeClusterRequest, DescribeClusterResponse;
     DescribeProducers, DescribeProducersRequest, DescribeProducersResponse;
     DescribeTopicPartitions, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;
+}
+
+impl ApiRequest for DescribeLogDirsRequest {
+    const API: ApiKey = ApiKey::DescribeLogDirs;
+    type Response = DescribeLogDirsResponse;
+
+    fn decode_body(body: Bytes, version: i16) -> Result<Self, DecodeError> {
+        decode_with_library(Self::API, body, version)
+    }
+
+    fn encode_body(&self, out: &mut BytesMut, version: i16) -> Result<(), EncodeError> {
+        encode_with_library(Self::API, self, out, version)
+    }
+}
+
+impl ApiResponse for DescribeLogDirsResponse {
+    const API: ApiKey = ApiKey::DescribeLogDirs;
+
+    fn decode_body(body: Bytes, version: i16) -> Result<Self, DecodeError> {
+        if version < log_dirs::CORDONED_FROM {
+            return decode_with_library(Self::API, body, version);
+        }
+        Ok(log_dirs::decode(&body)?)
+    }
+
+    fn encode_body(&self, out: &mut BytesMut, version: i16) -> Result<(), EncodeError> {
+        if version < log_dirs::CORDONED_FROM {
+            return encode_with_library(Self::API, self, out, version);
+        }
+        log_dirs::encode(self, out);
+        Ok(())
+    }
+
+    fn encoded_len(&self, version: i16) -> Result<usize, EncodeError> {
+        let size = self.compute_size(library_version(Self::API, version));
+        let size =
+            size.map_err(|e| EncodeError { api: Self::API, version, reason: e.to_string() })?;
+        let flags = if version < log_dirs::CORDONED_FROM { 0 } else { self.results.len() };
+        Ok(size + flags)
+    }
 }
 
 response!(AddRaftVoter, AddRaftVoterResponse);

@@ -20,6 +20,7 @@ pub mod wire;
 
 mod error_code;
 mod header;
+mod log_dirs;
 mod offset_requests;
 mod raft_voter_request;
 

@@ -224,6 +224,9 @@ fn decode_any(api: ApiKey, version: i16, body: Bytes) {
         CreatePartitions: CreatePartitionsRequest;
         DeleteGroups: DeleteGroupsRequest;
         IncrementalAlterConfigs: IncrementalAlterConfigsRequest;
+        DescribeLogDirs: DescribeLogDirsRequest;
+        AlterPartitionReassignments: AlterPartitionReassignmentsRequest;
+        ListPartitionReassignments: ListPartitionReassignmentsRequest;
         OffsetDelete: OffsetDeleteRequest;
         ElectLeaders: ElectLeadersRequest;
         DescribeQuorum: DescribeQuorumRequest;

@@ -75,6 +75,9 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse;
             IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            DescribeLogDirs: DescribeLogDirsRequest, DescribeLogDirsResponse;
+            AlterPartitionReassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+            ListPartitionReassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
             ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
             DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;

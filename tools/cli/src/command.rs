@@ -1,6 +1,6 @@
 //! The commands and what they share.
 
-use crate::{consume, group, produce, topic};
+use crate::{cluster, consume, group, produce, topic};
 use clap::{Args, Subcommand, ValueEnum};
 use client::Client;
 use std::io::ErrorKind;
@@ -17,6 +17,9 @@ pub enum Command {
     /// List and describe consumer groups
     #[command(subcommand)]
     Group(group::Command),
+    /// Change where data lives
+    #[command(subcommand)]
+    Cluster(cluster::Command),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +58,7 @@ pub fn run(command: Command) -> i32 {
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(args),
         Command::Group(command) => group::run(command),
+        Command::Cluster(command) => cluster::run(command),
     };
     match done {
         Ok(()) => 0,
@@ -96,6 +100,9 @@ mod tests {
             "millrace topic list -o json --bootstrap other:9092",
             "millrace topic describe t",
             "millrace topic delete t",
+            "millrace topic alter t --replication 3 --dry-run",
+            "millrace cluster drain 3 --dry-run",
+            "millrace cluster balance --dry-run -o json",
             "millrace produce t --key-separator : --codec zstd --header a=b",
             "millrace consume t --from 2026-01-01T00:00:00Z --count 5 -o json",
             "millrace consume t --partition 1 --from 17",

@@ -1,5 +1,6 @@
-//! `millrace topic create|list|describe|delete`.
+//! `millrace topic create|list|describe|alter|delete`.
 
+use crate::cluster::{self, How};
 use crate::command::{Connect, Output};
 use crate::output::{done, json, lines, list, table};
 use anyhow::Result;
@@ -38,6 +39,17 @@ pub enum Command {
         #[command(flatten)]
         connect: Connect,
     },
+    /// Change how many copies each partition has
+    Alter {
+        topic: String,
+        /// Copies of each partition
+        #[arg(short, long, value_parser = clap::value_parser!(u16).range(1..))]
+        replication: u16,
+        #[command(flatten)]
+        how: How,
+        #[command(flatten)]
+        connect: Connect,
+    },
     /// Delete a topic with all its records
     Delete {
         topic: String,
@@ -68,6 +80,20 @@ pub fn run(command: Command) -> Result<()> {
         }
         Command::Describe { topic, connect } => {
             print_description(&connect.client()?.describe_topic(&topic)?, connect.output)
+        }
+        Command::Alter { topic, replication, how, connect } => {
+            let mut client = connect.client()?;
+            client.describe_topic(&topic)?;
+            cluster::refuse_if_moving(&mut client)?;
+            let (nodes, assigned) = (client.live_nodes()?, client.assignments()?);
+            let steps = crate::plan::replicate(&nodes, &assigned, &topic, replication.into());
+            let steps = steps.map_err(cluster::sentence)?;
+            if cluster::carry_out(&mut client, &steps, how, connect.output)? {
+                let sentence = format!("each partition of {topic} has {replication} copies");
+                let value = json!({ "altered": topic, "replication": replication });
+                done(connect.output, &sentence, &value)?;
+            }
+            Ok(())
         }
         Command::Delete { topic, connect } => {
             connect.client()?.delete_topic(&topic)?;

@@ -4,12 +4,16 @@
 //! valid takes effect together, what is not is answered topic by topic. Source: Kafka's `ControllerApis` and
 //! `ReplicationControlManager`.
 
+pub mod alter_reassignments;
 mod assignment;
 mod auto_create;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
+pub mod list_reassignments;
 mod name;
+#[cfg(test)]
+mod reassignment_tests;
 #[cfg(test)]
 mod tests;
 

@@ -131,17 +131,19 @@ impl Log {
         Ok(())
     }
 
-    /// Removes segments behind the active one, and indexes without a segment.
+    /// Removes segments behind the active one and those that the state does not know, and indexes without a segment.
     async fn remove_beyond(&self, state: &LogState, listing: &mut Listing) -> Result<(), LogError> {
         let active = state.active.base_offset;
+        // A log that began anew behind what it had begins with its active segment: what lies before is of its past.
+        let has_closed = state.closed_bytes > 0 || state.log_start_offset < active;
+        let is_closed = |base: i64, listing: &Listing| {
+            has_closed && base < active && listing.contains_key(&(base, FileKind::Log))
+        };
         let keep = |base: i64, kind: FileKind, listing: &Listing| match kind {
             FileKind::Snapshot => {
-                base == state.end_offset
-                    || base == active
-                    || (base < active && listing.contains_key(&(base, FileKind::Log)))
+                base == state.end_offset || base == active || is_closed(base, listing)
             }
-            FileKind::Log => base <= active,
-            _ => base == active || (base < active && listing.contains_key(&(base, FileKind::Log))),
+            _ => base == active || is_closed(base, listing),
         };
         let doomed: Vec<(i64, FileKind)> =
             listing.keys().filter(|(base, kind)| !keep(*base, *kind, listing)).copied().collect();

@@ -1,0 +1,100 @@
+//! What comes next for a move: decisions without I/O, from what the metadata say and what nodes answered.
+//!
+//! What was decided is decided again against the newest image when it is committed ([`records`]): a move may have ended, a
+//! seal been broken, a node come back with other shards meanwhile.
+
+use std::time::Duration;
+
+use raft_group::{EpochBase, Term};
+
+use crate::ids::{PartitionId, RaftGroupId};
+use crate::metadata::{Image, MetadataRecord, Move, PartitionRecord};
+
+/// How long a partition may be sealed.
+pub(super) const SEALED_MAX: Duration = Duration::from_secs(5);
+/// Elections of the old group that nobody here has heard of may have raised its leader epoch. The new group begins this
+/// much above what is known.
+const EPOCHS_UNHEARD: i32 = 16;
+
+/// The end of a sealed partition, as its leader said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    /// Of the log; all before it is committed, and nothing follows.
+    pub offset: i64,
+    /// Of the leader that said so.
+    pub leader_epoch: i32,
+}
+
+/// What is known of a move.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// Every replica of the new group is nearly there.
+    pub near: bool,
+    /// Under the seal of the move; every replica of the new group has all of it, durably.
+    pub complete: Option<End>,
+    /// For how long it is sealed.
+    pub sealed_for: Duration,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing yet.
+    Wait,
+    /// Take no more batches.
+    Seal,
+    /// Take batches again.
+    Unseal,
+    /// The new group has it.
+    Finish(End),
+    /// It cannot go there any more.
+    Cancel,
+}
+
+/// The next step of a move.
+pub(super) fn next(image: &Image, id: PartitionId, moving: &Move, seen: &Seen) -> Step {
+    let fits = image.group_of(id).is_some_and(|from| image.fits(from, moving.to));
+    if !fits {
+        return Step::Cancel;
+    }
+    let is_led = image.groups.get(&moving.to).is_some_and(|to| to.leader.is_some());
+    match (moving.sealed, seen.complete) {
+        (None, _) if seen.near && is_led => Step::Seal,
+        (None, _) => Step::Wait,
+        (Some(_), Some(end)) if is_led => Step::Finish(end),
+        (Some(_), _) if seen.sealed_for > SEALED_MAX => Step::Unseal,
+        (Some(_), _) => Step::Wait,
+    }
+}
+
+/// The records that carry out `step` of the very move that it was decided for; none if the metadata say otherwise now.
+pub(super) fn records(
+    image: &Image,
+    id: PartitionId,
+    decided_for: &Move,
+    step: Step,
+) -> Option<MetadataRecord> {
+    let moving = image.move_of(id).filter(|moving| *moving == decided_for)?;
+    let from = image.group_of(id)?;
+    let PartitionId { topic, index } = id;
+    let fits = image.fits(from, moving.to);
+    match step {
+        Step::Wait => None,
+        Step::Seal => fits.then_some(MetadataRecord::SealMove { topic, index, at: 0 }),
+        Step::Unseal => Some(MetadataRecord::UnsealMove { topic, index }),
+        Step::Cancel => Some(MetadataRecord::CancelMove { topic, index }),
+        Step::Finish(end) if fits => {
+            let partition = adopted(image, id, moving.to, end)?;
+            Some(MetadataRecord::FinishMove { topic, index, partition })
+        }
+        Step::Finish(_) => None,
+    }
+}
+
+/// The partition in its new group: its leader epoch goes on above all that was told of it.
+fn adopted(image: &Image, id: PartitionId, to: RaftGroupId, end: End) -> Option<PartitionRecord> {
+    let told = image.placement_by_id(id)?.leader_epoch;
+    let last = told.max(end.leader_epoch).saturating_add(EPOCHS_UNHEARD);
+    let term = Term(image.groups.get(&to)?.term);
+    Some(PartitionRecord { group: to, epoch_base: EpochBase::adopt(last, term).0 })
+}
