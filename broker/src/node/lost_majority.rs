@@ -23,7 +23,7 @@ use runtime::fs;
 use super::data_dir::{self, Formation};
 use super::recovery;
 use super::{BootError, DataDirError};
-use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
+use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId};
 use crate::metadata::{Image, MetadataRecord};
 use crate::shard::{Change, MetadataWriter, Shard, node_of};
 
@@ -195,7 +195,8 @@ pub(super) async fn complete(shard: &Rc<Shard>) -> Result<(), BootError> {
 
 fn records(image: &Image) -> Vec<MetadataRecord> {
     let me = image.node;
-    let mut records = Vec::new();
+    let stay = |id: &PartitionId| MetadataRecord::CancelMove { topic: id.topic, index: id.index };
+    let mut records: Vec<MetadataRecord> = image.moves.keys().map(stay).collect();
     for (group, view) in &image.groups {
         let is_mine = *group == METADATA_GROUP || view.voters.contains(&me);
         if is_mine && *view.voters != [me] {
