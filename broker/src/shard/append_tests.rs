@@ -171,7 +171,7 @@ fn a_batch_that_waits_for_room_holds_back_its_own_partition_and_no_other() {
 #[test]
 fn requests_that_share_a_partition_keep_their_order_on_each_of_them() {
     on_a_shard(|bench| async move {
-        bench.append(&[0], 7 * MIB).await;
+        let _large = bench.append(&[0], 7 * MIB).await;
         let (mut first, now) = bench.append(&[0, 1], 2 * MIB).await;
         assert_eq!((now, bench.log_end(1)), (None, 0), "neither part fits");
         let (mut second, now) = bench.append(&[1, 0], 10).await;
@@ -184,7 +184,7 @@ fn requests_that_share_a_partition_keep_their_order_on_each_of_them() {
 #[test]
 fn a_request_that_gives_up_waiting_makes_way() {
     on_a_shard(|bench| async move {
-        bench.append(&[0], 7 * MIB).await;
+        let _large = bench.append(&[0], 7 * MIB).await;
         let (given_up, now) = bench.append(&[0], 2 * MIB).await;
         assert_eq!(now, None);
         let (mut behind, now) = bench.append(&[0], 10).await;
