@@ -232,7 +232,7 @@ impl Shard {
         let writer = self.metadata_writer();
         writer.replace(&snapshot.records, snapshot.index).map_err(CopyError::Damaged)?;
         self.publish_soon();
-        self.clone().checkpoint_now().await?;
+        self.checkpoint_metadata().await?;
         Ok(RaftIndex(snapshot.index))
     }
 

@@ -117,12 +117,35 @@ impl Shard {
         self.checkpoint_and(Leave::Closed).await
     }
 
-    async fn checkpoint_and(self: &Rc<Self>, leave: Leave) -> Result<(), CheckpointFailure> {
-        self.last_checkpoint.set(runtime::time::Instant::now());
-        let snapshot = (self.id == METADATA_SHARD).then(|| {
+    /// Makes a metadata image durable that was copied as a whole. While the node starts, groups that are in the WAL may not
+    /// be hosted yet, and a checkpoint of what is hosted would let them go: then the last checkpoint stays but for the
+    /// metadata group, and the WAL as it is.
+    pub(crate) async fn checkpoint_metadata(self: &Rc<Self>) -> Result<(), CheckpointFailure> {
+        if self.settled.get() {
+            return self.clone().checkpoint_now().await;
+        }
+        let _turn = self.maintenance.acquire(1).await;
+        let path = checkpoint_path(&self.node.config.data_dir, self.id.0);
+        let mut checkpoint = Checkpoint::load(&path).await?.unwrap_or_default();
+        let snapshot = self.metadata_snapshot();
+        let applied = self.raft.checkpoint(&BTreeMap::new())?;
+        let metadata = applied.groups.iter().filter(|group| group.raft_group == METADATA_GROUP);
+        checkpoint.owners.extend(metadata.map(|group| owner(group, &snapshot)));
+        checkpoint.store(&path).await?;
+        Ok(())
+    }
+
+    /// The image, as records, and the index up to which the metadata log made it.
+    fn metadata_snapshot(&self) -> Option<(u64, Vec<u8>)> {
+        (self.id == METADATA_SHARD).then(|| {
             let writer = self.metadata_writer();
             (writer.applied_index(), encode_records(&writer.latest().to_records()))
-        });
+        })
+    }
+
+    async fn checkpoint_and(self: &Rc<Self>, leave: Leave) -> Result<(), CheckpointFailure> {
+        self.last_checkpoint.set(runtime::time::Instant::now());
+        let snapshot = self.metadata_snapshot();
         let mut applied = self.destage_all().await?;
         if let Some((index, _)) = &snapshot {
             // after a snapshot the image may be ahead of what Raft has handed out

@@ -252,6 +252,10 @@ impl Shard {
             );
             return false;
         }
+        if !self.is_settled() {
+            tracing::info!("stopped before the start was over: the next start replays the WAL");
+            return false;
+        }
         let done = self.final_checkpoint().await;
         if let Err(error) = &done {
             tracing::warn!(%error, "no last checkpoint: the next start replays the WAL");
