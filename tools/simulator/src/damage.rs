@@ -127,7 +127,8 @@ pub async fn flip_in_segments(run: &Run) {
         start(run);
     }
     sleep(Duration::from_millis(run.below(5_000))).await;
-    for flip in flips {
+    // the last one first: two may have hit one byte
+    for flip in flips.into_iter().rev() {
         flip.undo();
     }
     run.damage(false);

@@ -139,8 +139,8 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     /// Seeds that once failed: with clients as they were up to 345, then a start of segments that a partition did not
-    /// follow, and a gap that retention left.
-    const KEPT: [u64; 12] = [3, 4, 17, 23, 37, 42, 44, 111, 134, 345, 80, 20_073];
+    /// follow, a gap that retention left, and two bits of one byte that flipped.
+    const KEPT: [u64; 13] = [3, 4, 17, 23, 37, 42, 44, 111, 134, 345, 80, 20_073, 88_002_555];
 
     #[test]
     fn seeds_that_once_failed_pass() {
@@ -150,8 +150,8 @@ mod tests {
     }
 
     /// The same for clusters: a window that kept a place which was another entry's, a metadata group that was brought up
-    /// twice, a copy that began within a batch, a log start in a checkpoint that lay behind the segments.
-    const KEPT_IN_CLUSTERS: [u64; 7] = [28, 47, 1_139, 1_161, 1_310, 1_315, 2_607];
+    /// twice, a copy that began within a batch, a log start in a checkpoint that lay behind the segments, a stop before a start was over.
+    const KEPT_IN_CLUSTERS: [u64; 8] = [28, 47, 1_139, 1_161, 1_310, 1_315, 2_607, 9_002_679];
 
     #[test]
     fn clusters_of_seeds_that_once_failed_pass() {

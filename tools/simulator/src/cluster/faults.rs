@@ -267,7 +267,7 @@ async fn end(cluster: &Cluster, after: After) {
             flip.undo();
         }
         After::Segments(flips) => {
-            flips.into_iter().for_each(BitFlip::undo);
+            flips.into_iter().rev().for_each(BitFlip::undo);
             cluster.damage(false);
         }
     }
