@@ -8,49 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
 
-use client::{Client, Codec, NewRecord, Start};
-
 mod node;
 use node::cluster::{Cluster, NODES, wait_ready};
 use node::eventually;
-
-/// Writes one record and says whether it was acknowledged at the first attempt.
-fn write_one(cluster: &Cluster, topic: &str, number: u32) -> bool {
-    let mut attempts = 0;
-    eventually("the record is acknowledged", || {
-        attempts += 1;
-        let mut client = Client::connect(&cluster.bootstrap()).ok()?;
-        let mut writer = client.writer(topic, None, Codec::None).ok()?;
-        let key = number.to_string().into_bytes();
-        let record = NewRecord { key: Some(key.clone()), value: Some(key), ..Default::default() };
-        writer.write(&record).ok()?;
-        writer.flush().ok()
-    });
-    attempts == 1
-}
+use node::numbers::{read_numbers, write_number};
 
 /// Writes numbers; those whose first attempt failed may stand in the log twice.
 fn write(cluster: &Cluster, topic: &str, numbers: std::ops::Range<u32>, again: &mut BTreeSet<u32>) {
     for number in numbers {
-        if !write_one(cluster, topic, number) {
+        if write_number(&cluster.bootstrap(), topic, number) > 1 {
             again.insert(number);
         }
     }
-}
-
-fn read_all(cluster: &Cluster, topic: &str) -> BTreeMap<u32, usize> {
-    eventually("everything is read", || {
-        let mut client = Client::connect(&cluster.bootstrap()).ok()?;
-        let mut reader = client.reader(topic, None, Start::Beginning).ok()?;
-        let mut seen = BTreeMap::new();
-        while reader.lag().ok()? > 0 {
-            for record in reader.read().ok()? {
-                let value = String::from_utf8(record.value.expect("a value")).expect("text");
-                *seen.entry(value.parse().expect("a number")).or_default() += 1;
-            }
-        }
-        Some(seen)
-    })
 }
 
 fn assert_all(seen: &BTreeMap<u32, usize>, count: u32, again: &BTreeSet<u32>) {
@@ -77,11 +46,11 @@ fn what_is_acknowledged_survives_the_death_of_each_node_in_turn() {
         cluster.kill(leader);
         write(&cluster, "t", written..written + 40, &mut again);
         written += 40;
-        assert_all(&read_all(&cluster, "t"), written, &again);
+        assert_all(&read_numbers(&cluster.bootstrap(), "t"), written, &again);
         cluster.restart(leader);
         cluster.wait_in_sync("t");
     }
-    assert_all(&read_all(&cluster, "t"), written, &again);
+    assert_all(&read_numbers(&cluster.bootstrap(), "t"), written, &again);
 }
 
 #[test]
@@ -94,7 +63,7 @@ fn a_cluster_that_lost_power_as_a_whole_has_everything_it_acknowledged() {
     let spawned: Vec<Child> = (0..NODES).map(|i| cluster.spawn(i, &cluster.home(i))).collect();
     cluster.running = spawned.into_iter().map(|child| Some(wait_ready(child))).collect();
     write(&cluster, "t", 60..80, &mut again);
-    assert_all(&read_all(&cluster, "t"), 80, &again);
+    assert_all(&read_numbers(&cluster.bootstrap(), "t"), 80, &again);
 }
 
 #[test]
@@ -121,7 +90,7 @@ fn a_node_that_missed_more_than_the_logs_hold_gets_it_and_can_lead() {
     // With one of the others gone, what it got is needed for every majority.
     cluster.kill(others[0]);
     write(&cluster, "t", 70..80, &mut again);
-    assert_all(&read_all(&cluster, "t"), 80, &again);
+    assert_all(&read_numbers(&cluster.bootstrap(), "t"), 80, &again);
     let topics = cluster.client().topics().expect("metadata are told");
     assert!(topics.iter().any(|topic| topic.name == "u"), "metadata that it missed");
 }
@@ -142,7 +111,7 @@ fn a_node_with_a_full_disk_leaves_leading_to_others() {
     });
     let mut again = BTreeSet::new();
     write(&cluster, "t", 0..60, &mut again);
-    assert_all(&read_all(&cluster, "t"), 60, &again);
+    assert_all(&read_numbers(&cluster.bootstrap(), "t"), 60, &again);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use protocol::messages::{
 mod node;
 use node::cluster::Cluster;
 use node::eventually;
+use node::numbers::{read_numbers, write_number};
 
 /// The last version of OffsetCommit and OffsetFetch that names topics.
 const BY_NAME_MAX: i16 = 9;
@@ -38,17 +39,7 @@ struct Written {
 impl Written {
     fn write(&mut self, cluster: &Cluster, topic: &str, numbers: Range<u32>) {
         for number in numbers {
-            let mut attempts = 0;
-            eventually("the record is acknowledged", || {
-                attempts += 1;
-                let mut client = Client::connect(&cluster.bootstrap()).ok()?;
-                let mut writer = client.writer(topic, None, Codec::None).ok()?;
-                let key = number.to_string().into_bytes();
-                let record =
-                    NewRecord { key: Some(key.clone()), value: Some(key), ..Default::default() };
-                writer.write(&record).ok()?;
-                writer.flush().ok()
-            });
+            let attempts = write_number(&cluster.bootstrap(), topic, number);
             self.numbers.insert(number);
             if attempts > 1 {
                 self.again.insert(number);
@@ -57,7 +48,7 @@ impl Written {
     }
 
     fn assert_read(&self, cluster: &Cluster, topic: &str) {
-        let seen = eventually("everything is read", || read(cluster, topic));
+        let seen = read_numbers(&cluster.bootstrap(), topic);
         let lost: Vec<_> = self.numbers.iter().filter(|n| !seen.contains_key(n)).collect();
         assert!(lost.is_empty(), "acknowledged and gone: {lost:?}");
         let is_twice =
@@ -65,19 +56,6 @@ impl Written {
         let twice: Vec<_> = seen.iter().filter(is_twice).collect();
         assert!(twice.is_empty(), "acknowledged once and there twice: {twice:?}");
     }
-}
-
-fn read(cluster: &Cluster, topic: &str) -> Option<BTreeMap<u32, usize>> {
-    let mut client = Client::connect(&cluster.bootstrap()).ok()?;
-    let mut reader = client.reader(topic, None, Start::Beginning).ok()?;
-    let mut seen = BTreeMap::new();
-    while reader.lag().ok()? > 0 {
-        for record in reader.read().ok()? {
-            let value = String::from_utf8(record.value?).ok()?;
-            *seen.entry(value.parse().ok()?).or_default() += 1;
-        }
-    }
-    Some(seen)
 }
 
 fn place(cluster: &Cluster, topic: &str, lists: &[&[i32]]) {
@@ -215,7 +193,7 @@ fn a_copy_begins_where_the_log_begins_and_is_whole_after_a_crash() {
         });
         assert_eq!(partition.start_offset, 25);
     }
-    let seen = eventually("everything is read", || read(&cluster, "t"));
+    let seen = read_numbers(&cluster.bootstrap(), "t");
     let left = written.numbers.iter().filter(|number| seen.contains_key(number)).count();
     assert!((20..=25).contains(&left), "{left} records behind the start");
     assert!((40..50).all(|number| seen.contains_key(&number)), "{seen:?}");

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use client::{Client, Codec, Connection, NewRecord, NewTopic, Start};
+use client::{Client, Connection, NewTopic};
 use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::{
@@ -23,6 +23,7 @@ use protocol::{ErrorCode, StrBytes, Uuid};
 use tempfile::TempDir;
 
 mod node;
+use node::numbers::{read_numbers, write_number};
 use node::{Node, eventually};
 
 /// Where a node is and where others meet it.
@@ -202,31 +203,12 @@ fn create(asked: &Place, topic: &str, partitions: i32, replicas: i16) {
 
 fn write(asked: &Place, topic: &str, numbers: std::ops::Range<u32>) {
     for number in numbers {
-        eventually("the record is acknowledged", || {
-            let mut client = Client::connect(&asked.address()).ok()?;
-            let mut writer = client.writer(topic, None, Codec::None).ok()?;
-            let key = number.to_string().into_bytes();
-            let record =
-                NewRecord { key: Some(key.clone()), value: Some(key), ..Default::default() };
-            writer.write(&record).ok()?;
-            writer.flush().ok()
-        });
+        write_number(&asked.address(), topic, number);
     }
 }
 
 fn read(asked: &Place, topic: &str) -> BTreeSet<u32> {
-    eventually("everything is read", || {
-        let mut client = Client::connect(&asked.address()).ok()?;
-        let mut reader = client.reader(topic, None, Start::Beginning).ok()?;
-        let mut seen = BTreeSet::new();
-        while reader.lag().ok()? > 0 {
-            for record in reader.read().ok()? {
-                let value = String::from_utf8(record.value.expect("a value")).expect("text");
-                seen.insert(value.parse().expect("a number"));
-            }
-        }
-        Some(seen)
-    })
+    read_numbers(&asked.address(), topic).into_keys().collect()
 }
 
 fn wait_in_sync(asked: &Place, topic: &str, replicas: usize) {

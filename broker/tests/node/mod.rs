@@ -10,6 +10,7 @@
 pub mod cluster;
 pub mod load;
 pub mod namespace;
+pub mod numbers;
 pub mod process;
 pub mod records;
 pub mod requests;
