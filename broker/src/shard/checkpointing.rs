@@ -250,9 +250,13 @@ fn log_checkpoint(partition: &Rc<Partition>, state: LogState) -> LogCheckpoint {
     LogCheckpoint { state, blob: Bytes::from(extra) }
 }
 
-/// Of two states of one log the one that ends later is right, or starts later if they end alike.
+/// Of two states of one log the one in which more has happened is right. Nothing of this ever goes back; a segment that
+/// was rolled because it grew old changes neither end nor start, and may be deleted as soon as that is checkpointed.
 fn is_newer(one: &LogState, other: &LogState) -> bool {
-    (one.end_offset, one.log_start_offset) > (other.end_offset, other.log_start_offset)
+    let age = |log: &LogState| {
+        (log.end_offset, log.log_start_offset, log.active.base_offset, log.cleaned_offset)
+    };
+    age(one) > age(other)
 }
 
 /// Puts a log into `logs` unless a newer state of it is there.
@@ -283,6 +287,8 @@ pub fn newest_logs(
 
 #[cfg(test)]
 mod tests {
+    use storage::log::ActiveState;
+
     use super::*;
 
     #[test]
@@ -305,5 +311,16 @@ mod tests {
         let newest = newest_logs([log(5), log(9), log(7), ("x".to_owned(), log(1).1)]);
         assert_eq!(newest.len(), 1);
         assert_eq!(newest[&id].state.end_offset, 9);
+    }
+
+    #[test]
+    fn of_two_states_with_one_end_the_one_wins_that_has_begun_a_segment_there() {
+        let id = PartitionId { topic: TopicId([7; 16]), index: 0 };
+        let before = LogState { end_offset: 56, ..LogState::new(0, 0) };
+        let rolled = LogState { active: ActiveState::new(56, 0), closed_bytes: 15_900, ..before };
+        let log = |state| (log_name(id), LogCheckpoint { state, blob: Bytes::new() });
+        for all in [[log(before), log(rolled)], [log(rolled), log(before)]] {
+            assert_eq!(newest_logs(all)[&id].state, rolled);
+        }
     }
 }
