@@ -11,7 +11,7 @@ use runtime::time::Instant;
 
 use super::moves::Arrival;
 use super::quorum::Heard;
-use crate::ids::{NodeId, PartitionId, RaftGroupId};
+use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::MetadataRecord;
 use crate::shard::ChangeError;
 
@@ -59,8 +59,8 @@ pub struct Cluster {
     pub(super) quorum_heard: RefCell<BTreeMap<ReplicaId, Heard>>,
     /// One change of voters at a time.
     pub(super) changing_voters: Semaphore,
-    /// Nodes that have joined and may not be registered yet, since when.
-    pub(super) joining: RefCell<BTreeMap<NodeId, Instant>>,
+    /// Nodes that have joined and may not be registered yet, since when and with which directory.
+    pub(super) joining: RefCell<BTreeMap<NodeId, (Instant, TopicId)>>,
 }
 
 impl Cluster {

@@ -160,10 +160,16 @@ impl Shard {
         let status = status.filter(|_| self.leads_metadata());
         let status =
             status.ok_or_else(|| refused("this node does not lead the metadata".into()))?;
+        if status.membership.learners.contains(&replica) && !self.has_joined(&join, &image) {
+            // What the leader knows of that replica would be believed of an empty one.
+            let change = ConfChange { changes: vec![MemberChange::Remove(replica)] };
+            let _ = self.raft.propose_conf_change(METADATA_GROUP, &change);
+            return Err(refused("what another directory of this node left is let go first".into()));
+        }
         let address =
             NodeAddress { host: join.peer.0, port: join.peer.1, directory: Some(join.directory.0) };
         if let Some(cluster) = self.cluster() {
-            cluster.joining.borrow_mut().insert(join.node, Instant::now());
+            cluster.joining.borrow_mut().insert(join.node, (Instant::now(), join.directory));
             // it may have moved since it was last here
             cluster.peers.set_node(join.node.0, address);
         }
@@ -174,6 +180,14 @@ impl Shard {
         let change = ConfChange { changes: vec![MemberChange::AddLearner(replica)] };
         let added = self.raft.propose_conf_change(METADATA_GROUP, &change);
         added.map(|_| Vec::new()).map_err(|e| refused(e.to_string()))
+    }
+
+    /// Whether the replica that listens is that of this very directory.
+    fn has_joined(&self, join: &Join, image: &Image) -> bool {
+        let link = image.nodes.get(&join.node).and_then(|node| node.link.as_ref());
+        let joining = self.cluster().and_then(|it| it.joining.borrow().get(&join.node).copied());
+        link.map(|link| link.directory).or(joining.map(|(_, directory)| directory))
+            == Some(join.directory)
     }
 }
 

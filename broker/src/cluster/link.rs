@@ -27,7 +27,7 @@ use super::messages::{
     MOVE_PROGRESS, QUORUM, RAFT, READ_BATCHES, SEAL_PARTITIONS, WHO_LEADS, decode, encode,
 };
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
-use crate::metadata::{Image, LedGroup, NodeLink, hosting_shard};
+use crate::metadata::{Image, LedGroup, MetadataRecord, NodeLink, hosting_shard};
 use crate::shard::{METADATA_SHARD, Shard, node_of, replica_of};
 
 /// One tick of Raft's clock; an election begins after 10 to 20 without a leader.
@@ -208,9 +208,14 @@ impl Shard {
         if let Some(id) = cluster_bytes(&identity.cluster_id) {
             peers.set_cluster_id(id);
         }
-        for voter in node.config.quorum.voters.iter().filter(|voter| voter.node_id != me.0) {
+        let mut known = self.nodes_in_log();
+        for voter in &node.config.quorum.voters {
             let (host, port) = (voter.address.host.clone(), voter.address.port);
-            peers.set_node(voter.node_id, NodeAddress { host, port, directory: None });
+            let directory = known.get(&NodeId(voter.node_id)).and_then(|node| node.directory);
+            known.insert(NodeId(voter.node_id), NodeAddress { host, port, directory });
+        }
+        for (id, address) in known.into_iter().filter(|(id, _)| *id != me) {
+            peers.set_node(id.0, address);
         }
         let listener = self.peer_listener().await?;
         self.set_cluster(Cluster::new(peers.clone()));
@@ -235,6 +240,34 @@ impl Shard {
             task::spawn(Class::Latency, self.clone().drive_moves_for_ever()).detach();
         }
         Ok(())
+    }
+
+    /// Where the nodes are and which directories they have, as far as this one's log says; on the metadata shard, before
+    /// the metadata group is brought up. A voter that lost its directory has forgotten its vote and what it acknowledged, so
+    /// it must not be listened to from the first message on. An entry counts whether or not it is known to be committed.
+    fn nodes_in_log(&self) -> BTreeMap<NodeId, NodeAddress> {
+        if self.id != METADATA_SHARD {
+            return BTreeMap::new(); // other shards host nothing before they have an image
+        }
+        let writer = self.metadata_writer();
+        let image = writer.latest();
+        let mut nodes: BTreeMap<NodeId, NodeAddress> = BTreeMap::new();
+        for (id, node) in &image.nodes {
+            nodes.extend(node.link.as_ref().map(|link| (*id, address_of(link))));
+        }
+        for record in self.recovered_metadata(writer.applied_index()) {
+            match record {
+                MetadataRecord::RegisterBroker(broker) => {
+                    let ((host, port), directory) = (broker.peer, Some(broker.directory.0));
+                    nodes.insert(broker.node, NodeAddress { host, port, directory });
+                }
+                MetadataRecord::RemoveNode { node } | MetadataRecord::ExpelNode { node } => {
+                    nodes.remove(&node);
+                }
+                _ => {}
+            }
+        }
+        nodes
     }
 
     async fn peer_listener(&self) -> Result<TcpListener, String> {

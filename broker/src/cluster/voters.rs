@@ -251,7 +251,7 @@ impl Shard {
         let Some(cluster) = self.cluster() else { return };
         let Ok(status) = self.led_metadata() else { return };
         let mut joining = cluster.joining.borrow_mut();
-        let is_joining = |node: &NodeId, since: &mut Instant| {
+        let is_joining = |node: &NodeId, (since, _): &mut (Instant, TopicId)| {
             since.elapsed() < JOINING_MAX && !image.nodes.contains_key(node)
         };
         joining.retain(is_joining);

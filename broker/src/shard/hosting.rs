@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use raft_group::{GroupError, Leadership, Membership, RecoveredGroup, ReplicaId};
+use raft_group::{EntryKind, GroupError, Leadership, Membership, RecoveredGroup, ReplicaId};
 use runtime::task::{self, Class};
 use server::Listener;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{Applier, Change, Router, Shard};
 use crate::cluster::PeerTransport;
 use crate::ids::{METADATA_GROUP, NodeId, RaftGroupId};
-use crate::metadata::{Image, LedGroup, MetadataRecord, RaftGroupView};
+use crate::metadata::{Image, LedGroup, MetadataRecord, RaftGroupView, decode_records};
 use crate::node::BootError;
 
 /// How often, and how far apart, a new group's preferred leader asks for votes before it leaves that to time.
@@ -48,6 +48,15 @@ impl Shard {
     pub(crate) fn keep_recovered(&self, groups: Vec<RecoveredGroup>) {
         let mut recovered = self.recovered.borrow_mut();
         recovered.extend(groups.into_iter().map(|g| (g.raft_group, g)));
+    }
+
+    /// What the metadata log that was found in the WAL says behind an index, committed or not.
+    pub(crate) fn recovered_metadata(&self, behind: u64) -> Vec<MetadataRecord> {
+        let recovered = self.recovered.borrow();
+        let entries = recovered.get(&METADATA_GROUP).into_iter().flat_map(RecoveredGroup::entries);
+        let payloads =
+            entries.filter(|(index, kind, _)| index.0 > behind && *kind == EntryKind::Control);
+        payloads.filter_map(|(.., payload)| decode_records(payload).ok()).flatten().collect()
     }
 
     /// Brings up the metadata group with everything it had; on the metadata shard, once. Returns whether it never existed

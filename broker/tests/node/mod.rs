@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod load;
 pub mod namespace;
 pub mod numbers;
+pub mod place;
 pub mod process;
 pub mod records;
 pub mod requests;

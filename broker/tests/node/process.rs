@@ -51,9 +51,18 @@ impl Node {
         (node, said)
     }
 
+    /// Runs this command and does not wait until it says that it is ready.
+    pub fn spawn(mut command: Command) -> Starting {
+        let command = command.stdout(Stdio::piped());
+        Starting(Some(command.spawn().expect("the binary runs")))
+    }
+
     fn launch(mut command: Command, stderr: Stdio) -> Node {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("the binary runs");
+        let command = command.stdout(Stdio::piped()).stderr(stderr);
+        Node::ready(command.spawn().expect("the binary runs"))
+    }
+
+    fn ready(mut child: Child) -> Node {
         let out = child.stdout.take().expect("its output is piped");
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line).expect("it says that it is ready");
@@ -110,6 +119,25 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A node that is on its way.
+pub struct Starting(Option<Child>);
+
+impl Starting {
+    /// Waits until it says that it is ready.
+    pub fn ready(mut self) -> Node {
+        Node::ready(self.0.take().expect("once"))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 

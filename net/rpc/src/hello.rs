@@ -216,7 +216,7 @@ impl Reply {
         } else if wanted != ANY_NODE && self.identity.peer.node != wanted {
             Err(Refusal::WrongNode)
         } else if wanted != ANY_NODE && !self.identity.has_directory(known) {
-            Err(Refusal::UsedNodeId)
+            Err(Refusal::OtherDirectory)
         } else {
             Ok(())
         }
@@ -313,7 +313,7 @@ mod tests {
         let reply = Reply { result: Ok(1), identity: identity(2) };
         let known = Some([2; 16]);
         assert_eq!(reply.judge(&hello(), known), Ok(()));
-        assert_eq!(reply.judge(&hello(), Some([3; 16])), Err(Refusal::UsedNodeId));
+        assert_eq!(reply.judge(&hello(), Some([3; 16])), Err(Refusal::OtherDirectory));
         let other = Reply { identity: identity(3), ..reply };
         assert_eq!(other.judge(&hello(), None), Err(Refusal::WrongNode));
         let newer = Reply { result: Ok(2), ..reply };

@@ -19,6 +19,9 @@ pub enum Refusal {
     OwnNodeId,
     #[error("its node id is used by another data directory")]
     UsedNodeId,
+    /// Found out by who connects, so it never travels; the sentence is about the side that was connected to.
+    #[error("what answers there has another data directory than the node of that id")]
+    OtherDirectory,
     #[error("it looks for a shard that this node does not have")]
     NoSuchShard,
     #[error("too many connections")]
@@ -30,7 +33,7 @@ pub enum Refusal {
     Other(u16),
 }
 
-const CODES: [(u16, Refusal); 11] = [
+const CODES: [(u16, Refusal); 12] = [
     (1, Refusal::WrongMagic),
     (2, Refusal::BadHello),
     (3, Refusal::NoCommonVersion),
@@ -42,6 +45,7 @@ const CODES: [(u16, Refusal); 11] = [
     (9, Refusal::NoSuchShard),
     (10, Refusal::TooManyConnections),
     (11, Refusal::HelloTimeout),
+    (12, Refusal::OtherDirectory),
 ];
 
 impl Refusal {

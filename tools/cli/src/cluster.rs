@@ -1,8 +1,9 @@
-//! `millrace cluster drain|balance`, and carrying out plans for replicas with a view of their progress.
+//! `millrace cluster drain|balance|remove`, and carrying out plans for replicas with a view of their progress.
 
 use crate::command::{Connect, Output};
 use crate::output::{done, json, list, table};
 use crate::plan::{self, NoPlan, Step};
+use crate::remove;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use client::{Assigned, Client};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// Partitions that are asked for at a time: the cluster copies them, and what comes later can still be stopped.
 const STEPS_AT_ONCE: usize = 64;
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -26,6 +27,11 @@ pub enum Command {
         #[command(flatten)]
         connect: Connect,
     },
+    /// Let a node go, which may be alive or dead: its replicas move, its vote is taken, and it is forgotten
+    ///
+    /// Stop the node when you are told to. The command can be interrupted and repeated at any time. A dead node is
+    /// replaced so: start another one under another node.id, then remove the dead one.
+    Remove(remove::Args),
     /// Spread replicas and leaders over all nodes, as after one was added
     Balance {
         #[command(flatten)]
@@ -52,6 +58,7 @@ pub fn run(command: Command) -> Result<()> {
             }
             Ok(())
         }
+        Command::Remove(args) => remove::run(&args),
         Command::Balance { how, connect } => {
             let mut client = connect.client()?;
             refuse_if_moving(&mut client)?;

@@ -103,6 +103,8 @@ mod tests {
             "millrace topic alter t --replication 3 --dry-run",
             "millrace cluster drain 3 --dry-run",
             "millrace cluster balance --dry-run -o json",
+            "millrace cluster remove 3 --dry-run",
+            "millrace cluster remove 3 --timeout 60 --bootstrap other:9092",
             "millrace produce t --key-separator : --codec zstd --header a=b",
             "millrace consume t --from 2026-01-01T00:00:00Z --count 5 -o json",
             "millrace consume t --partition 1 --from 17",

@@ -14,6 +14,7 @@ mod output;
 mod place;
 mod plan;
 mod produce;
+mod remove;
 mod topic;
 
 pub use command::{Command, run};

@@ -52,6 +52,11 @@ pub fn done(output: crate::command::Output, sentence: &str, value: &Value) -> Re
     }
 }
 
+/// Something beside the result, for a person; if nobody listens, that is no failure.
+pub fn note(sentence: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{sentence}");
+}
+
 pub fn list(numbers: &[i32]) -> String {
     numbers.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }

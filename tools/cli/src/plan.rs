@@ -74,6 +74,11 @@ impl<'a> Counts<'a> {
         able.copied().min_by_key(|id| (self.shares_rack(*id, list), self.replicas[id], *id))
     }
 
+    /// Whether most of these nodes are alive.
+    fn has_majority(&self, list: &[i32]) -> bool {
+        2 * list.iter().filter(|id| self.racks.contains_key(id)).count() > list.len()
+    }
+
     /// The list with the member in front that leads least.
     fn led_by_least(&self, mut list: Vec<i32>) -> Vec<i32> {
         let led = |id: &i32| self.leaders.get(id).copied().unwrap_or(usize::MAX);
@@ -89,11 +94,31 @@ fn step(partition: &Assigned, to: Vec<i32>) -> Step {
     Step { topic, partition: partition.partition, from, to }
 }
 
+/// A partition moves only if a majority of its copies is there to hand it over.
+fn check_majority(counts: &Counts<'_>, partition: &Assigned) -> Result<(), NoPlan> {
+    if counts.has_majority(&partition.replicas) {
+        return Ok(());
+    }
+    let is_dead = |id: &&i32| !counts.racks.contains_key(*id);
+    let dead: Vec<i32> = partition.replicas.iter().filter(is_dead).copied().collect();
+    let (copies, nodes) =
+        (partition.replicas.len(), if dead.len() == 1 { "node" } else { "nodes" });
+    Err(NoPlan(format!(
+        "{}-{} cannot be moved: only {} of its {copies} copies are on nodes that are alive, and a majority \
+         has to be; start {nodes} {} again, or delete the topic",
+        partition.topic,
+        partition.partition,
+        copies - dead.len(),
+        crate::output::list(&dead)
+    )))
+}
+
 /// Takes everything from a node.
 pub fn drain(nodes: &[Node], assigned: &[Assigned], node: i32) -> Result<Vec<Step>, NoPlan> {
     let mut counts = Counts::new(nodes, assigned);
     let mut steps = Vec::new();
     for partition in assigned.iter().filter(|partition| partition.replicas.contains(&node)) {
+        check_majority(&counts, partition)?;
         let rest: Vec<i32> = partition.replicas.iter().copied().filter(|id| *id != node).collect();
         let heir = counts.best(&rest, Some(node)).ok_or_else(|| {
             let others = nodes.iter().filter(|other| other.id != node).count();
@@ -116,7 +141,8 @@ pub fn drain(nodes: &[Node], assigned: &[Assigned], node: i32) -> Result<Vec<Ste
     Ok(steps)
 }
 
-/// Spreads replicas, then preferred leaders, until nodes differ by one at most or nothing can be moved.
+/// Spreads replicas, then preferred leaders, until nodes differ by one at most or nothing can be moved. Partitions of which
+/// most copies are away stay as they are.
 pub fn balance(nodes: &[Node], assigned: &[Assigned]) -> Vec<Step> {
     let mut counts = Counts::new(nodes, assigned);
     let mut lists: Vec<Vec<i32>> = assigned.iter().map(|p| p.replicas.clone()).collect();
@@ -145,6 +171,9 @@ fn move_one(counts: &mut Counts<'_>, lists: &mut [Vec<i32>], nodes: &[Node]) -> 
             }
             for list in lists.iter_mut() {
                 let Some(at) = list.iter().position(|id| id == rich) else { continue };
+                if !counts.has_majority(list) {
+                    continue;
+                }
                 let rest: Vec<i32> = list.iter().copied().filter(|id| id != rich).collect();
                 let worse = counts.shares_rack(*poor, &rest) && !counts.shares_rack(*rich, &rest);
                 if rest.contains(poor) || worse {
@@ -166,6 +195,9 @@ fn lead_one(counts: &mut Counts<'_>, lists: &mut [Vec<i32>], nodes: &[Node]) -> 
     let is_here = |id: &i32| nodes.iter().any(|node| node.id == *id);
     for list in lists.iter_mut() {
         let Some(first) = list.first().copied() else { continue };
+        if !counts.has_majority(list) {
+            continue;
+        }
         let led = |id: &i32| counts.leaders.get(id).copied().unwrap_or_default();
         let others = list.iter().copied().filter(is_here);
         let Some(least) = others.min_by_key(|id| (led(id), *id)) else { continue };
@@ -211,6 +243,7 @@ pub fn replicate(
             to.push(node);
         }
         if to != partition.replicas {
+            check_majority(&counts, partition)?;
             counts.replace(&partition.replicas, &to);
             steps.push(step(partition, to));
         }
@@ -286,9 +319,16 @@ mod tests {
     #[test]
     fn a_dead_node_is_drained_too() {
         let alive: Vec<Node> = nodes(&["", "", ""]).into_iter().filter(|n| n.id != 2).collect();
-        let steps = drain(&alive, &topic(&[&[2, 1], &[3, 1]]), 2).expect("there is room");
+        let four: Vec<Node> = nodes(&["", "", "", ""]).into_iter().filter(|n| n.id != 2).collect();
+        let steps = drain(&four, &topic(&[&[2, 1, 3], &[3, 1]]), 2).expect("there is room");
         assert_eq!(steps.len(), 1);
-        assert_eq!(steps[0].to.iter().collect::<BTreeSet<_>>(), BTreeSet::from([&1, &3]));
+        assert_eq!(steps[0].to.iter().collect::<BTreeSet<_>>(), BTreeSet::from([&1, &3, &4]));
+        // of two copies one is no majority: nobody could hand the partition over
+        let NoPlan(sentence) = drain(&alive, &topic(&[&[2, 1]]), 2).expect_err("one of two");
+        assert!(sentence.contains("only 1 of its 2 copies"), "{sentence}");
+        let NoPlan(sentence) = drain(&alive, &topic(&[&[2]]), 2).expect_err("the last copy");
+        assert!(sentence.contains("0 of its 1") && sentence.contains("start node 2"), "{sentence}");
+        assert_eq!(balance(&alive, &topic(&[&[2, 1], &[2, 1], &[2, 1]])), []);
     }
 
     #[test]
