@@ -6,8 +6,8 @@
 
 use crate::outcome::Report;
 use crate::process::{Line, Process};
-use crate::program::{Event, Record, last_line, parse};
-use crate::scenarios::{Bench, has_numbers};
+use crate::program::{Abilities, Event, Record, last_line, parse};
+use crate::scenarios::{Bench, has_numbers, if_able};
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -143,13 +143,9 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) {
 }
 
 /// The members agree on one assignor, and the broker hands its assignments through.
-pub fn assignors(bench: &Bench<'_>, known: &[String], report: &mut Report) {
+pub fn assignors(bench: &Bench<'_>, abilities: &Result<Abilities>, report: &mut Report) {
     for assignor in ASSIGNORS {
-        if known.iter().any(|name| name == assignor) {
-            report.note(assignor, share_by(bench, assignor));
-        } else {
-            report.absent(assignor);
-        }
+        if_able(assignor, abilities, |able| &able.assignors, report, || share_by(bench, assignor));
     }
 }
 

@@ -10,6 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For what is asked once more.
+const MORE_PATIENCE: Duration = Duration::from_secs(180);
 
 /// How a client program is started.
 #[derive(Clone, Debug)]
@@ -73,8 +75,12 @@ impl Program {
 
     /// Runs a request that ends by itself and returns what it printed.
     pub fn run(&self, request: &Value) -> Result<Vec<Event>> {
+        self.run_within(PATIENCE, request)
+    }
+
+    fn run_within(&self, patience: Duration, request: &Value) -> Result<Vec<Event>> {
         let mut process = self.start(request)?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience;
         let mut events = Vec::new();
         loop {
             match process.line(Duration::from_millis(100)) {
@@ -84,7 +90,7 @@ impl Program {
                     let seen = events.len();
                     bail!(
                         "no end after {} s, {seen} lines so far. {}",
-                        PATIENCE.as_secs(),
+                        patience.as_secs(),
                         last_line(&process.errors())
                     );
                 }
@@ -140,8 +146,19 @@ impl Program {
         Ok(events.into_iter().filter_map(Event::record).collect())
     }
 
+    /// What the library can do. The broker has no part in it, so a failure says something of this host only, and it is
+    /// asked once more; another one is the caller's to tell, or the matrix would be short without a word.
     pub fn abilities(&self) -> Result<Abilities> {
-        let events = self.run(&json!({"command": "codecs"}))?;
+        match self.abilities_within(PATIENCE) {
+            Ok(abilities) => Ok(abilities),
+            Err(first) => self
+                .abilities_within(MORE_PATIENCE)
+                .with_context(|| format!("asked twice what it can do; first: {first:#}")),
+        }
+    }
+
+    fn abilities_within(&self, patience: Duration) -> Result<Abilities> {
+        let events = self.run_within(patience, &json!({"command": "codecs"}))?;
         match events.into_iter().next() {
             Some(Event::Codecs(abilities)) => Ok(abilities),
             other => bail!("asked for codecs, got {other:?}"),
@@ -172,7 +189,7 @@ pub fn last_line(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, parse};
+    use super::{Event, Program, parse};
 
     #[test]
     fn the_lines_of_the_protocol_are_understood() {
@@ -182,6 +199,22 @@ mod tests {
         assert_eq!(parse(r#"{"event":"left"}"#).unwrap(), Some(Event::Left));
         assert_eq!(parse("a library's own words").unwrap(), None);
         assert!(parse(r#"{"event":"strange"}"#).is_err());
+    }
+
+    #[test]
+    fn a_program_that_does_not_say_what_it_can_do_is_an_error_and_one_that_comes_round_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let asked = dir.path().join("asked");
+        let program = |script: String| {
+            let words = ["sh".to_owned(), "-c".to_owned(), script].map(Into::into).to_vec();
+            Program { words }
+        };
+        let silent = program("echo it broke >&2; exit 3".to_owned()).abilities();
+        assert!(format!("{:#}", silent.unwrap_err()).contains("it broke"));
+        let answer = r#"{"event":"codecs","codecs":["gzip"]}"#;
+        let asked = asked.display();
+        let second = program(format!("test -e '{asked}' && echo '{answer}'; touch '{asked}'"));
+        assert_eq!(second.abilities().unwrap().codecs, ["gzip"]);
     }
 
     #[test]

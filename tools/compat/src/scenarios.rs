@@ -5,8 +5,8 @@ use crate::failover;
 use crate::membership;
 use crate::node::Node;
 use crate::outcome::Report;
-use crate::program::{Program, Record};
-use anyhow::{Result, bail, ensure};
+use crate::program::{Abilities, Program, Record};
+use anyhow::{Result, anyhow, bail, ensure};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -89,16 +89,31 @@ pub fn run(bench: &Bench<'_>, report: &mut Report) {
     report.note("headers", headers(bench));
     report.note("large", large(bench));
     report.note("by timestamp", by_timestamp(bench));
-    let abilities = bench.program.abilities().unwrap_or_default();
+    let abilities = bench.program.abilities();
     for codec in CODECS {
-        if abilities.codecs.iter().any(|has| has == codec) {
-            report.note(codec, compressed(bench, codec));
-        } else {
-            report.absent(codec);
-        }
+        if_able(codec, &abilities, |able| &able.codecs, report, || compressed(bench, codec));
     }
     membership::run(bench, report);
-    membership::assignors(bench, &abilities.assignors, report);
+    membership::assignors(bench, &abilities, report);
+}
+
+/// What only some libraries can: absent where one cannot, failed where it does not say.
+pub fn if_able(
+    name: &str,
+    abilities: &Result<Abilities>,
+    known: impl Fn(&Abilities) -> &Vec<String>,
+    report: &mut Report,
+    scenario: impl FnOnce() -> Result<()>,
+) {
+    match abilities {
+        Err(error) => {
+            report.note(name, Err(anyhow!("{error:#}")));
+        }
+        Ok(abilities) if known(abilities).iter().any(|has| has == name) => {
+            report.note(name, scenario());
+        }
+        Ok(_) => report.absent(name),
+    }
 }
 
 /// Into a topic that does not exist yet; all other scenarios create theirs.
@@ -216,8 +231,9 @@ pub fn has_numbers(records: &[Record], expected: std::ops::Range<i64>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use super::has_numbers;
-    use crate::program::Record;
+    use super::{has_numbers, if_able};
+    use crate::outcome::{Kind, Outcome, Report};
+    use crate::program::{Abilities, Record};
 
     fn record(number: i64, offset: i64) -> Record {
         Record {
@@ -229,6 +245,23 @@ mod tests {
             timestamp: 0,
             headers: Default::default(),
         }
+    }
+
+    #[test]
+    fn what_a_library_does_not_tell_of_has_failed_and_what_it_cannot_is_absent() {
+        let mut report = Report::new("x", "x 1", Kind::Client);
+        let can = Abilities { codecs: vec!["gzip".to_owned()], ..Abilities::default() };
+        for (name, abilities) in [
+            ("gzip", Ok(can.clone())),
+            ("lz4", Ok(can)),
+            ("zstd", Err(anyhow::anyhow!("no end after 60 s"))),
+        ] {
+            if_able(name, &abilities, |able| &able.codecs, &mut report, || Ok(()));
+        }
+        assert_eq!(report.outcome("gzip"), Some(&Outcome::Passed));
+        assert_eq!(report.outcome("lz4"), Some(&Outcome::Absent));
+        let failed = Outcome::Failed("no end after 60 s".to_owned());
+        assert_eq!(report.outcome("zstd"), Some(&failed));
     }
 
     #[test]
