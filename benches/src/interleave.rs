@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
 
+use crate::device::synced_writes;
 use crate::host::wait_for_calm;
 use crate::rivals::{Cluster, Durability, Place, System};
 use crate::sample::Sample;
@@ -13,6 +15,9 @@ use crate::scenarios::{OWN, SHARED, Settings, Stage, run_own, run_shared, warm_u
 
 /// How long a block waits for what others have left the device to do.
 const CALM_LIMIT: Duration = Duration::from_secs(15);
+
+/// How many synced writes the device is asked for before a block.
+const DEVICE_WRITES: u32 = 2_000;
 
 pub struct Plan {
     /// The two sides; equal for a run of one system against itself.
@@ -30,11 +35,19 @@ pub struct Measured {
     pub sample: Sample,
 }
 
-pub fn run(plan: &Plan) -> Result<Vec<Measured>> {
+/// What a run found.
+pub struct Found {
+    pub measured: Vec<Measured>,
+    /// Synced writes by the device alone before each block, in microseconds.
+    pub device: Histogram<u64>,
+}
+
+pub fn run(plan: &Plan) -> Result<Found> {
     for side in &plan.sides {
         side.prepare()?;
     }
     let mut all = Vec::new();
+    let mut device = Histogram::new(3)?;
     for pair in 0..plan.pairs {
         let mut order: Vec<usize> = (0..plan.sides.len()).collect();
         if pair % 2 == 1 {
@@ -42,6 +55,8 @@ pub fn run(plan: &Plan) -> Result<Vec<Measured>> {
         }
         for side in order {
             let system = plan.sides[side];
+            wait_for_calm(&plan.place.dir, CALM_LIMIT);
+            device.add(synced_writes(&plan.place.dir, DEVICE_WRITES)?)?;
             eprintln!("pair {} of {}: {}", pair + 1, plan.pairs, system.name());
             let samples = run_block(plan, system).with_context(|| system.name().to_owned())?;
             all.extend(samples.into_iter().map(|mut sample| {
@@ -50,7 +65,7 @@ pub fn run(plan: &Plan) -> Result<Vec<Measured>> {
             }));
         }
     }
-    Ok(all)
+    Ok(Found { measured: all, device })
 }
 
 fn run_block(plan: &Plan, system: System) -> Result<Vec<Sample>> {

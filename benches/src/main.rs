@@ -12,6 +12,7 @@
 mod agreement;
 mod clock;
 mod comparison;
+mod device;
 mod host;
 mod hot_path;
 mod interleave;
@@ -158,7 +159,7 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
     if let Some(unknown) = scenarios.iter().find(|n| !known.contains(n)) {
         bail!("there is no scenario {unknown} here; there are {known:?}");
     }
-    let conditions = report::Conditions {
+    let mut conditions = report::Conditions {
         facts: host::facts(&place.dir),
         systems: sides.iter().map(|s| s.describe(place.nodes)).collect(),
         seconds: settings.seconds,
@@ -169,7 +170,8 @@ fn compare_systems(args: &Args, place: Place, settings: Settings) -> Result<()> 
     };
     let durabilities = durabilities(args);
     let plan = Plan { pairs: conditions.pairs, sides, scenarios, durabilities, settings, place };
-    let measured = interleave::run(&plan)?;
+    let interleave::Found { measured, device } = interleave::run(&plan)?;
+    conditions.facts.push(("device alone".to_owned(), device::describe(&device)));
     let rows = comparison::compare(&measured, &plan.sides);
     report::write(&args.out, &conditions, &rows, &measured)?;
     println!("{}", report::text(&conditions, &rows, &measured));
