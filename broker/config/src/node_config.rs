@@ -85,6 +85,8 @@ pub struct NodeConfig {
     pub shards: usize,
     pub pin_shards: bool,
     pub spin: Duration,
+    /// Bound of the wake-up latency of the host's CPUs; `None` leaves it to the host.
+    pub cpu_latency: Option<Duration>,
     /// Of topics that do not set their own.
     pub durability: Durability,
     pub wal_backend: WalBackend,
@@ -150,6 +152,9 @@ impl NodeConfig {
             shards: v.size("millrace.shards"),
             pin_shards: values.boolean("millrace.shards.pin"),
             spin: Duration::from_micros(v.number("millrace.shards.spin.us")),
+            cpu_latency: u64::try_from(v.integer("millrace.cpu.latency.us"))
+                .ok()
+                .map(Duration::from_micros),
             durability: match values.get("millrace.durability") {
                 Some("memory") => Durability::Memory,
                 _ => Durability::Disk,

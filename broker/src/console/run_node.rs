@@ -108,6 +108,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
         count: shards,
         pin: config.pin_shards,
         spin: config.spin,
+        cpu_latency: config.cpu_latency,
         name: "shard".into(),
         ..Default::default()
     };

@@ -39,6 +39,9 @@ pub struct Options {
     /// How long an idle shard polls before it parks. Zero unless the cores are dedicated: at 50 us
     /// the round trip between two idle shards fell from 32 us to 2 us (measured).
     pub spin: Duration,
+    /// How long the host's CPUs may take to come back from an idle state while the node runs; `None`
+    /// leaves that to the host. It holds for every CPU of the host.
+    pub cpu_latency: Option<Duration>,
     /// How long a task runs before [`crate::task::yield_if_needed`] has it yield although nothing
     /// urgent has come in.
     pub slice: Duration,
@@ -55,6 +58,7 @@ impl Default for Options {
             count: 1,
             pin: false,
             spin: Duration::ZERO,
+            cpu_latency: None,
             slice: Duration::from_micros(500),
             name: "shard".to_owned(),
             descriptors_min: 1024,
@@ -93,6 +97,12 @@ pub enum StartError {
          `LimitNOFILE={needed}` or more in the systemd unit or run `ulimit -n {needed}`"
     )]
     NofileTooLow { limit: u64, needed: u64 },
+    /// `Options::cpu_latency` is set and the host does not grant it.
+    #[error(
+        "the wake-up latency of the CPUs cannot be bounded ({source}); give this user write access \
+         to /dev/cpu_dma_latency, or leave the bound out"
+    )]
+    CpuLatency { source: std::io::Error },
     /// The operating system refused a thread or an executor.
     #[error("shard {shard} could not be started: {reason}; free memory or start fewer shards")]
     Shard { shard: u16, reason: String },

@@ -11,7 +11,9 @@ pub(super) const KEYS: &[Key] = &[
     boolean("millrace.shards.pin").default("true")
         .applied("Whether each shard is pinned to one core."),
     int("millrace.shards.spin.us").default("0").valid(Between(0, 1_000_000))
-        .applied("How long an idle shard polls before it sleeps, and keeps its core from halting while it waits for the disk. It takes the whole core, so it is worth setting on dedicated ones only."),
+        .applied("How long an idle shard polls before it sleeps. It takes the whole core, so it is worth setting on dedicated ones only."),
+    int("millrace.cpu.latency.us").default("-1").valid(Between(-1, 1_000_000))
+        .applied("How long CPUs of this host may take to wake up while the node runs (the kernel's PM QoS, /dev/cpu_dma_latency): 0 keeps idle CPUs polling, which shortens every synced write and costs power on the whole host; -1 leaves it to the host."),
     boolean("millrace.quorum.standalone").default("false")
         .applied("With an empty directory and controller.quorum.bootstrap.servers: begin a new cluster with this node as its only voter, as kafka-storage format --standalone does."),
     string("millrace.peer.listener")

@@ -9,6 +9,8 @@
 
 #[path = "../linux/commit_thread.rs"]
 mod commit_thread;
+#[path = "../linux/cpu_latency.rs"]
+mod cpu_latency;
 #[path = "../linux/direct_file.rs"]
 pub mod direct_file;
 #[path = "../linux/file.rs"]

@@ -73,12 +73,6 @@ impl Shard {
         false
     }
 
-    /// Nothing to do: see `has_nothing_else`.
-    pub fn stay_awake(&self) {}
-
-    /// See there too.
-    pub fn rest(&self) {}
-
     /// The commit thread of this shard, started on first use.
     pub fn commit_thread(&self) -> io::Result<&CommitThread> {
         if self.commit_thread.get().is_none() {

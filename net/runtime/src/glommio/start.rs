@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
+use super::cpu_latency;
 use super::heartbeat;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -28,6 +29,7 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     limits::check(opts.count, opts.descriptors_min)?;
+    let _cpu_latency = cpu_latency::request_for(&opts)?;
     let cpus = placements(&opts);
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::with_capacity(opts.count);

@@ -70,10 +70,7 @@ impl DirectFile {
             let shard = Shard::current();
             let commit = shard.commit_thread()?;
             if commit.may_write_here(&bufs) && shard.has_nothing_else() {
-                shard.stay_awake();
-                let written = commit.write_here(fd, pos, bufs);
-                shard.rest();
-                return written;
+                return commit.write_here(fd, pos, bufs);
             }
         }
         self.write_durable(pos, bufs).await

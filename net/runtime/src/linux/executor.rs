@@ -18,7 +18,6 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
-use super::keep_awake::KeepAwake;
 use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
@@ -29,8 +28,6 @@ use crate::task::Class;
 const LATENCY_POLLS_PER_BACKGROUND: u32 = 16;
 /// Tasks polled before the ring, the timers and other threads are looked at.
 const POLLS_PER_TURN: u32 = 64;
-/// A CPU is kept awake for a wait that lasts no longer than this.
-const AWAKE_NS_MAX: u64 = 500_000;
 /// The longest sleep without a timer.
 const SLEEP_MAX_NS: u64 = 3600 * 1_000_000_000;
 
@@ -44,7 +41,6 @@ pub(super) struct Executor {
     remote: Arc<Remote>,
     slice_ns: u64,
     spin_ns: u64,
-    keep_awake: Option<KeepAwake>,
     polled_since: Cell<u64>,
 }
 
@@ -114,8 +110,8 @@ impl Header {
 }
 
 impl Executor {
-    /// An executor for a thread that is bound to `cpu`, if to any.
-    pub fn new(opts: &Options, cpu: Option<usize>) -> io::Result<Executor> {
+    /// An executor for this thread.
+    pub fn new(opts: &Options) -> io::Result<Executor> {
         // SAFETY: plain system call; the descriptor is ours.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
@@ -123,7 +119,6 @@ impl Executor {
         }
         // SAFETY: just opened, owned by nobody else.
         let eventfd = unsafe { OwnedFd::from_raw_fd(eventfd) };
-        let keep_awake = cpu.filter(|_| !opts.spin.is_zero()).map(KeepAwake::new);
         Ok(Executor {
             tasks: RefCell::default(),
             latency: RefCell::default(),
@@ -138,7 +133,6 @@ impl Executor {
             }),
             slice_ns: opts.slice.as_nanos() as u64,
             spin_ns: opts.spin.as_nanos() as u64,
-            keep_awake,
             polled_since: Cell::new(0),
         })
     }
@@ -336,7 +330,6 @@ impl Executor {
     /// need the very CPU, so there is no polling meanwhile.
     fn spin(&self, ring: &Ring) -> bool {
         if Shard::with(|shard| shard.is_some_and(|shard| shard.is_committing())) {
-            self.stay_awake();
             return false;
         }
         if ring.has_entries() {
@@ -357,20 +350,6 @@ impl Executor {
             std::hint::spin_loop();
         }
         next <= end
-    }
-
-    /// The thread is about to wait for the disk, briefly.
-    pub fn stay_awake(&self) {
-        if let Some(keep_awake) = &self.keep_awake {
-            keep_awake.until(now_ns() + AWAKE_NS_MAX);
-        }
-    }
-
-    /// The wait is over.
-    pub fn rest(&self) {
-        if let Some(keep_awake) = &self.keep_awake {
-            keep_awake.rest();
-        }
     }
 
     /// Drops every task, and those that their destructors spawn.

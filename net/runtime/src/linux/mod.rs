@@ -17,8 +17,8 @@ pub mod time;
 
 mod blocking;
 mod commit_thread;
+mod cpu_latency;
 mod executor;
-mod keep_awake;
 mod limits;
 mod readiness;
 mod ring;

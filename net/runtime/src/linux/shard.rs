@@ -69,16 +69,6 @@ impl Shard {
         self.executor.has_nothing_else(&self.ring)
     }
 
-    /// The thread is about to wait for the disk, briefly.
-    pub fn stay_awake(&self) {
-        self.executor.stay_awake();
-    }
-
-    /// That wait is over.
-    pub fn rest(&self) {
-        self.executor.rest();
-    }
-
     /// Whether a thread of this shard, which may share its CPU, is writing the WAL.
     pub fn is_committing(&self) -> bool {
         self.commit_thread.get().is_some_and(CommitThread::is_busy)

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::sync::mpsc;
 
+use super::cpu_latency;
 use super::executor::Executor;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -19,6 +20,7 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     limits::check(opts.count, opts.descriptors_min)?;
+    let _cpu_latency = cpu_latency::request_for(&opts)?;
     let cpus = placements(&opts);
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::with_capacity(opts.count);
@@ -107,7 +109,7 @@ fn make_shard(opts: &Options, cpu: Option<usize>) -> Result<Rc<Shard>, String> {
     if let Some(cpu) = cpu {
         limits::pin(cpu).map_err(|e| e.to_string())?;
     }
-    let executor = Executor::new(opts, cpu).map_err(|e| e.to_string())?;
+    let executor = Executor::new(opts).map_err(|e| e.to_string())?;
     let ring = Ring::for_executor().map_err(|e| e.to_string())?;
     Ok(Shard::new(Rc::new(ring), executor))
 }
