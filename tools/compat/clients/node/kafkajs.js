@@ -117,6 +117,12 @@ const commands = {
   },
 };
 
+// Else the last line of what Node.js says of it is its own version.
+process.on('uncaughtException', (error) => {
+  console.error(`uncaught: ${(error.stack || String(error)).split('\n').slice(0, 4).join(' ')}`);
+  process.exit(1);
+});
+
 commands[request.command]().then(
   () => process.exit(0),
   (error) => {

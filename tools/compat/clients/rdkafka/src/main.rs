@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -181,6 +182,15 @@ fn say_message(message: &BorrowedMessage<'_>) {
     }));
 }
 
+/// librdkafka tells of a lost connection among the messages, and goes on by itself.
+fn heals(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+    )
+}
+
 fn consume(request: &Request) -> Done {
     let consumer: BaseConsumer = request.config().set("group.id", "unused").create()?;
     let topic = request.text("topic");
@@ -199,9 +209,13 @@ fn consume(request: &Request) -> Done {
     consumer.assign(&partitions)?;
     let mut left = request.number("count");
     while left > 0 {
-        if let Some(message) = consumer.poll(PATIENCE) {
-            say_message(&message?);
-            left -= 1;
+        match consumer.poll(PATIENCE) {
+            Some(Err(error)) if heals(&error) => eprintln!("{error}"),
+            Some(message) => {
+                say_message(&message?);
+                left -= 1;
+            }
+            None => {}
         }
     }
     Ok(())
@@ -236,8 +250,10 @@ fn member(request: &Request) -> Done {
         seen.store(true, Ordering::SeqCst);
     });
     while !ended.load(Ordering::SeqCst) {
-        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
-            say_message(&message?);
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Err(error)) if heals(&error) => eprintln!("{error}"),
+            Some(message) => say_message(&message?),
+            None => {}
         }
     }
     drop(consumer);
