@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use runtime::block_on;
-use runtime::fs::{self, AlignedBuf, DirectFile, File, OpenOptions, WriteBackend};
+use runtime::fs::{self, AlignedBuf, DirectFile, File, FileSystem, OpenOptions, WriteBackend};
 
 mod support;
 use support::Dir;
@@ -81,6 +81,33 @@ fn names_can_be_made_listed_renamed_and_removed() {
         assert!(fs::read_dir(dir.join("t-0")).await.is_err());
         let space = fs::disk_space(dir.path()).await.unwrap();
         assert!(space.available > 0 && space.total >= space.available);
+    });
+}
+
+#[test]
+fn a_file_system_that_can_be_synced_as_a_whole_is_and_what_is_no_directory_has_none() {
+    block_on(async {
+        let dir = Dir::new().await;
+        if let Some(disk) = FileSystem::open(dir.path()).await.unwrap() {
+            fs::write_beside(dir.join("a"), b"beside").await.unwrap();
+            disk.sync().await.unwrap();
+            disk.sync().await.unwrap();
+        }
+        assert!(FileSystem::open(dir.join("none")).await.is_err());
+    });
+}
+
+#[test]
+fn what_is_written_beside_a_file_takes_its_place_by_a_rename() {
+    block_on(async {
+        let dir = Dir::new().await;
+        let place = dir.join("a");
+        fs::write_atomic(&place, b"old").await.unwrap();
+        let beside = fs::write_beside(&place, b"new").await.unwrap();
+        assert_eq!(beside, fs::beside(&place));
+        assert_eq!(fs::read(&place).await.unwrap(), "old");
+        fs::rename(&beside, &place).await.unwrap();
+        assert_eq!(fs::read(&place).await.unwrap(), "new");
     });
 }
 

@@ -76,11 +76,7 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Bytes> {
 /// `<name>.tmp` beside it, syncs, renames, syncs the directory.
 pub async fn write_atomic(path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
     let path = path.as_ref();
-    let mut tmp = path.as_os_str().to_owned();
-    tmp.push(".tmp");
-    let tmp = PathBuf::from(tmp);
-    let file = File::open(&tmp, &OpenOptions::REPLACE).await?;
-    file.write_all_at(0, Bytes::copy_from_slice(content)).await?;
+    let (file, tmp) = write_tmp(path, content).await?;
     file.sync_data().await?;
     file.close().await?;
     rename(&tmp, path).await?;
@@ -88,6 +84,31 @@ pub async fn write_atomic(path: impl AsRef<Path>, content: &[u8]) -> io::Result<
         Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent).await,
         _ => sync_dir(".").await,
     }
+}
+
+/// The first step of [`write_atomic`], for many files that one [`FileSystem::sync`] makes durable:
+/// writes `<name>.tmp` and returns its path. The rest is the caller's: that sync, the rename, and
+/// another sync for the name.
+///
+/// [`FileSystem::sync`]: super::FileSystem::sync
+pub async fn write_beside(path: impl AsRef<Path>, content: &[u8]) -> io::Result<PathBuf> {
+    let (file, tmp) = write_tmp(path.as_ref(), content).await?;
+    file.close().await?;
+    Ok(tmp)
+}
+
+/// Where [`write_beside`] and [`write_atomic`] write what is to take the place of `path`.
+pub fn beside(path: impl AsRef<Path>) -> PathBuf {
+    let mut tmp = path.as_ref().as_os_str().to_owned();
+    tmp.push(".tmp");
+    PathBuf::from(tmp)
+}
+
+async fn write_tmp(path: &Path, content: &[u8]) -> io::Result<(File, PathBuf)> {
+    let tmp = beside(path);
+    let file = File::open(&tmp, &OpenOptions::REPLACE).await?;
+    file.write_all_at(0, Bytes::copy_from_slice(content)).await?;
+    Ok((file, tmp))
 }
 
 /// The room of the file system that holds `path`.

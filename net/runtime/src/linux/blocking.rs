@@ -1,4 +1,4 @@
-//! The helper thread of a shard, for calls that may wait for the disk.
+//! Threads beside a shard for calls that may wait for the disk: its helper, and one for a long call.
 
 use std::future::poll_fn;
 use std::io;
@@ -32,6 +32,25 @@ struct Answer<R> {
 
 /// Runs `f` on the helper thread. If the future is dropped, `f` still runs.
 pub(super) async fn run<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'static) -> R {
+    let (job, answer) = job(f);
+    let shard = Shard::current();
+    shard.helper().0.send(job).expect("the helper ends with the shard");
+    answer.await
+}
+
+/// Runs `f` on a thread made for it. If the future is dropped, `f` still runs.
+pub(super) async fn run_apart<R: Send + 'static>(
+    f: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<R> {
+    let (job, answer) = job(f);
+    std::thread::Builder::new().name("helper".to_owned()).spawn(job)?;
+    Ok(answer.await)
+}
+
+/// `f` for another thread, and what it returns for this one.
+fn job<R: Send + 'static>(
+    f: impl FnOnce() -> R + Send + 'static,
+) -> (Job, impl Future<Output = R>) {
     let answer = Arc::new(Mutex::new(Answer { result: None, waker: None }));
     let theirs = Arc::clone(&answer);
     let job = move || {
@@ -45,9 +64,7 @@ pub(super) async fn run<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'stati
             waker.wake();
         }
     };
-    let shard = Shard::current();
-    shard.helper().0.send(Box::new(job)).expect("the helper ends with the shard");
-    poll_fn(|cx| {
+    let answered = poll_fn(move |cx| {
         let mut answer = answer.lock().expect("no panic while locked");
         match answer.result.take() {
             Some(result) => Poll::Ready(result),
@@ -56,6 +73,6 @@ pub(super) async fn run<R: Send + 'static>(f: impl FnOnce() -> R + Send + 'stati
                 Poll::Pending
             }
         }
-    })
-    .await
+    });
+    (Box::new(job), answered)
 }

@@ -6,6 +6,7 @@
 
 pub mod direct_file;
 pub mod file;
+pub mod file_system;
 pub mod mailbox;
 pub mod names;
 pub mod net;

@@ -13,6 +13,16 @@ pub(super) async fn blocking<R: Send + 'static>(f: impl FnOnce() -> R + Send + '
     return super::blocking::run(f).await;
 }
 
+/// Runs `f`, which may take seconds, on a thread of its own: nothing waits behind it.
+pub(super) async fn blocking_apart<R: Send + 'static>(
+    f: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<R> {
+    #[cfg(feature = "glommio")]
+    return Ok(glommio::executor().spawn_blocking(f).await);
+    #[cfg(not(feature = "glommio"))]
+    return super::blocking::run_apart(f).await;
+}
+
 async fn with_path<R: Send + 'static>(
     path: &Path,
     f: impl FnOnce(PathBuf) -> io::Result<R> + Send + 'static,

@@ -18,6 +18,7 @@ pub struct DirectFile {
 impl DirectFile {
     pub async fn open(path: &Path, size: u64, _: WriteBackend) -> io::Result<DirectFile> {
         let handle = Handle::open(path, &OpenOptions::READ_WRITE_CREATE).await?;
+        handle.data().borrow_mut().is_direct = true;
         let found = handle.data().borrow().len() as u64;
         if found < size {
             zero(&handle, found, size).await?;

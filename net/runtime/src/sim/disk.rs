@@ -14,6 +14,7 @@ use super::disk_faults::{DiskFaults, DiskOperation, FaultRule, matches};
 use super::file_data::FileData;
 use super::node::Crash;
 use super::rng::Rng;
+use super::unsynced::Unsynced;
 
 /// A capacity from which on nobody counts.
 pub(super) const UNLIMITED: u64 = 1 << 40;
@@ -37,10 +38,18 @@ struct Change {
     inode: Option<Rc<Inode>>,
 }
 
+/// What one operation did to names, not durable yet.
+struct Pending {
+    /// Counts the operations of the disk's life.
+    number: u64,
+    changes: Vec<Change>,
+}
+
 /// A node's disk, for tests to look at and to harm.
 pub struct Disk {
     root: Rc<Inode>,
-    pending: Vec<Vec<Change>>,
+    pending: Vec<Pending>,
+    changes: u64,
     faults: DiskFaults,
     rules: Vec<FaultRule>,
     operations: u64,
@@ -52,6 +61,7 @@ impl Disk {
         Disk {
             root: Rc::new(Inode::Directory(RefCell::default())),
             pending: Vec::new(),
+            changes: 0,
             faults,
             rules: Vec::new(),
             operations: 0,
@@ -305,7 +315,8 @@ impl Disk {
                 None => directory.names.remove(&change.name),
             };
         }
-        self.pending.push(changes);
+        self.pending.push(Pending { number: self.changes, changes });
+        self.changes += 1;
         Ok(())
     }
 
@@ -320,21 +331,39 @@ impl Disk {
         }
         let mut covered = vec![directory];
         let mut stable = vec![false; self.pending.len()];
-        for (index, changes) in self.pending.iter().enumerate().rev() {
+        for (index, Pending { changes, .. }) in self.pending.iter().enumerate().rev() {
             let hit = changes.iter().any(|c| covered.iter().any(|d| Rc::ptr_eq(d, &c.directory)));
             if hit {
                 stable[index] = true;
                 covered.extend(changes.iter().map(|c| Rc::clone(&c.directory)));
             }
         }
-        for (changes, stable) in std::mem::take(&mut self.pending).into_iter().zip(stable) {
+        for (pending, stable) in std::mem::take(&mut self.pending).into_iter().zip(stable) {
             if stable {
-                make_stable(changes);
+                make_stable(pending.changes);
             } else {
-                self.pending.push(changes);
+                self.pending.push(pending);
             }
         }
         Ok(())
+    }
+
+    /// What a sync of all of it covers that begins now: everything but direct files, of which the page
+    /// cache has nothing.
+    pub(super) fn unsynced(&self) -> Unsynced {
+        let mut files = Vec::new();
+        super::unsynced::find(&self.root, Path::new("/"), &mut files);
+        Unsynced { files, names: self.changes }
+    }
+
+    /// Names as they were before the operation of this number are stable.
+    pub(super) fn names_synced(&mut self, before: u64) {
+        for pending in std::mem::take(&mut self.pending) {
+            match pending.number < before {
+                true => make_stable(pending.changes),
+                false => self.pending.push(pending),
+            }
+        }
     }
 
     /// A file was synced: on a disk with ordered metadata all earlier names are stable, too.
@@ -345,13 +374,11 @@ impl Disk {
     }
 
     fn commit_names(&mut self) {
-        for changes in std::mem::take(&mut self.pending) {
-            make_stable(changes);
-        }
+        self.names_synced(u64::MAX);
     }
 
     pub(super) fn power_cut(&mut self, rng: &mut Rng) {
-        for changes in std::mem::take(&mut self.pending) {
+        for Pending { changes, .. } in std::mem::take(&mut self.pending) {
             let kept = rng.chance(self.faults.keep_unsynced_name);
             if kept {
                 make_stable(changes);

@@ -5,6 +5,7 @@
 //! its content only, and a sync forgets the undo. `doomed` are the sectors that a failed sync covered:
 //! the page cache takes them for clean, so no later sync writes them unless they are written again.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -25,14 +26,24 @@ pub(super) struct FileData {
     undo: BTreeMap<u64, Sector>,
     doomed: BTreeSet<u64>,
     durable_len: usize,
+    /// Counts snapshots of the whole file, and which of them is stable.
+    snapshots: Cell<u64>,
+    stable_snapshot: u64,
     /// What it was last renamed to.
     pub name: Option<PathBuf>,
+    /// Written past the page cache.
+    pub is_direct: bool,
 }
 
-/// What a sync covers: sectors, and the length unless it is left alone, when it began.
+/// What a sync covers: sectors, and unless it is of a range the length, as they were when it began.
 pub(super) struct Snapshot {
     sectors: Vec<(u64, Sector)>,
-    len: Option<usize>,
+    whole: Option<WholeFile>,
+}
+
+struct WholeFile {
+    number: u64,
+    len: usize,
 }
 
 impl FileData {
@@ -101,7 +112,9 @@ impl FileData {
     pub fn snapshot(&self) -> Snapshot {
         let dirty = self.undo.keys().filter(|index| !self.doomed.contains(index));
         let sectors = dirty.map(|&index| (index, self.sector(index))).collect();
-        Snapshot { sectors, len: Some(self.content.len()) }
+        let number = self.snapshots.get() + 1;
+        self.snapshots.set(number);
+        Snapshot { sectors, whole: Some(WholeFile { number, len: self.content.len() }) }
     }
 
     /// What a durable write of a range covers; it does not change the length.
@@ -109,11 +122,18 @@ impl FileData {
         let first = pos / SECTOR as u64;
         let end = (pos + len).div_ceil(SECTOR as u64);
         let sectors = (first..end).map(|index| (index, self.sector(index))).collect();
-        Snapshot { sectors, len: None }
+        Snapshot { sectors, whole: None }
     }
 
-    /// Stable storage now holds what `snapshot` covers.
+    /// Stable storage now holds what `snapshot` covers, or what a later one covered that was faster.
     pub fn made_durable(&mut self, snapshot: Snapshot) {
+        if let Some(WholeFile { number, len }) = snapshot.whole {
+            if number < self.stable_snapshot {
+                return;
+            }
+            self.stable_snapshot = number;
+            self.durable_len = len;
+        }
         for (index, stable) in snapshot.sectors {
             if self.sector(index) == stable {
                 self.undo.remove(&index);
@@ -121,7 +141,6 @@ impl FileData {
                 self.undo.insert(index, stable);
             }
         }
-        self.durable_len = snapshot.len.unwrap_or(self.durable_len);
     }
 
     /// A sync failed: what it covered is taken for clean and will never be written.

@@ -20,7 +20,8 @@
 //! directories covered is kept or lost on its own. Syncing a file does not sync its name, syncing a
 //! directory does not sync its own name in its parent, and a directory whose name is lost takes all
 //! below it with it. That is what POSIX permits; with `ordered_metadata` names behave as on ext4 and
-//! XFS: any sync makes all earlier names durable, and of the rest a prefix survives. A sync in
+//! XFS: any sync makes all earlier names durable, and of the rest a prefix survives. A sync of the
+//! file system covers all files and names, one after another. A sync in
 //! progress covers what was written before it began. Errors of reads, writes and syncs come by
 //! probability or by [`FaultRule`] for paths and operations; after a failed sync the data is readable
 //! and not durable, also after a later sync (as on Linux). Bits flip on demand ([`Disk::flip`]).
@@ -41,10 +42,12 @@ mod kernel;
 mod network;
 mod node;
 mod rng;
+mod unsynced;
 mod world;
 
 pub(crate) mod direct_file;
 pub(crate) mod file;
+pub(crate) mod file_system;
 pub(crate) mod mailbox;
 pub(crate) mod names;
 pub(crate) mod net;
