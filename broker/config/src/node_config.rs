@@ -94,6 +94,8 @@ pub struct NodeConfig {
     /// Per shard.
     pub tail_cache_bytes: usize,
     pub checkpoint_interval: Duration,
+    /// Changed logs from which on a checkpoint syncs their file system.
+    pub checkpoint_together_from: usize,
     pub disk_reserve_bytes: u64,
     pub retention_check_interval: Duration,
     pub cleaner_enabled: bool,
@@ -166,6 +168,7 @@ impl NodeConfig {
             wal_file_bytes: v.number("millrace.wal.file.bytes"),
             tail_cache_bytes: v.size("millrace.tail.cache.bytes"),
             checkpoint_interval: v.millis("millrace.checkpoint.interval.ms"),
+            checkpoint_together_from: v.size("millrace.checkpoint.syncfs.partitions"),
             disk_reserve_bytes: v.number("millrace.disk.reserve.bytes"),
             retention_check_interval: v.millis("log.retention.check.interval.ms"),
             cleaner_enabled: values.boolean("log.cleaner.enable"),

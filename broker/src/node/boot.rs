@@ -123,6 +123,7 @@ async fn live(
     let hosted = boot.exchange(found).await?;
     let wal = Wal::start(start.reader, recovery::wal_options(&boot.node.config)).await?;
     let shard = Shard::new(id, count, boot.node.clone(), boot.mailbox.clone(), wal);
+    shard.open_file_system().await;
     shard.keep_recovered(hosted.groups);
     shard.keep_recovered_logs(hosted.logs);
     shard.carry(start.carried);

@@ -11,12 +11,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use raft_group::{GroupCheckpoint, GroupError, RaftIndex};
 use runtime::mutant;
 use serde::{Deserialize, Serialize};
 use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, OwnerCheckpoint};
-use storage::log::{LogError, LogState, topic_id_from_text};
+use storage::log::{Leave, LogError, LogState, topic_id_from_text};
 
 use super::segments::PartitionExtra;
 use super::{METADATA_SHARD, Partition, RecoveredLog, Shard};
@@ -26,8 +25,6 @@ use crate::node::checkpoint_path;
 
 /// WAL files in use beyond which a checkpoint is due, in multiples of one file.
 const WAL_FILES_MAX: u64 = 4;
-/// Logs that are synced side by side: a sync waits for the device, not for this shard.
-const SYNCS_TOGETHER: usize = 32;
 
 /// Why there is no new checkpoint; the old one stays valid.
 #[derive(Debug, thiserror::Error)]
@@ -79,14 +76,6 @@ pub fn log_name(id: PartitionId) -> String {
 pub fn parse_log_name(name: &str) -> Option<PartitionId> {
     let (topic, index) = name.rsplit_once('-')?;
     Some(PartitionId { topic: TopicId(topic_id_from_text(topic)?), index: index.parse().ok()? })
-}
-
-/// How a checkpoint leaves the logs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leave {
-    Open,
-    /// As Kafka leaves them behind at a clean stop.
-    Closed,
 }
 
 impl Shard {
@@ -183,21 +172,11 @@ impl Shard {
         let mut logs = self.carried_logs.borrow().clone();
         let held = |p: &Rc<Partition>| !p.state.borrow().is_untouched();
         let partitions: Vec<_> = self.owned().into_iter().filter(held).collect();
-        for together in partitions.chunks(SYNCS_TOGETHER) {
-            let synced = together.iter().map(|partition| async move {
-                match leave {
-                    Leave::Open => partition.log.sync().await,
-                    Leave::Closed => partition.log.close().await,
-                }
-            });
-            for (partition, state) in together.iter().zip(join_all(synced).await) {
-                match state {
-                    Ok(state) => {
-                        logs.insert(log_name(partition.id), log_checkpoint(partition, state));
-                    }
-                    Err(LogError::Deleted { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
+        let of_partitions: Vec<_> = partitions.iter().map(|p| p.log.clone()).collect();
+        let states = self.log_store.sync_all(&of_partitions, leave).await?;
+        for (partition, state) in partitions.iter().zip(states) {
+            if let Some(state) = state {
+                logs.insert(log_name(partition.id), log_checkpoint(partition, state));
             }
         }
         Ok(logs)

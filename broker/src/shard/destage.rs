@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use raft_group::{RaftGroupId, RaftIndex};
 use runtime::sync::Notify;
 use runtime::task::{self, Class};
@@ -22,6 +23,9 @@ use super::{CheckpointFailure, Partition, Shard};
 
 /// Bytes of one partition that go to its segments in one write.
 const WRITE_BYTES: usize = 4 << 20;
+/// Most partitions that are written at a time, and what they may have to write together.
+const SIDE_BY_SIDE: usize = 32;
+const SIDE_BY_SIDE_BYTES: usize = 256 << 10;
 /// Pause before a failed destage (a full disk) is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A commit pins at least one unit of the WAL.
@@ -98,6 +102,17 @@ impl Destage {
         self.dirty.borrow_mut().retain(|p| !Rc::ptr_eq(p, partition));
         self.cached.borrow_mut().retain(|(p, _)| !Rc::ptr_eq(p, partition));
     }
+}
+
+/// How many partitions, the first one at least, have so little to move that their writes go side by side: a small one is
+/// mostly waiting for another thread.
+fn how_many_together(dirty: &[Rc<Partition>]) -> usize {
+    let mut bytes = 0;
+    let small = dirty.iter().take(SIDE_BY_SIDE).take_while(|partition| {
+        bytes += partition.state.borrow().tail.undestaged_bytes();
+        bytes <= SIDE_BY_SIDE_BYTES
+    });
+    small.count().max(1)
 }
 
 impl Shard {
@@ -199,15 +214,27 @@ impl Shard {
     ) -> Result<BTreeMap<RaftGroupId, RaftIndex>, LogError> {
         let applied = self.destage.applied();
         let pinned = self.destage.pinned.get();
-        let dirty = std::mem::take(&mut *self.destage.dirty.borrow_mut());
-        let mut dirty = dirty.into_iter();
-        while let Some(partition) = dirty.next() {
-            partition.queued.set(false);
-            if let Err(error) = self.destage_partition(&partition).await {
-                self.destage.mark_dirty(&partition);
-                dirty.for_each(|p| self.destage.dirty.borrow_mut().push(p));
+        let logs: Vec<_> = self.destage.dirty.borrow().iter().map(|p| p.log.clone()).collect();
+        self.log_store.make_dirs(&logs).await?;
+        let mut dirty = std::mem::take(&mut *self.destage.dirty.borrow_mut());
+        while !dirty.is_empty() {
+            let rest = dirty.split_off(how_many_together(&dirty));
+            let moved = join_all(dirty.iter().map(|partition| {
+                partition.queued.set(false);
+                self.destage_partition(partition)
+            }));
+            let mut failed = None;
+            for (partition, moved) in dirty.iter().zip(moved.await) {
+                if let Err(error) = moved {
+                    self.destage.mark_dirty(partition);
+                    failed = Some(error);
+                }
+            }
+            if let Some(error) = failed {
+                self.destage.dirty.borrow_mut().extend(rest);
                 return Err(error);
             }
+            dirty = rest;
         }
         if pinned > 0 {
             self.destage.owed.set(true);

@@ -55,7 +55,10 @@ impl PartitionExtra {
 /// The segment store of one shard.
 pub(super) fn log_store(node: &NodeContext) -> Rc<LogStore> {
     let descriptors = node.descriptors.get().copied().unwrap_or_default();
-    LogStore::new(LogStoreOptions { open_files_max: descriptors.segment_files_per_shard })
+    LogStore::new(LogStoreOptions {
+        open_files_max: descriptors.segment_files_per_shard,
+        together_from: node.config.checkpoint_together_from,
+    })
 }
 
 impl Shard {
@@ -106,6 +109,14 @@ impl Shard {
         let created_at = Cell::new(self.image().index);
         let append_turn = Semaphore::new(1);
         Rc::new(Partition { id, state, log, queued: Cell::new(false), created_at, append_turn })
+    }
+
+    /// Many logs are synced together from then on. Before anything is written.
+    pub(crate) async fn open_file_system(&self) {
+        let opened = self.log_store.open_file_system(&self.node.config.data_dir).await;
+        if let Err(error) = opened {
+            tracing::warn!(%error, "segments are synced one by one");
+        }
     }
 
     /// Removes what an earlier life had begun to delete; once per node.

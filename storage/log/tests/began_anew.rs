@@ -26,7 +26,8 @@ fn a_log_that_began_anew_behind_what_it_had_keeps_nothing_of_it() {
     runtime::block_on(async {
         let scratch = Scratch::new();
         let dir = scratch.path().join("t-0");
-        let store = LogStore::new(LogStoreOptions { open_files_max: 5 });
+        let store =
+            LogStore::new(LogStoreOptions { open_files_max: 5, ..LogStoreOptions::default() });
         let open = |state| {
             let config = LogConfig { segment_bytes: 3_000, ..LogConfig::default() };
             let topic = *b"0123456789abcdef";

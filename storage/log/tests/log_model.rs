@@ -28,7 +28,7 @@ fn small() -> LogConfig {
 }
 
 fn store() -> Rc<LogStore> {
-    LogStore::new(LogStoreOptions { open_files_max: 5 })
+    LogStore::new(LogStoreOptions { open_files_max: 5, ..LogStoreOptions::default() })
 }
 
 fn open(store: &Rc<LogStore>, dir: &Path, config: LogConfig, state: LogState) -> Rc<Log> {

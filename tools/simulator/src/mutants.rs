@@ -35,6 +35,7 @@ pub const ALL: &[Mutant] = &[
     mutant("commit-before-durable", "an offset commit is answered before it is durable"),
     mutant("checkpoint-claims-too-much", "entries applied during a destage count as destaged"),
     mutant("checkpoint-without-sync", "segments are not synced before a checkpoint"),
+    mutant("written-out-not-synced", "nor is the file system, where it is to stand in for that"),
     mutant("snapshot-claims-too-much", "a metadata snapshot claims one entry more than it has"),
     mutant("older-log-wins", "of two states of a log in checkpoints the older one is taken"),
     mutant("producers-forgotten", "deduplication is lost with a checkpoint and a start"),

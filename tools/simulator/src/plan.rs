@@ -171,8 +171,13 @@ impl Plan {
              log.retention.check.interval.ms=2000\nlog.segment.delete.delay.ms=1000\n\
              millrace.disk.reserve.bytes={RESERVE_BYTES}\n\
              millrace.wal.file.bytes={}\nmillrace.checkpoint.interval.ms={}\n\
-             millrace.tail.cache.bytes={}\n",
-            self.wal_file_bytes, self.checkpoint_ms, self.tail_cache_bytes,
+             millrace.tail.cache.bytes={}\n\
+             millrace.checkpoint.syncfs.partitions={}\n",
+            self.wal_file_bytes,
+            self.checkpoint_ms,
+            self.tail_cache_bytes,
+            // all changed segments by one sync, or each by its own
+            [1, 1_000][(self.batches % 2) as usize],
         )
     }
 

@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 /// Crates with tests that need the simulated world.
-const SIMULATED: [&str; 2] = ["runtime", "simulator"];
+const SIMULATED: [&str; 3] = ["runtime", "storage", "simulator"];
 
 pub fn run(args: &Args) -> Result<bool> {
     host::prepare()?;

@@ -28,6 +28,8 @@ pub(super) const KEYS: &[Key] = &[
         .applied("Recent batches that each shard keeps in memory for readers and for destaging."),
     long("millrace.checkpoint.interval.ms").default("10000").valid(AtLeast(100))
         .applied("How often each shard syncs its segments and lets WAL files go."),
+    int("millrace.checkpoint.syncfs.partitions").default("256").valid(AtLeast(1))
+        .applied("Changed partitions of a shard from which on a checkpoint or a stop syncs the file system of the data directory once instead of each file. It then waits for what other programs write there, too; where it is shared with such, a large number keeps to single syncs."),
     long("millrace.disk.reserve.bytes").default("268435456").valid(AtLeast(0)).high()
         .applied("Free space below which produce requests get a retriable error while everything else goes on."),
     string("millrace.metrics.listen").high()

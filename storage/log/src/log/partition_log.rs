@@ -9,14 +9,14 @@
 //! something is written or a closed segment is read (`prepare`). An idle log holds no descriptor, no
 //! timer and, after [`Log::hibernate`], a few hundred bytes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::fs;
+use runtime::fs::{self, FileSystem};
 use runtime::sync::{Permit, Semaphore};
 
 use super::active_segment::PendingIndexes;
@@ -29,6 +29,7 @@ use super::partition_metadata::TopicId;
 use super::producer_snapshot::ProducerEntries;
 use super::reaper::Reaper;
 use super::state::LogState;
+use super::sync_together::TOGETHER_FROM;
 use super::time_index::TimestampOffset;
 
 /// What the logs of one shard share.
@@ -36,6 +37,11 @@ pub struct LogStore {
     pub(super) files: OpenFiles,
     pub(super) reaper: Rc<Reaper>,
     next_log: Cell<u64>,
+    pub(super) together_from: usize,
+    /// Unset until it was opened; absent where it cannot be synced as a whole. With the data directory.
+    pub(super) file_system: OnceCell<Option<(PathBuf, FileSystem)>>,
+    /// The sync of the file system that failed.
+    pub(super) failed: RefCell<Option<LogError>>,
 }
 
 /// Limits of a [`LogStore`].
@@ -43,11 +49,13 @@ pub struct LogStore {
 pub struct LogStoreOptions {
     /// Most segment files kept open on the shard.
     pub open_files_max: usize,
+    /// Logs from which on they are synced together ([`LogStore::sync_all`]).
+    pub together_from: usize,
 }
 
 impl Default for LogStoreOptions {
     fn default() -> LogStoreOptions {
-        LogStoreOptions { open_files_max: 1024 }
+        LogStoreOptions { open_files_max: 1024, together_from: TOGETHER_FROM }
     }
 }
 
@@ -58,6 +66,9 @@ impl LogStore {
             files: OpenFiles::new(options.open_files_max),
             reaper: Reaper::start(),
             next_log: Cell::new(0),
+            together_from: options.together_from,
+            file_system: OnceCell::new(),
+            failed: RefCell::new(None),
         })
     }
 
@@ -132,6 +143,8 @@ pub(super) struct Inner {
     pub dirty: BTreeMap<(i64, FileKind), u64>,
     pub writes: u64,
     pub dir_dirty: bool,
+    /// This process made the directory, and its name and owner are durable.
+    pub made_dir: bool,
     pub hints: [Option<Hint>; HINTS],
     pub next_hint: usize,
     pub failed: Option<LogError>,
@@ -187,6 +200,7 @@ impl Log {
                 dirty: BTreeMap::new(),
                 writes: 0,
                 dir_dirty: false,
+                made_dir: false,
                 hints: [None; HINTS],
                 next_hint: 0,
                 failed: None,

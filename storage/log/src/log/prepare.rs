@@ -48,7 +48,10 @@ impl Log {
                 });
             }
             self.create_dir().await?;
-        } else if state.active.log_bytes == 0 && state.closed_bytes == 0 {
+        } else if state.active.log_bytes == 0
+            && state.closed_bytes == 0
+            && !self.inner.borrow().made_dir
+        {
             self.take_over_dir().await?;
         }
         let mut listing = self.list().await?;
@@ -74,13 +77,18 @@ impl Log {
     async fn create_dir(&self) -> Result<(), LogError> {
         let dir = self.dir();
         fs::create_dir_all(&**dir).await.map_err(LogError::io("create", &dir))?;
-        let path = dir.join(PARTITION_METADATA);
-        let text = partition_metadata::to_file(&self.topic_id());
+        let (path, text) = self.owner_file();
         fs::write_atomic(&path, text.as_bytes()).await.map_err(LogError::io("write", &path))?;
         if let Some(parent) = dir.parent() {
             fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
         }
         Ok(())
+    }
+
+    /// Path and content of the file that says whose directory it is.
+    pub(super) fn owner_file(&self) -> (PathBuf, String) {
+        let text = partition_metadata::to_file(&self.topic_id());
+        (self.dir().join(PARTITION_METADATA), text)
     }
 
     /// Lists the directory, after what an interrupted deletion or compaction left is dealt with.
