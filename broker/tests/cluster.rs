@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
 
+use client::{Client, NewTopic};
+
 mod node;
 use node::cluster::{Cluster, NODES, wait_ready};
 use node::eventually;
@@ -51,6 +53,21 @@ fn what_is_acknowledged_survives_the_death_of_each_node_in_turn() {
         cluster.wait_in_sync("t");
     }
     assert_all(&read_numbers(&cluster.bootstrap(), "t"), written, &again);
+}
+
+#[test]
+fn a_cluster_that_was_waited_for_takes_a_replicated_topic_at_whichever_node() {
+    let cluster = Cluster::start();
+    for address in cluster.bootstrap().split(',') {
+        let new = NewTopic {
+            name: format!("at-{}", address.rsplit(':').next().expect("a port")),
+            partitions: Some(2),
+            replication: Some(3),
+            configs: Vec::new(),
+        };
+        let mut client = Client::connect(address).expect("it accepts");
+        client.create_topic(&new).expect("the topic is created");
+    }
 }
 
 #[test]

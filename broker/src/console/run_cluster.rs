@@ -1,6 +1,7 @@
 //! `millrace dev -n 3`: a cluster for development, one process per node on this host.
 //!
-//! This process starts the nodes, says where they are, and waits for them. Whoever ends it with SIGTERM or SIGINT ends all
+//! This process starts the nodes, says where they are, says that the cluster is ready when all of them know each other,
+//! and waits for their end. Whoever ends it with SIGTERM or SIGINT ends all
 //! nodes; a single node may be killed and started again by hand to see what the others do meanwhile.
 #![allow(
     clippy::disallowed_methods,
@@ -59,7 +60,7 @@ fn run(args: DevArgs) -> Result<i32, String> {
         println!("node {node}: process {pid}, clients 127.0.0.1:{port}, millrace start -c {file}");
     }
     let addresses: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    println!("bootstrap.servers={} data={}", addresses.join(","), dir.display());
+    announce(addresses, &dir);
     let mut code = 0;
     while !running.is_empty() {
         for signal in signals.wait() {
@@ -84,6 +85,22 @@ fn run(args: DevArgs) -> Result<i32, String> {
         let _ = fs::remove_dir_all(&dir);
     }
     Ok(code)
+}
+
+/// Prints the one line that says where to connect, when a topic can have a replica on each node. Until then a thread of its
+/// own waits, while this one watches the nodes; should one never come, the line never does.
+fn announce(addresses: Vec<String>, dir: &Path) {
+    let line = format!(
+        "millrace is ready: bootstrap.servers={} data={} nodes={}",
+        addresses.join(","),
+        dir.display(),
+        addresses.len()
+    );
+    std::thread::spawn(move || {
+        if cli::wait_for_nodes(&addresses, addresses.len(), None).is_ok() {
+            println!("{line}");
+        }
+    });
 }
 
 fn exit_code(status: ExitStatus) -> i32 {
@@ -115,7 +132,8 @@ fn start(args: &DevArgs, dir: &Path, node: u16, ports: &[u16]) -> Result<Running
     fs::write(&file, properties(args, &home, node, ports)).map_err(cannot)?;
     let program = std::env::current_exe().map_err(|e| format!("this program is not found: {e}"))?;
     let mut command = Command::new(program);
-    command.arg("start").arg("--config").arg(&file).stdin(Stdio::null());
+    // One node's word that it is ready says nothing of the others.
+    command.arg("start").arg("--config").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
     let process = command.spawn().map_err(|e| format!("node {node} cannot be started: {e}"))?;
     Ok(Running { node, file, process })
 }

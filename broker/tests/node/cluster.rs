@@ -41,7 +41,16 @@ impl Cluster {
         let mut cluster = Cluster { dir, ports, running: Vec::new(), settings };
         let spawned: Vec<Child> = (0..NODES).map(|i| cluster.spawn(i, &cluster.home(i))).collect();
         cluster.running = spawned.into_iter().map(|child| Some(wait_ready(child))).collect();
+        cluster.wait_acquainted();
         cluster
+    }
+
+    /// Each node is ready when it is registered itself; a topic with three replicas takes that of all.
+    fn wait_acquainted(&self) {
+        let mut wait = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        let ended = wait.args(["cluster", "wait", "-b", &self.bootstrap()]).output();
+        let ended = ended.expect("the binary runs");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     }
 
     pub fn home(&self, index: usize) -> PathBuf {

@@ -4,6 +4,7 @@ use crate::command::{Connect, Output};
 use crate::output::{done, json, list, table};
 use crate::plan::{self, NoPlan, Step};
 use crate::remove;
+use crate::wait::wait_for_nodes;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use client::{Assigned, Client};
@@ -32,6 +33,14 @@ pub enum Command {
     /// Stop the node when you are told to. The command can be interrupted and repeated at any time. A dead node is
     /// replaced so: start another one under another node.id, then remove the dead one.
     Remove(remove::Args),
+    /// Wait until all nodes named by --bootstrap know each other to be alive, so that topics can be replicated
+    Wait {
+        /// Seconds after which to give up
+        #[arg(long, default_value_t = 60)]
+        timeout: u64,
+        #[command(flatten)]
+        connect: Connect,
+    },
     /// Spread replicas and leaders over all nodes, as after one was added
     Balance {
         #[command(flatten)]
@@ -59,6 +68,13 @@ pub fn run(command: Command) -> Result<()> {
             Ok(())
         }
         Command::Remove(args) => remove::run(&args),
+        Command::Wait { timeout, connect } => {
+            let addresses: Vec<String> = connect.bootstrap.split(',').map(str::to_owned).collect();
+            let (nodes, patience) = (addresses.len(), Duration::from_secs(timeout));
+            wait_for_nodes(&addresses, nodes, Some(patience))
+                .map_err(|sentence| anyhow!(sentence))?;
+            done(connect.output, &format!("{nodes} nodes are alive"), &json!({ "alive": nodes }))
+        }
         Command::Balance { how, connect } => {
             let mut client = connect.client()?;
             refuse_if_moving(&mut client)?;

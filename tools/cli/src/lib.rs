@@ -16,5 +16,7 @@ mod plan;
 mod produce;
 mod remove;
 mod topic;
+mod wait;
 
 pub use command::{Command, run};
+pub use wait::wait_for_nodes;

@@ -105,8 +105,19 @@ impl Brokers {
         // All are started before the first is waited for: alone it may have no majority.
         members.iter_mut().try_for_each(Member::start)?;
         members.iter_mut().try_for_each(Member::wait_until_ready)?;
+        if members.len() > 1 {
+            self.wait_until_acquainted(&bootstrap)?;
+        }
         let (bootstrap, data) = (bootstrap.join(","), Some(data.to_path_buf()));
         Ok(Node { bootstrap, data, members, keep: self.keep })
+    }
+
+    /// A node is ready when it is registered itself; a replicated topic needs all of them, whichever is asked.
+    fn wait_until_acquainted(&self, bootstrap: &[String]) -> Result<()> {
+        let mut wait = self.binary()?;
+        let patience = START_PATIENCE.as_secs().to_string();
+        wait.args(["cluster", "wait", "--timeout", &patience, "-b", &bootstrap.join(",")]);
+        crate::toolchain::must(&mut wait)
     }
 
     fn binary(&self) -> Result<Command> {
