@@ -95,6 +95,9 @@ pub enum BootError {
     /// Another shard failed and has said why.
     #[error("another shard could not start")]
     Aborted,
+    /// A signal: what a start has done so far is as after a crash.
+    #[error("the node was asked to stop while it started")]
+    Stopped,
 }
 
 /// The whole life of one shard.
@@ -102,7 +105,7 @@ pub async fn shard_main(context: Context<Message>, node: Arc<NodeContext>) {
     let (id, count, mailbox) = (context.id, context.count, context.mailbox);
     let result = live(id, count, mailbox.clone(), node.clone()).await;
     if let Err(error) = result {
-        if !matches!(error, BootError::Aborted) {
+        if !matches!(error, BootError::Aborted | BootError::Stopped) {
             node.fail(error.to_string());
         }
         for to in (0..count as u16).map(ShardId).filter(|to| *to != id) {
@@ -132,14 +135,17 @@ async fn live(
     }
     shard.run_background();
     if id == METADATA_SHARD {
+        let mut stop = Box::pin(serving::stop_requested());
         let boot = pin!(lead_boot(&shard, &streams, hosted.left_over));
-        // A shard that could not start answers no call: what waits for it would wait for ever.
-        match select(boot, pin!(shard.finished())).await {
+        // A shard that could not start answers no call, and a majority may never come: what waits for them would wait
+        // for ever.
+        match select(boot, select(pin!(shard.finished()), stop.as_mut())).await {
             Either::Left((booted, _)) => booted?,
-            Either::Right(_) => return Err(BootError::Aborted),
+            Either::Right((Either::Left(_), _)) => return Err(BootError::Aborted),
+            Either::Right((Either::Right(_), _)) => return Err(BootError::Stopped),
         }
         // In this order: who is told that the node is ready may stop it at once.
-        serving::stop_on_signal(&shard);
+        serving::stop_in_order(&shard, stop);
         shard.node.set_ready(true);
         (shard.node.on_ready)(&shard.node);
     }

@@ -123,16 +123,26 @@ async fn leave(shard: &Rc<Shard>) {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and then stops the node in order: no new requests, answers to those that were accepted,
-/// everything durable and destaged, end.
-pub fn stop_on_signal(shard: &Rc<Shard>) {
-    let shard = shard.clone();
+/// Waits for SIGTERM or SIGINT, which do not end the process by themselves from this call on.
+pub fn stop_requested() -> impl Future<Output = ()> {
     let requested = runtime::signal::stop_requested();
-    let stop = async move {
+    async move {
         match requested.await {
             Ok(signal) => tracing::info!("{signal:?}: stopping"),
-            Err(error) => return tracing::warn!(%error, "signals cannot be received"),
+            Err(error) => {
+                tracing::warn!(%error, "signals cannot be received");
+                std::future::pending::<()>().await;
+            }
         }
+    }
+}
+
+/// Once it is `requested`, stops the node in order: no new requests, answers to those that were accepted, everything
+/// durable and destaged, end.
+pub fn stop_in_order(shard: &Rc<Shard>, requested: impl Future<Output = ()> + 'static) {
+    let shard = shard.clone();
+    let stop = async move {
+        requested.await;
         shard.node.set_ready(false);
         join_all(shard.shards().map(|to| shard.on(to, Shard::hand_over))).await;
         join_all(shard.shards().map(|to| shard.on(to, Shard::stop_serving))).await;

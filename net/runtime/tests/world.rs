@@ -121,6 +121,20 @@ fn a_stop_request_ends_the_node_in_order() {
 }
 
 #[test]
+fn a_stop_request_ends_a_process_at_once_that_does_not_wait_for_it() {
+    let world = World::with_seed(3);
+    let node = world.add_node("a", DiskFaults::default());
+    node.start(2, |_: Context<()>| std::future::pending());
+    let inside = node.clone();
+    world.run(async move {
+        sleep(Duration::from_millis(10)).await;
+        inside.stop();
+        inside.ended().await;
+    });
+    assert!(!node.is_running());
+}
+
+#[test]
 fn mailboxes_keep_the_order_of_each_pair() {
     for seed in 0..20 {
         let world = World::with_seed(seed);

@@ -150,6 +150,11 @@ impl Kernel {
         self.place.get().expect("runtime used outside a task of a simulated shard")
     }
 
+    /// Where the running task is, if one runs.
+    pub fn running(&self) -> Option<Place> {
+        self.place.get()
+    }
+
     pub fn now(&self) -> u64 {
         self.now.get()
     }

@@ -61,4 +61,4 @@ pub use disk::{BitFlip, Disk};
 pub use disk_faults::{DiskFaults, DiskOperation, FaultRule};
 pub use network::NetworkFaults;
 pub use node::{Crash, NodeHandle};
-pub use world::{World, WorldOptions};
+pub use world::{World, WorldOptions, here};

@@ -35,6 +35,8 @@ pub(super) struct Node {
     pub disk: Rc<RefCell<Disk>>,
     pub clock: Clock,
     pub stop: Rc<Notify>,
+    /// Whether this life waits for `stop`.
+    pub stop_is_awaited: Cell<bool>,
     /// Notified when a life ends.
     pub ended: Rc<Notify>,
     shards_left: Rc<Cell<usize>>,
@@ -64,6 +66,7 @@ impl Node {
             disk: Rc::new(RefCell::new(Disk::new(faults))),
             clock: Clock::default(),
             stop: Rc::default(),
+            stop_is_awaited: Cell::default(),
             ended: Rc::default(),
             shards_left: Rc::default(),
         }
@@ -103,6 +106,7 @@ impl NodeHandle {
             node.running = true;
             node.powered = true;
             node.stop = Rc::default();
+            node.stop_is_awaited = Cell::default();
             node.shards_left = Rc::new(Cell::new(count));
             let place = Place { node: self.index, incarnation: node.incarnation };
             (place, Rc::clone(&node.shards_left))
@@ -142,10 +146,17 @@ impl NodeHandle {
         self.kernel.nodes.borrow()[self.index].incarnation
     }
 
-    /// Asks the node to stop, as SIGTERM does; see [`crate::signal::stop_requested`].
+    /// Asks the node to stop, as SIGTERM does: it ends the process at once unless the process waits for it, see
+    /// [`crate::signal::stop_requested`].
     pub fn stop(&self) {
-        let stop = Rc::clone(&self.kernel.nodes.borrow()[self.index].stop);
-        stop.notify_one();
+        let (stop, is_awaited) = {
+            let node = &self.kernel.nodes.borrow()[self.index];
+            (Rc::clone(&node.stop), node.stop_is_awaited.get())
+        };
+        match is_awaited {
+            true => stop.notify_one(),
+            false => self.kill(),
+        }
     }
 
     /// Waits until no life is going on.

@@ -8,7 +8,11 @@ use crate::signal::StopSignal;
 
 pub fn stop_requested() -> impl Future<Output = io::Result<StopSignal>> {
     let kernel = Kernel::current();
-    let stop = Rc::clone(&kernel.nodes.borrow()[kernel.place().node].stop);
+    let stop = {
+        let node = &kernel.nodes.borrow()[kernel.place().node];
+        node.stop_is_awaited.set(true);
+        Rc::clone(&node.stop)
+    };
     async move {
         stop.notified().await;
         Ok(StopSignal::Terminate)

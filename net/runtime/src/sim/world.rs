@@ -182,3 +182,11 @@ impl Drop for TellSeed {
         }
     }
 }
+
+/// The virtual time and the node whose task runs now; absent outside a task of a world.
+pub fn here() -> Option<(Duration, String)> {
+    let kernel = Kernel::try_current()?;
+    let place = kernel.running()?;
+    let name = kernel.nodes.try_borrow().ok()?.get(place.node)?.name.clone();
+    Some((Duration::from_nanos(kernel.now()), name))
+}
