@@ -186,10 +186,7 @@ impl Shard {
         if id == METADATA_SHARD {
             let _ = metadata_writer.set(MetadataWriter::new(image.clone(), 0));
         }
-        let mut options = RaftOptions::new(replica_of(node.node_id()), id.0);
-        if node.config.quorum.is_clustered() {
-            options.election_seed = runtime::random::u64();
-        }
+        let options = RaftOptions::new(replica_of(node.node_id()), id.0);
         let slots = (node.config.limits.fetch_sessions_max / count).max(1);
         Rc::new(Shard {
             id,

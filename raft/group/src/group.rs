@@ -55,9 +55,7 @@ pub(crate) struct Group {
     pub(crate) window: Option<Window>,
     pub(crate) replica: ReplicaId,
     pub(crate) limits: WindowLimits,
-    election_seed: u64,
-    /// Roles taken so far; makes each election timeout a new draw.
-    roles_taken: u64,
+    pub(crate) election_seed: u64,
     /// Capacity for the next window: what the last ones needed.
     pub(crate) window_capacity: usize,
     /// Own proposals that are not delivered.
@@ -118,7 +116,6 @@ impl Group {
             replica: options.replica,
             limits: options.window_limits(),
             election_seed: options.election_seed,
-            roles_taken: 0,
             window_capacity: 0,
             tickets: VecDeque::new(),
             unwritten: VecDeque::new(),
@@ -362,18 +359,6 @@ impl Group {
         self.unwritten.push_back(unwritten);
     }
 
-    /// Replaces the timeout that `raft` drew from its thread's random source by one that depends
-    /// on nothing but the seed and what happened to this group.
-    pub(crate) fn pin_election_timeout(&mut self) {
-        let mut hash = self.election_seed ^ 0x9e37_79b9_7f4a_7c15;
-        for word in [self.id.0, self.replica.0, self.raft.term, self.roles_taken] {
-            hash = (hash ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            hash ^= hash >> 29;
-        }
-        let ticks = self.raft.election_timeout();
-        self.raft.set_randomized_election_timeout(ticks + (hash % ticks as u64) as usize);
-    }
-
     /// Notices a new term or role and tells the broker.
     pub(crate) fn note_leadership(&mut self, out: &mut Outbox) {
         let leads = self.is_leader();
@@ -389,7 +374,6 @@ impl Group {
         if now == self.leadership {
             return;
         }
-        self.roles_taken += 1;
         #[cfg(simulation)]
         if leads {
             self.show_elected();

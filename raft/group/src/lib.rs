@@ -27,6 +27,7 @@ mod group_pump;
 mod group_snapshot;
 mod group_state;
 mod group_suspicion;
+mod group_timeout;
 mod ids;
 mod leader_epoch;
 mod memory_wal;

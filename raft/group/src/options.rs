@@ -39,7 +39,7 @@ pub struct RaftOptions {
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
-    /// Spreads election timeouts. They depend on nothing else that is random.
+    /// Spreads election timeouts, which depend on nothing else that is random; the same at all replicas.
     pub election_seed: u64,
 }
 
