@@ -14,10 +14,13 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn run(seed: u64) -> Rc<Run> {
+    run_on(seed, DiskFaults { ordered_metadata: true, ..DiskFaults::default() })
+}
+
+fn run_on(seed: u64, disk: DiskFaults) -> Rc<Run> {
     let world = World::with_seed(seed);
     let plan = Plan { checkpoint_ms: 100, ..Plan::draw(&world) };
-    let node =
-        world.add_node("node", DiskFaults { ordered_metadata: true, ..DiskFaults::default() });
+    let node = world.add_node("node", disk);
     let run = Run::new(world, node, plan);
     run.topics.borrow_mut().clear();
     run
@@ -92,4 +95,48 @@ fn no_directory_of_a_deleted_topic_outlives_a_crash_anywhere_in_the_deletion() {
         assert_eq!(run.violations.take(), Vec::<String>::new(), "operation {operation}");
     }
     assert!(crashes > 4, "only {crashes} crashes");
+}
+
+/// Makes a topic and writes to it; the node is killed at its `operation`-th change of the disk from the first batch on,
+/// goes on, and loses its power later. Returns whether it was killed and how many partitions are there then.
+async fn write_and_lose_power(run: Rc<Run>, operation: u64) -> (bool, usize) {
+    start(&run);
+    create_topic(&run, "written", 3, Vec::new()).await.expect("a topic");
+    run.node.crash_at_disk_operation(operation, Crash::Kill);
+    let killed = {
+        let run = run.clone();
+        async move {
+            run.node.ended().await;
+            start(&run);
+        }
+    };
+    let killed = runtime::task::spawn(runtime::task::Class::Latency, killed);
+    for partition in 0..3 {
+        let records = build(&[run.value()], ProducerFields::default(), 100);
+        let at = ("written".to_owned(), partition);
+        let mut connection = run.connect().await;
+        while !matches!(send_once(&mut connection, &at, records.clone()).await, Ok((0, _))) {
+            connection = run.connect().await;
+        }
+    }
+    let killed = timeout(Duration::from_secs(2), killed).await.is_ok();
+    run.node.with_disk(|disk| disk.forget_rules());
+    // Checkpoints vouch for the segments.
+    sleep(Duration::from_secs(5)).await;
+    run.node.power_cut();
+    run.node.ended().await;
+    (killed, run.node.with_disk(|disk| disk.files("/data/written-*.log")).len())
+}
+
+#[test]
+fn a_directory_that_a_killed_node_made_is_there_after_a_power_cut() {
+    let mut kills = 0;
+    for operation in 1..60 {
+        let run =
+            run_on(operation, DiskFaults { keep_unsynced_name: 0.0, ..DiskFaults::default() });
+        let (killed, partitions) = run.world.run(write_and_lose_power(run.clone(), operation));
+        kills += u64::from(killed);
+        assert_eq!(partitions, 3, "operation {operation}");
+    }
+    assert!(kills > 10, "only {kills} kills");
 }

@@ -63,11 +63,11 @@ impl Log {
     }
 
     /// The directory of a log that no checkpoint vouches for may be that of a deleted topic of the same name, which a
-    /// crash kept: it goes.
+    /// crash kept: it goes. If it is its own, the process that made it may have ended before its name was durable.
     async fn take_over_dir(&self) -> Result<(), LogError> {
         let dir = self.dir();
         if owner_of_dir(&dir).await? == DirOwner::Topic(self.topic_id()) {
-            return Ok(());
+            return self.sync_parent_dir().await;
         }
         let doomed = doom_dir(&dir).await?;
         self.store.reaper.add_dir(doomed, self.delete_delay());
@@ -79,10 +79,15 @@ impl Log {
         fs::create_dir_all(&**dir).await.map_err(LogError::io("create", &dir))?;
         let (path, text) = self.owner_file();
         fs::write_atomic(&path, text.as_bytes()).await.map_err(LogError::io("write", &path))?;
-        if let Some(parent) = dir.parent() {
-            fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
+        self.sync_parent_dir().await
+    }
+
+    /// Makes the name of the log's directory durable.
+    async fn sync_parent_dir(&self) -> Result<(), LogError> {
+        match self.dir().parent() {
+            Some(parent) => fs::sync_dir(parent).await.map_err(LogError::io("sync", parent)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Path and content of the file that says whose directory it is.
