@@ -6,7 +6,8 @@
 //! so none is made there.
 //!
 //! **In a segment** a bit of a batch flips that its checksum covers, or its length: a fetch is refused with
-//! CORRUPT_MESSAGE, or the reader sees the wrong checksum. Base offset and leader epoch are outside of the checksum, as
+//! CORRUPT_MESSAGE, or the reader sees the wrong checksum. A node that starts with another number of shards moves logs,
+//! and refuses to start over a segment that it cannot go on in, naming it. Base offset and leader epoch are outside of the checksum, as
 //! in Kafka's format, and are left alone: nobody could tell. Afterwards the bit is set right again, as if the disk had
 //! come back from a backup, and everything has to be readable.
 
@@ -108,6 +109,11 @@ fn durable_frames(node: &NodeHandle, dir: &std::path::Path) -> Vec<Frame> {
     frames.retain(|frame| frame.sequence < last);
     frames.sort_by_key(|frame| frame.sequence);
     frames
+}
+
+/// Whether a node that ended names a damaged segment.
+pub fn is_of_segment(reason: &str) -> bool {
+    reason.starts_with("segment /data/") && reason.contains(" is corrupt at ")
 }
 
 /// Flips bits of segments, has the clients meet them, and sets them right.

@@ -23,10 +23,14 @@ pub fn start(run: &Run) {
     run.node.start(shards, move |shard| shard_main(shard, context.clone()));
 }
 
-/// A node that ended by itself says why; only a failed sync is a reason.
+/// A node that ended by itself says why; only a failed sync is a reason, and a segment that is harmed right now.
 pub fn check_last_life(run: &Run) {
-    if let Some(reason) = run.context.take().and_then(|life| life.failure.get().cloned()) {
-        run.violation(format!("a node ended by itself: {reason}"));
+    match run.context.take().and_then(|life| life.failure.get().cloned()) {
+        Some(reason) if damage::is_of_segment(&reason) && run.may_be_damaged() => {
+            run.mark("a node with a damaged segment did not start with other shards");
+        }
+        Some(reason) => run.violation(format!("a node ended by itself: {reason}")),
+        None => {}
     }
 }
 

@@ -19,6 +19,10 @@ mod faults;
 #[cfg(simulation)]
 mod group;
 #[cfg(simulation)]
+mod kept;
+#[cfg(simulation)]
+mod log;
+#[cfg(simulation)]
 mod mutants;
 #[cfg(simulation)]
 mod plan;

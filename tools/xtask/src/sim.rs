@@ -3,7 +3,8 @@
 //! The simulator is the same code built with `--cfg simulation` into a target folder of its own, optimised but with
 //! its assertions; seeded defects (`--cfg mutants`) are compiled in and none is chosen, so that `--mutants`, which hunts
 //! them all, needs no build of its own. `--minutes` and `--fresh` turn it into a search of fresh seeds, in rounds on every
-//! core: until the time is over, or until so many have run. Other arguments go to the simulator as they stand.
+//! core: until the time is over, or until so many have run; `--minutes` runs the seeds that once failed before. Other
+//! arguments go to the simulator as they stand.
 
 use crate::step;
 use crate::tally::Tally;
@@ -52,11 +53,19 @@ pub fn run(args: &Args) -> Result<bool> {
             step::succeeds(step::command(&program).args(mutants).args(&args.args))
         }
         (Some(minutes), _) => {
+            let mut tally = Tally::default();
+            tally.run(step::command(&program).arg("--kept"))?;
             let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
-            search(&program, |_| Instant::now() >= end, &args.args)
+            tally.add(search(&program, |_| Instant::now() >= end, &args.args)?);
+            tell(tally)
         }
-        (None, Some(count)) => search(&program, |begun| begun >= count, &args.args),
+        (None, Some(count)) => tell(search(&program, |begun| begun >= count, &args.args)?),
     }
+}
+
+fn tell(tally: Tally) -> Result<bool> {
+    println!("{tally}");
+    Ok(tally.green())
 }
 
 /// Rounds of seeds that nobody has run before (they start at the clock), on every core, until it is `over` after so many
@@ -65,7 +74,7 @@ fn search(
     program: &std::path::Path,
     over: impl Fn(u64) -> bool + Sync,
     args: &[String],
-) -> Result<bool> {
+) -> Result<Tally> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).context("clock before 1970")?;
     let from = clock.as_secs() * 1_000;
     let next = AtomicU64::new(from);
@@ -96,6 +105,5 @@ fn search(
     for tally in tallies {
         all.add(tally?);
     }
-    println!("{all}");
-    Ok(all.green())
+    Ok(all)
 }

@@ -107,7 +107,11 @@ impl Reader {
             sleep(RETRY_PAUSE).await;
             return None;
         }
-        self.begins(op, at, answer.log_start_offset);
+        match preferred {
+            None => self.begins(op, at, answer.log_start_offset),
+            // As in Kafka, a follower hears later than the leader where the log begins.
+            Some(_) => self.was_asked_for(at, answer.log_start_offset),
+        }
         let whole = self.take(op, at, &answer.records.clone().unwrap_or_default());
         cluster.end(op, Outcome::Ok);
         if preferred.is_some() {
@@ -186,6 +190,12 @@ impl Reader {
         let partition = history.partition(&format!("{}-{}", at.0, at.1));
         history.observe(op, Observation::LogStart { partition, offset: start });
         drop(history);
+        self.was_asked_for(at, start);
+    }
+
+    /// No log begins behind what was deleted.
+    fn was_asked_for(&self, at: &At, start: i64) {
+        let cluster = &self.client.cluster;
         let most = cluster.deletions.borrow().get(at).map_or(0, |deletion| deletion.asked);
         if start > most {
             let text = format!("{at:?} begins at {start}, but only {most} was asked for");

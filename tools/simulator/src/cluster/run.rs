@@ -2,6 +2,7 @@
 
 use super::plan::{Client as Kind, Plan};
 use super::{churn, client, committer, consume, faults, judge, produce, raft_rules};
+use crate::damage;
 use crate::scenario::Verdict;
 use broker::node::{NodeContext, shard_main};
 use checker::{Anomaly, AnomalyKind, HistoryBuilder, OpId, OpKind, Outcome};
@@ -58,6 +59,19 @@ pub struct Cluster {
 
 /// Runs a seed.
 pub fn run(seed: u64) -> Verdict {
+    let (cluster, elections) = form(seed);
+    let finished = {
+        let _tell = TellPlan(&cluster);
+        cluster.world.run(live(cluster.clone()))
+    };
+    raft_group::observer::observe(None);
+    (0..cluster.nodes.len()).for_each(|index| cluster.check_last_life(index));
+    cluster.marks.borrow_mut().insert("a replica was elected", *elections.borrow());
+    cluster.verdict(finished)
+}
+
+/// The cluster of a seed before anything happens, watched from now on; and how many replicas are elected.
+fn form(seed: u64) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let world = World::with_seed(seed);
     let plan = Plan::draw(&world);
     world.set_network(plan.network());
@@ -88,17 +102,10 @@ pub fn run(seed: u64) -> Verdict {
         next_process: Cell::default(),
         acknowledged: Cell::default(),
         crashes: Cell::default(),
-        world: world.clone(),
+        world,
         plan,
     });
-    let finished = {
-        let _tell = TellPlan(&cluster);
-        world.run(live(cluster.clone()))
-    };
-    raft_group::observer::observe(None);
-    (0..cluster.nodes.len()).for_each(|index| cluster.check_last_life(index));
-    cluster.marks.borrow_mut().insert("a replica was elected", *elections.borrow());
-    cluster.verdict(finished)
+    (cluster, elections)
 }
 
 /// Prints the plan of a run that panics.
@@ -228,8 +235,12 @@ impl Cluster {
 
     /// A node that ended by itself says why; there is no reason here.
     pub(super) fn check_last_life(&self, index: usize) {
-        if let Some(reason) = self.forget_life(index) {
-            self.violation(format!("node {index} ended by itself: {reason}"));
+        match self.forget_life(index) {
+            Some(reason) if damage::is_of_segment(&reason) && self.may_be_damaged() => {
+                self.mark("a node with a damaged segment did not start with other shards");
+            }
+            Some(reason) => self.violation(format!("node {index} ended by itself: {reason}")),
+            None => {}
         }
     }
 
@@ -265,6 +276,31 @@ impl Cluster {
             acknowledged: self.acknowledged.get(),
             marks: self.marks.take(),
             failure: (!failures.is_empty()).then_some(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::form;
+    use runtime::time::{sleep, timeout};
+    use std::time::Duration;
+
+    #[test]
+    fn a_node_that_waits_for_a_majority_ends_when_it_is_asked_to() {
+        for seed in 1..6 {
+            let (cluster, _) = form(seed);
+            let alone = cluster.clone();
+            cluster.world.run(async move {
+                alone.start(0);
+                sleep(Duration::from_secs(10)).await;
+                assert!(alone.nodes[0].is_running() && !alone.is_ready(0), "seed {seed}");
+                alone.nodes[0].stop();
+                let ended = timeout(Duration::from_secs(10), alone.nodes[0].ended()).await;
+                assert!(ended.is_ok(), "seed {seed}");
+            });
+            assert_eq!(cluster.forget_life(0), None, "seed {seed}");
+            raft_group::observer::observe(None);
         }
     }
 }
