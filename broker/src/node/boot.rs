@@ -325,7 +325,10 @@ async fn settle(
     left_over: Vec<(u16, RaftGroupId)>,
 ) -> Result<(), BootError> {
     let gone: Vec<u16> = left_over_streams(streams, shard.count).collect();
-    if !gone.is_empty() || !left_over.is_empty() {
+    // A start that was interrupted may have moved the groups and not yet their logs.
+    let carries = |there: Rc<Shard>| async move { there.carries_for_others() };
+    let carried = join_all(shard.shards().map(|to| shard.on(to, carries))).await;
+    if !gone.is_empty() || !left_over.is_empty() || carried.contains(&true) {
         // Durable at the new home, then marked as gone at the old one, and only then may a checkpoint of the old one
         // leave it out: at every crash point one whole copy is found, and no frame without a beginning.
         settled_everywhere(shard).await?;

@@ -187,6 +187,15 @@ impl Shard {
         self.carried_logs.replace(logs);
     }
 
+    /// Whether it carries logs that it does not host: they may be in no other checkpoint yet.
+    pub(crate) fn carries_for_others(&self) -> bool {
+        let carried = self.carried_logs.borrow();
+        carried
+            .keys()
+            .filter_map(|name| parse_log_name(name))
+            .any(|id| self.partition(id).is_none())
+    }
+
     /// Whether the start of the node is over, and with it the time of [`Shard::carry`].
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.get()

@@ -14,7 +14,11 @@ const ENDED: Duration = Duration::from_secs(60);
 
 /// Starts the node with any number of shards.
 pub fn start(run: &Run) {
-    let shards = 1 + run.below(4) as usize;
+    start_with(run, 1 + run.below(4) as usize);
+}
+
+/// Starts the node with so many shards.
+pub fn start_with(run: &Run, shards: usize) {
     let text = run.plan.properties(run.address, shards);
     let (config, _) = NodeConfig::from_properties(&text).expect("the plan's configuration");
     check_last_life(run);

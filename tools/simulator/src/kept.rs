@@ -55,6 +55,10 @@ pub const ALL: &[Kept] = &[
     node(210_000_861, "a start with other shards and a damaged segment"),
     node(210_004_655, "a start with other shards and a damaged segment"),
     node(210_004_177, "a directory of a killed process whose name was not durable"),
+    node(
+        400_005_316,
+        "a log that a start with other shards had moved was in no checkpoint after two crashes",
+    ),
     nodes(28, CLUSTERS),
     nodes(47, CLUSTERS),
     nodes(1_139, CLUSTERS),

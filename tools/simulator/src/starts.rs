@@ -1,6 +1,6 @@
 //! Starts of a node after something went wrong at one exact place.
 
-use crate::faults::start;
+use crate::faults::{start, start_with};
 use crate::plan::Plan;
 use crate::producer::{build, send_once};
 use crate::shared::Run;
@@ -139,4 +139,60 @@ fn a_directory_that_a_killed_node_made_is_there_after_a_power_cut() {
         assert_eq!(partitions, 3, "operation {operation}");
     }
     assert!(kills > 10, "only {kills} kills");
+}
+
+/// Writes a record to each partition of a topic and returns their offsets; waits for a node that serves.
+async fn write_everywhere(run: &Run, topic: &str) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    for partition in 0..PARTITIONS {
+        let records = build(&[run.value()], ProducerFields::default(), 100);
+        let at = (topic.to_owned(), partition);
+        offsets.push(loop {
+            let mut connection = run.connect().await;
+            if let Ok((0, offset)) = send_once(&mut connection, &at, records.clone()).await {
+                break offset;
+            }
+        });
+    }
+    offsets
+}
+
+const PARTITIONS: i32 = 6;
+
+/// A node of one shard gets two; it is killed at its `first` change of the disk while it starts, and at its `second`
+/// after the next start. Returns whether both happened, and what offsets are given at last.
+async fn grow_and_crash_twice(run: Rc<Run>, first: u64, second: u64) -> (bool, Vec<i64>) {
+    start_with(&run, 1);
+    create_topic(&run, "grown", PARTITIONS, Vec::new()).await.expect("a topic");
+    write_everywhere(&run, "grown").await;
+    // Checkpoints take the records out of the WAL.
+    sleep(Duration::from_secs(2)).await;
+    run.node.kill();
+    run.node.ended().await;
+    let mut crashed = true;
+    for operation in [first, second] {
+        run.node.crash_at_disk_operation(operation, Crash::Kill);
+        start_with(&run, 2);
+        crashed &= timeout(Duration::from_secs(5), run.node.ended()).await.is_ok();
+        run.node.with_disk(|disk| disk.forget_rules());
+        if !crashed {
+            run.node.kill();
+            run.node.ended().await;
+        }
+    }
+    start_with(&run, 2);
+    (crashed, write_everywhere(&run, "grown").await)
+}
+
+#[test]
+fn logs_survive_two_crashes_anywhere_after_the_number_of_shards_changed() {
+    let mut crashes = 0;
+    for (first, second) in (1..50).flat_map(|first| (1..50).map(move |second| (first, second))) {
+        let run = run(first);
+        let grown = grow_and_crash_twice(run.clone(), first, second);
+        let (crashed, offsets) = run.world.run(grown);
+        crashes += u64::from(crashed);
+        assert_eq!(offsets, [1; PARTITIONS as usize], "crashes at {first} and {second}");
+    }
+    assert!(crashes > 100, "only {crashes} crashes");
 }
