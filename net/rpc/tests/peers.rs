@@ -191,7 +191,7 @@ fn a_node_id_with_another_directory_is_refused() {
             NodeAddress { directory: Some(directory(1)), ..address_of(imposter.address) },
         );
         let refused = b.peers.call(a.id, ECHO, Vec::new(), LIMIT).await;
-        assert_eq!(refused, Err(CallError::Refused(Refusal::UsedNodeId)));
+        assert_eq!(refused, Err(CallError::Refused(Refusal::OtherDirectory)));
     });
 }
 
