@@ -112,10 +112,15 @@ pub async fn streams(dir: &Path) -> Result<Vec<u16>, DataDirError> {
 /// new directory durable, up to the first one that was there before. What is in it is worth nothing without them.
 async fn make_ready(dir: &Path) -> std::io::Result<()> {
     let private = dir.join(PRIVATE);
-    for entry in fs::read_dir(&private).await? {
-        if entry.name.starts_with(REMOVED) {
-            fs::remove_dir_all(&private.join(&entry.name)).await?;
-        }
+    let listed = fs::read_dir(&private).await?;
+    let removed: Vec<_> = listed.iter().filter(|entry| entry.name.starts_with(REMOVED)).collect();
+    if !removed.is_empty() {
+        // Who renamed them may have been killed before that was durable: a power cut must not bring the old names back
+        // with a part of what was there.
+        fs::sync_dir(&private).await?;
+    }
+    for entry in removed {
+        fs::remove_dir_all(&private.join(&entry.name)).await?;
     }
     if !fs::exists(&dir.join(META_PROPERTIES)).await? {
         fs::sync_dir(dir).await?;

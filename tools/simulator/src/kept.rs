@@ -59,6 +59,10 @@ pub const ALL: &[Kept] = &[
         400_005_316,
         "a log that a start with other shards had moved was in no checkpoint after two crashes",
     ),
+    node(
+        1_795_291_590_946,
+        "a WAL directory of a removed shard whose new name was not durable came back in part",
+    ),
     nodes(28, CLUSTERS),
     nodes(47, CLUSTERS),
     nodes(1_139, CLUSTERS),

@@ -196,3 +196,38 @@ fn logs_survive_two_crashes_anywhere_after_the_number_of_shards_changed() {
     }
     assert!(crashes > 100, "only {crashes} crashes");
 }
+
+/// A node of four shards gets one; it is killed at its `operation`-th change of the disk while it starts, starts again,
+/// and loses its power. Returns whether it was killed, and what offsets are given at last.
+async fn shrink_and_lose_power(run: Rc<Run>, operation: u64) -> (bool, Vec<i64>) {
+    start_with(&run, 4);
+    create_topic(&run, "shrunk", PARTITIONS, Vec::new()).await.expect("a topic");
+    write_everywhere(&run, "shrunk").await;
+    run.node.kill();
+    run.node.ended().await;
+    run.node.crash_at_disk_operation(operation, Crash::Kill);
+    start_with(&run, 1);
+    let killed = timeout(Duration::from_secs(5), run.node.ended()).await.is_ok();
+    run.node.with_disk(|disk| disk.forget_rules());
+    if killed {
+        start_with(&run, 1);
+        sleep(Duration::from_millis(run.below(400))).await;
+    }
+    run.node.power_cut();
+    run.node.ended().await;
+    start_with(&run, 1);
+    (killed, write_everywhere(&run, "shrunk").await)
+}
+
+#[test]
+fn streams_of_shards_that_are_gone_do_not_come_back_in_part() {
+    let mut kills = 0;
+    for (operation, seed) in (1..80).flat_map(|operation| (1..9).map(move |seed| (operation, seed)))
+    {
+        let run = run_on(seed, DiskFaults::default());
+        let (killed, offsets) = run.world.run(shrink_and_lose_power(run.clone(), operation));
+        kills += u64::from(killed);
+        assert_eq!(offsets, [1; PARTITIONS as usize], "operation {operation}, seed {seed}");
+    }
+    assert!(kills > 50, "only {kills} kills");
+}

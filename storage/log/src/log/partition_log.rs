@@ -84,10 +84,17 @@ impl LogStore {
 
     /// Hands partition directories that an earlier start was deleting to the background task.
     pub async fn resume_deletions(&self, data_dir: &Path) -> Result<(), LogError> {
-        for entry in fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))? {
-            if entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX) {
-                self.reaper.add_dir(data_dir.join(&entry.name), Duration::ZERO);
-            }
+        let listed = fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))?;
+        let doomed =
+            |entry: &fs::DirEntry| entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX);
+        let doomed: Vec<_> = listed.into_iter().filter(doomed).collect();
+        if !doomed.is_empty() {
+            // Who renamed them may have been killed before that was durable: a power cut must not bring the old names
+            // back with a part of what was there.
+            fs::sync_dir(data_dir).await.map_err(LogError::io("sync", data_dir))?;
+        }
+        for entry in doomed {
+            self.reaper.add_dir(data_dir.join(&entry.name), Duration::ZERO);
         }
         Ok(())
     }
