@@ -5,7 +5,7 @@ CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
 process.env.KAFKAJS_NO_PARTITIONER_WARNING = '1';
 
 const request = JSON.parse(process.argv[2]);
-const kafka = new Kafka({ clientId: 'compat', brokers: request.bootstrap.split(','), logLevel: logLevel.ERROR });
+const kafka = new Kafka({ clientId: 'compat', brokers: (request.bootstrap || '').split(','), logLevel: logLevel.ERROR });
 const say = (event, fields) => process.stdout.write(JSON.stringify({ event, ...fields }) + '\n');
 
 function records() {
