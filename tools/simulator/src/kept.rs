@@ -63,6 +63,7 @@ pub const ALL: &[Kept] = &[
         1_795_291_590_946,
         "a WAL directory of a removed shard whose new name was not durable came back in part",
     ),
+    node(600_004_503, "a request of a connection that was given up takes effect later; the judge"),
     nodes(28, CLUSTERS),
     nodes(47, CLUSTERS),
     nodes(1_139, CLUSTERS),
