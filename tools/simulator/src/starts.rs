@@ -111,14 +111,7 @@ async fn write_and_lose_power(run: Rc<Run>, operation: u64) -> (bool, usize) {
         }
     };
     let killed = runtime::task::spawn(runtime::task::Class::Latency, killed);
-    for partition in 0..3 {
-        let records = build(&[run.value()], ProducerFields::default(), 100);
-        let at = ("written".to_owned(), partition);
-        let mut connection = run.connect().await;
-        while !matches!(send_once(&mut connection, &at, records.clone()).await, Ok((0, _))) {
-            connection = run.connect().await;
-        }
-    }
+    write_everywhere(&run, "written", 3).await;
     let killed = timeout(Duration::from_secs(2), killed).await.is_ok();
     run.node.with_disk(|disk| disk.forget_rules());
     // Checkpoints vouch for the segments.
@@ -142,9 +135,9 @@ fn a_directory_that_a_killed_node_made_is_there_after_a_power_cut() {
 }
 
 /// Writes a record to each partition of a topic and returns their offsets; waits for a node that serves.
-async fn write_everywhere(run: &Run, topic: &str) -> Vec<i64> {
+async fn write_everywhere(run: &Run, topic: &str, partitions: i32) -> Vec<i64> {
     let mut offsets = Vec::new();
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions {
         let records = build(&[run.value()], ProducerFields::default(), 100);
         let at = (topic.to_owned(), partition);
         offsets.push(loop {
@@ -157,6 +150,16 @@ async fn write_everywhere(run: &Run, topic: &str) -> Vec<i64> {
     offsets
 }
 
+/// Starts the node with so many shards and kills it at its `operation`-th change of the disk; false if it does not get
+/// there soon.
+async fn start_and_crash(run: &Run, shards: usize, operation: u64) -> bool {
+    run.node.crash_at_disk_operation(operation, Crash::Kill);
+    start_with(run, shards);
+    let crashed = timeout(Duration::from_secs(5), run.node.ended()).await.is_ok();
+    run.node.with_disk(|disk| disk.forget_rules());
+    crashed
+}
+
 const PARTITIONS: i32 = 6;
 
 /// A node of one shard gets two; it is killed at its `first` change of the disk while it starts, and at its `second`
@@ -164,24 +167,21 @@ const PARTITIONS: i32 = 6;
 async fn grow_and_crash_twice(run: Rc<Run>, first: u64, second: u64) -> (bool, Vec<i64>) {
     start_with(&run, 1);
     create_topic(&run, "grown", PARTITIONS, Vec::new()).await.expect("a topic");
-    write_everywhere(&run, "grown").await;
+    write_everywhere(&run, "grown", PARTITIONS).await;
     // Checkpoints take the records out of the WAL.
     sleep(Duration::from_secs(2)).await;
     run.node.kill();
     run.node.ended().await;
     let mut crashed = true;
     for operation in [first, second] {
-        run.node.crash_at_disk_operation(operation, Crash::Kill);
-        start_with(&run, 2);
-        crashed &= timeout(Duration::from_secs(5), run.node.ended()).await.is_ok();
-        run.node.with_disk(|disk| disk.forget_rules());
+        crashed &= start_and_crash(&run, 2, operation).await;
         if !crashed {
             run.node.kill();
             run.node.ended().await;
         }
     }
     start_with(&run, 2);
-    (crashed, write_everywhere(&run, "grown").await)
+    (crashed, write_everywhere(&run, "grown", PARTITIONS).await)
 }
 
 #[test]
@@ -202,13 +202,10 @@ fn logs_survive_two_crashes_anywhere_after_the_number_of_shards_changed() {
 async fn shrink_and_lose_power(run: Rc<Run>, operation: u64) -> (bool, Vec<i64>) {
     start_with(&run, 4);
     create_topic(&run, "shrunk", PARTITIONS, Vec::new()).await.expect("a topic");
-    write_everywhere(&run, "shrunk").await;
+    write_everywhere(&run, "shrunk", PARTITIONS).await;
     run.node.kill();
     run.node.ended().await;
-    run.node.crash_at_disk_operation(operation, Crash::Kill);
-    start_with(&run, 1);
-    let killed = timeout(Duration::from_secs(5), run.node.ended()).await.is_ok();
-    run.node.with_disk(|disk| disk.forget_rules());
+    let killed = start_and_crash(&run, 1, operation).await;
     if killed {
         start_with(&run, 1);
         sleep(Duration::from_millis(run.below(400))).await;
@@ -216,7 +213,7 @@ async fn shrink_and_lose_power(run: Rc<Run>, operation: u64) -> (bool, Vec<i64>)
     run.node.power_cut();
     run.node.ended().await;
     start_with(&run, 1);
-    (killed, write_everywhere(&run, "shrunk").await)
+    (killed, write_everywhere(&run, "shrunk", PARTITIONS).await)
 }
 
 #[test]

@@ -166,17 +166,19 @@ pub async fn configure(run: Rc<Run>) {
             .with_configs(vec![config]);
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
         let code = |answer: &IncrementalAlterConfigsResponse| answer.responses[0].error_code;
-        let mut given_up = 0;
-        let done = until_counted(&run, &mut connection, &request, code, &mut given_up);
+        let mut given_up = false;
+        let done = until_answered(&run, &mut connection, &request, code, &mut given_up);
         if let Err(error) = done.await {
             return run.violation(format!("a config was refused: {error:?}"));
         }
-        late.extend((0..given_up).map(|_| value.to_string()));
+        let value = value.to_string();
+        if given_up {
+            late.push(value.clone());
+        }
         run.mark("a config was changed");
         sleep(Duration::from_millis(run.below(1_500))).await;
         let told = config_of(&run, &mut connection).await;
-        let is_late = told.as_ref().is_some_and(|told| late.contains(told));
-        if told.as_deref() != Some(value.to_string().as_str()) && !is_late {
+        if !told.as_ref().is_some_and(|told| *told == value || late.contains(told)) {
             return run.violation(format!("{CONFIG} was set to {value} and is {told:?}"));
         }
     }
@@ -228,21 +230,21 @@ async fn until<T: ApiRequest>(
     request: &T,
     code: impl Fn(&T::Response) -> i16,
 ) -> Result<T::Response, Option<ErrorCode>> {
-    until_counted(run, connection, request, code, &mut 0).await
+    until_answered(run, connection, request, code, &mut false).await
 }
 
-/// Counts the attempts that were given up without an answer: what was sent may still arrive, when the network heals.
-async fn until_counted<T: ApiRequest>(
+/// Also tells whether an attempt was given up without an answer: what was sent may still arrive, when the network heals.
+async fn until_answered<T: ApiRequest>(
     run: &Run,
     connection: &mut Connection,
     request: &T,
     code: impl Fn(&T::Response) -> i16,
-    given_up: &mut u32,
+    given_up: &mut bool,
 ) -> Result<T::Response, Option<ErrorCode>> {
     loop {
         match connection.call(request).await {
             Err(Lost) => {
-                *given_up += 1;
+                *given_up = true;
                 *connection = run.connect().await;
             }
             Ok(answer) => match ErrorCode::from_code(code(&answer)) {
