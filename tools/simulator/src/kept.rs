@@ -64,6 +64,10 @@ pub const ALL: &[Kept] = &[
         "a WAL directory of a removed shard whose new name was not durable came back in part",
     ),
     node(600_004_503, "a request of a connection that was given up takes effect later; the judge"),
+    node(
+        720_001_113,
+        "a bit that was set right during a sync was wrong again after a power cut; the world",
+    ),
     nodes(28, CLUSTERS),
     nodes(47, CLUSTERS),
     nodes(1_139, CLUSTERS),

@@ -143,21 +143,17 @@ impl Disk {
 
     /// Flips one bit of a file, on stable storage too; false if there is no such byte.
     pub fn flip_bit(&mut self, path: impl AsRef<Path>, byte: u64, bit: u8) -> bool {
-        let Ok(inode) = self.find(path.as_ref()) else { return false };
-        let Inode::File(data) = &*inode else { return false };
-        let mut data = data.borrow_mut();
-        let there = byte < data.len() as u64;
-        data.flip_bit(byte, bit);
-        there
+        self.flip(path, byte, bit).is_some()
     }
 
     /// The same in a way that can be undone.
     pub fn flip(&mut self, path: impl AsRef<Path>, byte: u64, bit: u8) -> Option<BitFlip> {
         let inode = self.find(path.as_ref()).ok()?;
         let Inode::File(data) = &*inode else { return None };
-        data.borrow_mut().flip_bit(byte, bit);
-        let after = *data.borrow().read(byte, 1).first()?;
-        Some(BitFlip { inode, byte, bit, after })
+        let before = *data.borrow().read(byte, 1).first()?;
+        let after = before ^ (1 << (bit % 8));
+        data.borrow_mut().harm(byte, before, after);
+        Some(BitFlip { inode, byte, before, after })
     }
 
     pub(super) fn crash_at(&mut self, operation: u64, crash: Crash) {
@@ -394,18 +390,15 @@ impl Disk {
 pub struct BitFlip {
     inode: Rc<Inode>,
     byte: u64,
-    bit: u8,
+    before: u8,
     after: u8,
 }
 
 impl BitFlip {
-    /// Flips the bit back, unless the byte was written meanwhile.
+    /// Flips the bit back, also on stable storage, unless the byte was written meanwhile.
     pub fn undo(self) {
         let Inode::File(data) = &*self.inode else { return };
-        let mut data = data.borrow_mut();
-        if data.read(self.byte, 1).first() == Some(&self.after) {
-            data.flip_bit(self.byte, self.bit);
-        }
+        data.borrow_mut().harm(self.byte, self.after, self.before);
     }
 }
 

@@ -3,7 +3,8 @@
 //! `content` is what reads see. `undo` holds, for each sector that differs from stable storage (or
 //! may), the bytes on stable storage; `durable_len` is the length there. So an untouched file costs
 //! its content only, and a sync forgets the undo. `doomed` are the sectors that a failed sync covered:
-//! the page cache takes them for clean, so no later sync writes them unless they are written again.
+//! the page cache takes them for clean, so no later sync writes them unless they are written again. `harm` lists
+//! the bits that flipped or were set right, for what a sync under way took before.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub(super) struct FileData {
     /// Counts snapshots of the whole file, and which of them is stable.
     snapshots: Cell<u64>,
     stable_snapshot: u64,
+    harm: Vec<Harm>,
     /// What it was last renamed to.
     pub name: Option<PathBuf>,
     /// Written past the page cache.
@@ -39,6 +41,16 @@ pub(super) struct FileData {
 pub(super) struct Snapshot {
     sectors: Vec<(u64, Sector)>,
     whole: Option<WholeFile>,
+    /// So much of the file's harm is in it.
+    harm: usize,
+}
+
+/// A byte that became another one by itself, wherever the file has it.
+#[derive(Clone, Copy)]
+struct Harm {
+    byte: u64,
+    was: u8,
+    is: u8,
 }
 
 struct WholeFile {
@@ -114,7 +126,11 @@ impl FileData {
         let sectors = dirty.map(|&index| (index, self.sector(index))).collect();
         let number = self.snapshots.get() + 1;
         self.snapshots.set(number);
-        Snapshot { sectors, whole: Some(WholeFile { number, len: self.content.len() }) }
+        Snapshot {
+            sectors,
+            whole: Some(WholeFile { number, len: self.content.len() }),
+            harm: self.harm.len(),
+        }
     }
 
     /// What a durable write of a range covers; it does not change the length.
@@ -122,7 +138,7 @@ impl FileData {
         let first = pos / SECTOR as u64;
         let end = (pos + len).div_ceil(SECTOR as u64);
         let sectors = (first..end).map(|index| (index, self.sector(index))).collect();
-        Snapshot { sectors, whole: None }
+        Snapshot { sectors, whole: None, harm: self.harm.len() }
     }
 
     /// Stable storage now holds what `snapshot` covers, or what a later one covered that was faster.
@@ -134,7 +150,10 @@ impl FileData {
             self.stable_snapshot = number;
             self.durable_len = len;
         }
-        for (index, stable) in snapshot.sectors {
+        for (index, mut stable) in snapshot.sectors {
+            for harm in &self.harm[snapshot.harm..] {
+                harm.meet(index, &mut stable);
+            }
             if self.sector(index) == stable {
                 self.undo.remove(&index);
             } else {
@@ -180,15 +199,28 @@ impl FileData {
         self.doomed.clear();
     }
 
-    /// Flips one bit on stable storage and in what reads see.
-    pub fn flip_bit(&mut self, byte: u64, bit: u8) {
-        let Ok(at) = usize::try_from(byte) else { return };
-        let mask = 1 << (bit % 8);
-        if let Some(target) = self.content.get_mut(at) {
-            *target ^= mask;
+    /// Has a byte that reads see as `was` be `is` there, on stable storage and in syncs under way, each unless something
+    /// else was written to it.
+    pub fn harm(&mut self, byte: u64, was: u8, is: u8) {
+        let harm = Harm { byte, was, is };
+        let content = usize::try_from(byte).ok().and_then(|at| self.content.get_mut(at));
+        if let Some(content) = content.filter(|content| **content == was) {
+            *content = is;
         }
-        if let Some(stable) = self.undo.get_mut(&(byte / SECTOR as u64)) {
-            stable[at % SECTOR] ^= mask;
+        let index = byte / SECTOR as u64;
+        if let Some(stable) = self.undo.get_mut(&index) {
+            harm.meet(index, stable);
+        }
+        self.harm.push(harm);
+    }
+}
+
+impl Harm {
+    /// What it makes of a sector.
+    fn meet(&self, index: u64, sector: &mut Sector) {
+        let byte = &mut sector[self.byte as usize % SECTOR];
+        if index == self.byte / SECTOR as u64 && *byte == self.was {
+            *byte = self.is;
         }
     }
 }
@@ -245,5 +277,27 @@ mod tests {
             seen_old |= file.len() == 2000;
         }
         assert!(seen_old);
+    }
+
+    #[test]
+    fn a_bit_that_is_set_right_while_a_sync_is_under_way_stays_right_in_a_power_cut() {
+        for (flipped_before, cut_after_writing) in [(true, false), (false, false), (true, true)] {
+            let mut file = FileData::default();
+            file.write(0, &[1; 100]);
+            if flipped_before {
+                file.harm(10, 1, 3);
+            }
+            let sync = file.snapshot();
+            if !flipped_before {
+                file.harm(10, 1, 3);
+            }
+            if cut_after_writing {
+                file.write(10, &[9]);
+            }
+            file.harm(10, 3, 1);
+            file.made_durable(sync);
+            file.power_cut(&mut Rng::new(1), &faults(0.0, 0.0));
+            assert!(file.content().iter().all(|&b| b == 1), "{:?}", file.content());
+        }
     }
 }
