@@ -49,8 +49,9 @@ pub(super) struct Place {
     start: Start,
 }
 
+#[derive(Clone, Copy)]
 enum Start {
-    /// The batch wanted begins here.
+    /// The batch wanted begins here, as a reader remembers.
     Exact(u64),
     /// It begins here or later.
     From(u64),
@@ -128,14 +129,17 @@ impl Log {
         read_bytes: usize,
     ) -> Result<Option<(SegmentScan, BatchHeader)>, LogError> {
         let base = place.base_offset;
-        let position = match place.start {
-            Start::Exact(position) | Start::From(position) => position,
-            Start::Index(index_bytes) => self.index_position(base, index_bytes, offset).await?,
-        };
         let path = self.path(base, FileKind::Log);
         let file = self.store.files.open((self.id, base, FileKind::Log), &path, false).await?;
-        let mut scan =
-            SegmentScan::new(file.clone(), path.clone(), position, place.limit, read_bytes);
+        let scan_at = |position| {
+            SegmentScan::new(file.clone(), path.clone(), position, place.limit, read_bytes)
+        };
+        let mut scan = scan_at(self.position(base, place.start, offset).await?);
+        if matches!(place.start, Start::Exact(_)) && !scan.begins_at(offset).await? {
+            // Compaction left a gap here, or the reader went by a length that was misread.
+            let start = self.inner.borrow().start_without_hint(base, offset);
+            scan = scan_at(self.position(base, start, offset).await?);
+        }
         let (mut passed, mut found) = (None, None);
         while let Some(header) = scan.header().await? {
             if header.last_offset() >= offset {
@@ -149,9 +153,17 @@ impl Log {
             && found.is_none_or(|header| header.base_offset > offset)
         {
             // Did compaction leave a gap here, or does the batch before it claim a wrong end?
-            SegmentScan::new(file, path, passed, place.limit, read_bytes).verify().await?;
+            scan_at(passed).verify().await?;
         }
         Ok(found.map(|header| (scan, header)))
+    }
+
+    /// Where in the segment's file to begin.
+    async fn position(&self, base: i64, start: Start, offset: i64) -> Result<u64, LogError> {
+        match start {
+            Start::Exact(position) | Start::From(position) => Ok(position),
+            Start::Index(index_bytes) => self.index_position(base, index_bytes, offset).await,
+        }
     }
 
     /// Where to begin the search for an offset, from the index file.
@@ -251,10 +263,16 @@ impl Inner {
         };
         let start = match hint {
             Some(hint) if hint.base_offset == base_offset => Start::Exact(hint.position),
-            _ if base_offset == active.base_offset => self.active_start(offset),
-            _ => Start::Index(None),
+            _ => self.start_without_hint(base_offset, offset),
         };
         Place { base_offset, limit, start }
+    }
+
+    fn start_without_hint(&self, base_offset: i64, offset: i64) -> Start {
+        match base_offset == self.state.active.base_offset {
+            true => self.active_start(offset),
+            false => Start::Index(None),
+        }
     }
 
     /// Looks into the index entries that are not written yet first.

@@ -50,6 +50,15 @@ impl SegmentScan {
         Ok(Some(header))
     }
 
+    /// Whether the batch at the cursor is the one that begins with `offset`.
+    pub async fn begins_at(&mut self, offset: i64) -> Result<bool, LogError> {
+        match self.header().await {
+            Ok(header) => Ok(header.is_some_and(|header| header.base_offset == offset)),
+            Err(LogError::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Moves over the batch at the cursor.
     pub fn skip(&mut self, header: &BatchHeader) {
         self.position += header.size as u64;
