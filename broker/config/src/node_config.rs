@@ -87,6 +87,8 @@ pub struct NodeConfig {
     pub spin: Duration,
     /// Bound of the wake-up latency of the host's CPUs; `None` leaves it to the host.
     pub cpu_latency: Option<Duration>,
+    /// Of the shards in the system's real-time class; 0: the ordinary class.
+    pub realtime_priority: u8,
     /// Of topics that do not set their own.
     pub durability: Durability,
     pub wal_backend: WalBackend,
@@ -157,6 +159,7 @@ impl NodeConfig {
             cpu_latency: u64::try_from(v.integer("millrace.cpu.latency.us"))
                 .ok()
                 .map(Duration::from_micros),
+            realtime_priority: v.number("millrace.shards.realtime.priority") as u8,
             durability: match values.get("millrace.durability") {
                 Some("memory") => Durability::Memory,
                 _ => Durability::Disk,

@@ -109,6 +109,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
         pin: config.pin_shards,
         spin: config.spin,
         cpu_latency: config.cpu_latency,
+        realtime_priority: config.realtime_priority,
         name: "shard".into(),
         ..Default::default()
     };

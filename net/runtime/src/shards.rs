@@ -42,6 +42,9 @@ pub struct Options {
     /// How long the host's CPUs may take to come back from an idle state while the node runs; `None`
     /// leaves that to the host. It holds for every CPU of the host.
     pub cpu_latency: Option<Duration>,
+    /// Priority of the shards in the system's real-time class (SCHED_FIFO), 1 to 99, as long as they
+    /// sleep often; 0 leaves them in the ordinary class. glommio's shards always stay in that one.
+    pub realtime_priority: u8,
     /// How long a task runs before [`crate::task::yield_if_needed`] has it yield although nothing
     /// urgent has come in.
     pub slice: Duration,
@@ -59,6 +62,7 @@ impl Default for Options {
             pin: false,
             spin: Duration::ZERO,
             cpu_latency: None,
+            realtime_priority: 0,
             slice: Duration::from_micros(500),
             name: "shard".to_owned(),
             descriptors_min: 1024,
@@ -103,6 +107,13 @@ pub enum StartError {
          to /dev/cpu_dma_latency, or leave the bound out"
     )]
     CpuLatency { source: std::io::Error },
+    /// `Options::realtime_priority` is set and the host does not grant it.
+    #[error(
+        "shards cannot run with real-time priority {priority} ({source}); set \
+         `LimitRTPRIO={priority}` or more in the systemd unit or grant CAP_SYS_NICE, or leave the \
+         priority out"
+    )]
+    Realtime { priority: u8, source: std::io::Error },
     /// The operating system refused a thread or an executor.
     #[error("shard {shard} could not be started: {reason}; free memory or start fewer shards")]
     Shard { shard: u16, reason: String },

@@ -15,6 +15,8 @@ mod cpu_latency;
 pub mod direct_file;
 #[path = "../linux/file.rs"]
 pub mod file;
+#[path = "../linux/file_system.rs"]
+pub mod file_system;
 #[path = "../linux/limits.rs"]
 mod limits;
 #[path = "../linux/mailbox.rs"]
@@ -23,6 +25,9 @@ pub mod mailbox;
 pub mod names;
 #[path = "../linux/random.rs"]
 pub mod random;
+#[path = "../linux/realtime.rs"]
+#[expect(dead_code, reason = "glommio's shards stay in the ordinary class")]
+mod realtime;
 #[path = "../linux/ring.rs"]
 mod ring;
 

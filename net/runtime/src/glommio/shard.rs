@@ -76,7 +76,7 @@ impl Shard {
     /// The commit thread of this shard, started on first use.
     pub fn commit_thread(&self) -> io::Result<&CommitThread> {
         if self.commit_thread.get().is_none() {
-            let _ = self.commit_thread.set(CommitThread::start()?);
+            let _ = self.commit_thread.set(CommitThread::start(0)?);
         }
         Ok(self.commit_thread.get().expect("set just now"))
     }

@@ -18,6 +18,7 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::realtime;
 use super::ring::advance;
 use super::time::now_ns;
 
@@ -51,9 +52,17 @@ struct Answer {
 }
 
 impl CommitThread {
-    pub fn start() -> io::Result<CommitThread> {
+    /// Starts the thread, in the real-time class if it is given a priority there: it sleeps in the
+    /// disk nearly all of the time.
+    pub fn start(realtime_priority: u8) -> io::Result<CommitThread> {
         let (requests, queue) = crossbeam_channel::unbounded();
-        std::thread::Builder::new().name("commit".to_owned()).spawn(move || serve(&queue))?;
+        std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
+            if realtime_priority > 0 {
+                // The shards' own threads were granted it, or nothing would have started.
+                let _ = realtime::set_class(realtime_priority);
+            }
+            serve(&queue);
+        })?;
         Ok(CommitThread {
             requests,
             pace_ns: Cell::new(HERE_NS_MAX * PACE_WEIGHT),
@@ -101,6 +110,7 @@ impl CommitThread {
     }
 
     /// Whether the thread has something to write.
+    #[cfg_attr(feature = "glommio", expect(dead_code, reason = "only our own executor asks"))]
     pub fn is_busy(&self) -> bool {
         self.in_flight.get() > 0
     }
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_shard_writes_itself_only_after_quick_writes_and_not_after_a_stall() {
-        let commit = CommitThread::start().expect("a thread");
+        let commit = CommitThread::start(0).expect("a thread");
         let small = [Bytes::from_static(&[0; 4096])];
         assert!(!commit.may_write_here(&small), "nothing is known of the disk yet");
         let mut writes = 0;

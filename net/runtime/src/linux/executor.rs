@@ -18,6 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crossbeam_queue::SegQueue;
 
+use super::realtime::Realtime;
 use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
@@ -41,6 +42,7 @@ pub(super) struct Executor {
     remote: Arc<Remote>,
     slice_ns: u64,
     spin_ns: u64,
+    realtime: Realtime,
     polled_since: Cell<u64>,
 }
 
@@ -133,6 +135,7 @@ impl Executor {
             }),
             slice_ns: opts.slice.as_nanos() as u64,
             spin_ns: opts.spin.as_nanos() as u64,
+            realtime: Realtime::of_this_thread(opts.realtime_priority)?,
             polled_since: Cell::new(0),
         })
     }
@@ -204,6 +207,7 @@ impl Executor {
                 break;
             }
             if self.has_ready() {
+                self.realtime.ran(self.polled_since.get());
                 if ring.has_entries() || ring.has_news() {
                     ring.turn(0);
                 }
@@ -216,6 +220,11 @@ impl Executor {
             }
         }
         ring.unwatch(&wakeups);
+    }
+
+    /// The priority of this shard's threads in the real-time class, 0 for the ordinary one.
+    pub fn realtime_priority(&self) -> u8 {
+        self.realtime.priority()
     }
 
     /// Whether no other task is ready and nothing has come in.
@@ -320,8 +329,10 @@ impl Executor {
         fence(Ordering::SeqCst);
         if self.remote.woken.is_empty() && !self.has_ready() {
             let next = self.timers.borrow().keys().next().map(|key| key.0);
-            let wait = next.map_or(SLEEP_MAX_NS, |at| at.saturating_sub(now_ns()));
+            let now = now_ns();
+            let wait = next.map_or(SLEEP_MAX_NS, |at| at.saturating_sub(now));
             ring.turn(wait.clamp(1, SLEEP_MAX_NS));
+            self.realtime.parked(now, now_ns());
         }
         self.remote.parked.store(false, Ordering::Relaxed);
     }

@@ -22,5 +22,6 @@ mod cpu_latency;
 mod executor;
 mod limits;
 mod readiness;
+mod realtime;
 mod ring;
 mod shard;

@@ -9,6 +9,7 @@ use super::cpu_latency;
 use super::executor::Executor;
 use super::limits;
 use super::mailbox::Mailbox;
+use super::realtime;
 use super::ring::Ring;
 use super::shard::Shard;
 use crate::shards::{self, Context, Options, ShardId, StartError};
@@ -20,6 +21,7 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     limits::check(opts.count, opts.descriptors_min)?;
+    realtime::check(opts.realtime_priority)?;
     let _cpu_latency = cpu_latency::request_for(&opts)?;
     let cpus = placements(&opts);
     let (report, reports) = mpsc::channel();

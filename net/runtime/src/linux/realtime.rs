@@ -1,0 +1,160 @@
+//! Shards in Linux's real-time class (SCHED_FIFO), for as long as they sleep often enough.
+//!
+//! A thread that wakes up in the ordinary class waits until the kernel takes the CPU from whoever
+//! has it: for a kernel thread that is up to a tick, 4 ms on many kernels, and a synced write wakes
+//! its shard several times. In the real-time class it runs at once. But a busy thread of that class
+//! starves the very kernel threads that flush its disk, so a shard leaves the class when it has run
+//! for [`BUSY_NS`] without a sleep, and is back in it after the next one.
+
+use std::cell::Cell;
+use std::io;
+
+use crate::shards::StartError;
+
+/// A shard that ran this long without a sleep is busy, not waiting: the ordinary class is its place.
+const BUSY_NS: u64 = 2_000_000;
+/// What was shorter was no sleep in which others could have run: something had come in already.
+const SLEEP_NS: u64 = 20_000;
+
+/// The class of the thread that owns this.
+pub(super) struct Realtime {
+    /// Of SCHED_FIFO, 1 to 99; 0: never leave the ordinary class.
+    priority: u8,
+    raised: Cell<bool>,
+    woke_ns: Cell<u64>,
+    set: fn(u8) -> io::Result<()>,
+}
+
+impl Realtime {
+    /// Puts this thread into its class.
+    ///
+    /// # Errors
+    /// The system's, when it refuses the priority.
+    pub fn of_this_thread(priority: u8) -> io::Result<Realtime> {
+        let realtime =
+            Realtime { priority, raised: Cell::new(false), woke_ns: Cell::new(0), set: set_class };
+        if priority > 0 {
+            set_class(priority)?;
+            realtime.raised.set(true);
+        }
+        Ok(realtime)
+    }
+
+    pub fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// The thread would have slept from `since_ns` to `now_ns`, had it not been woken.
+    pub fn parked(&self, since_ns: u64, now_ns: u64) {
+        if now_ns - since_ns >= SLEEP_NS {
+            self.woke_ns.set(now_ns);
+            self.put(true);
+        } else {
+            self.ran(now_ns);
+        }
+    }
+
+    /// The thread has run, and may go on without a sleep.
+    pub fn ran(&self, now_ns: u64) {
+        if self.raised.get() && now_ns.saturating_sub(self.woke_ns.get()) > BUSY_NS {
+            self.put(false);
+        }
+    }
+
+    /// A refusal leaves the thread as it is: what was granted at the start may be taken away.
+    fn put(&self, raised: bool) {
+        if self.priority > 0 && self.raised.get() != raised {
+            let priority = if raised { self.priority } else { 0 };
+            if (self.set)(priority).is_ok() {
+                self.raised.set(raised);
+            }
+        }
+    }
+}
+
+/// Learns on a thread of its own whether the host grants this priority.
+///
+/// # Errors
+/// `StartError::Realtime`.
+pub(super) fn check(priority: u8) -> Result<(), StartError> {
+    if priority == 0 {
+        return Ok(());
+    }
+    let asked = std::thread::spawn(move || set_class(priority)).join().expect("it cannot panic");
+    asked.map_err(|source| StartError::Realtime { priority, source })
+}
+
+/// Puts this thread into SCHED_FIFO with that priority, or with 0 into the ordinary class.
+pub(super) fn set_class(priority: u8) -> io::Result<()> {
+    // Threads that this one starts are in the ordinary class.
+    let class = if priority == 0 { libc::SCHED_OTHER } else { libc::SCHED_FIFO };
+    let param = libc::sched_param { sched_priority: i32::from(priority) };
+    // SAFETY: `param` is valid for reading; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, class | libc::SCHED_RESET_ON_FORK, &param) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    thread_local! {
+        static ASKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn thread_of(priority: u8) -> Realtime {
+        let set = |priority| {
+            ASKED.with_borrow_mut(|asked| asked.push(priority));
+            Ok(())
+        };
+        Realtime { priority, raised: Cell::new(false), woke_ns: Cell::new(0), set }
+    }
+
+    #[test]
+    fn a_busy_shard_leaves_the_class_once_and_is_back_after_a_sleep() {
+        let realtime = thread_of(7);
+        realtime.parked(0, SLEEP_NS);
+        let busy = SLEEP_NS + BUSY_NS;
+        realtime.ran(busy);
+        assert_eq!(ASKED.take(), [7], "it may run for that long");
+        realtime.parked(busy, busy + SLEEP_NS - 1);
+        realtime.ran(busy + SLEEP_NS);
+        assert_eq!(ASKED.take(), [0], "it did not sleep");
+        realtime.parked(2 * busy, 2 * busy + SLEEP_NS);
+        realtime.ran(2 * busy + SLEEP_NS + 1);
+        assert_eq!(ASKED.take(), [7]);
+    }
+
+    #[test]
+    fn without_a_priority_the_system_is_never_asked() {
+        let realtime = thread_of(0);
+        realtime.parked(0, SLEEP_NS);
+        realtime.ran(2 * BUSY_NS);
+        realtime.parked(2 * BUSY_NS, 3 * BUSY_NS);
+        assert!(ASKED.take().is_empty());
+    }
+
+    #[test]
+    fn a_thread_of_the_class_is_in_it_where_the_host_grants_it_and_refused_in_a_sentence_elsewhere()
+    {
+        // SAFETY: plain system calls about the calling thread.
+        let class = || unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK;
+        let (granted, was) = (check(1), class());
+        assert_eq!(was, libc::SCHED_OTHER, "the question changes nothing for who asks");
+        std::thread::spawn(move || match granted {
+            Ok(()) => {
+                let _realtime = Realtime::of_this_thread(1).unwrap();
+                assert_eq!(class(), libc::SCHED_FIFO);
+                let child = std::thread::spawn(class).join().unwrap();
+                assert_eq!(child, libc::SCHED_OTHER);
+            }
+            Err(e) => assert!(e.to_string().contains("LimitRTPRIO=1"), "{e}"),
+        })
+        .join()
+        .unwrap();
+    }
+}
