@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use client::{Assigned, Client, Codec, NewRecord, NewTopic, Start};
-use protocol::StrBytes;
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -20,11 +19,13 @@ use protocol::messages::{
     DeleteRecordsRequest, FindCoordinatorRequest, GroupId, OffsetCommitRequest, OffsetFetchRequest,
     TopicName,
 };
+use protocol::{ErrorCode, StrBytes};
 
 mod node;
 use node::cluster::Cluster;
 use node::eventually;
 use node::numbers::{read_numbers, write_number};
+use node::requests::{BROKER, TOPIC, alter};
 
 /// The last version of OffsetCommit and OffsetFetch that names topics.
 const BY_NAME_MAX: i16 = 9;
@@ -149,11 +150,45 @@ fn a_move_to_a_node_that_is_away_waits_is_shown_and_can_be_cancelled() {
     let of = [("t".to_owned(), 0)];
     cluster.client().cancel_reassignment(&of).expect("it is cancelled");
     let none = cluster.client().cancel_reassignment(&of).expect_err("nothing is in progress");
-    assert_eq!(none.code(), Some(protocol::ErrorCode::NoReassignmentInProgress));
+    assert_eq!(none.code(), Some(ErrorCode::NoReassignmentInProgress));
     wait_placed(&cluster, "t", &[&[1]]);
     written.write(&cluster, "t", 20..30);
     cluster.restart(2);
     place(&cluster, "t", &[&[3]]);
+    wait_placed(&cluster, "t", &[&[3]]);
+    written.assert_read(&cluster, "t");
+}
+
+/// What `kafka-reassign-partitions --throttle` sets, or takes back.
+fn throttle(cluster: &Cluster, rate: Option<&str>) {
+    let mut connection = cluster.connect(0);
+    let replicas = rate.map(|_| "*");
+    for side in ["leader", "follower"] {
+        let name = format!("{side}.replication.throttled.replicas");
+        assert_eq!(alter(&mut connection, TOPIC, "t", &name, replicas), ErrorCode::None, "{name}");
+        let name = format!("{side}.replication.throttled.rate");
+        for broker in ["1", "2", "3"] {
+            let altered = alter(&mut connection, BROKER, broker, &name, rate);
+            assert_eq!(altered, ErrorCode::None, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_throttled_move_stays_on_its_way_until_the_throttle_is_lifted() {
+    let cluster = Cluster::start();
+    cluster.create_with("t", 1, 1);
+    place(&cluster, "t", &[&[1]]);
+    wait_placed(&cluster, "t", &[&[1]]);
+    let mut written = Written::default();
+    written.write(&cluster, "t", 0..50);
+    throttle(&cluster, Some("1"));
+    place(&cluster, "t", &[&[3]]);
+    // at one byte per second all this takes an hour
+    written.write(&cluster, "t", 50..100);
+    let shown = cluster.client().reassignments().expect("they are told").pop();
+    assert_eq!(shown.map(|it| (it.adding, it.removing)), Some((vec![3], vec![1])));
+    throttle(&cluster, None);
     wait_placed(&cluster, "t", &[&[3]]);
     written.assert_read(&cluster, "t");
 }

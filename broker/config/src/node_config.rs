@@ -102,6 +102,9 @@ pub struct NodeConfig {
     pub retention_check_interval: Duration,
     pub cleaner_enabled: bool,
     pub cleaner_backoff: Duration,
+    /// Bytes per second of moving partitions that are throttled: from this node, and to it.
+    pub leader_copy_rate: u64,
+    pub follower_copy_rate: u64,
     pub metrics_listen: Option<String>,
     pub log_format: LogFormat,
     pub log_level: String,
@@ -176,6 +179,8 @@ impl NodeConfig {
             retention_check_interval: v.millis("log.retention.check.interval.ms"),
             cleaner_enabled: values.boolean("log.cleaner.enable"),
             cleaner_backoff: v.millis("log.cleaner.backoff.ms"),
+            leader_copy_rate: v.number("leader.replication.throttled.rate"),
+            follower_copy_rate: v.number("follower.replication.throttled.rate"),
             metrics_listen: values.text("millrace.metrics.listen").filter(|s| !s.is_empty()),
             log_format: match values.text("millrace.log.format").as_deref() {
                 Some("json") => LogFormat::Json,

@@ -3,6 +3,7 @@
 //! Resolved once per change and shared by reference; nothing on a hot path looks up text.
 
 use crate::broker_values::BrokerValues;
+use crate::throttled_replicas::ThrottledReplicas;
 use crate::topic_keys::{broker_key_of_topic, topic_key};
 use crate::topic_overrides::TopicOverrides;
 use crate::value::Value;
@@ -66,6 +67,9 @@ pub struct TopicConfig {
     /// How much older and newer than now a record may be dated.
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
+    /// Whose copies to others, and from others, have a rate while they move.
+    pub leader_throttled: ThrottledReplicas,
+    pub follower_throttled: ThrottledReplicas,
     /// Text of every key in force, for `DescribeConfigs`, in the order of the table.
     texts: Vec<(&'static str, Option<String>)>,
 }
@@ -117,6 +121,8 @@ impl TopicConfig {
             },
             timestamp_before_max_ms: view.integer("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: view.integer("message.timestamp.after.max.ms"),
+            leader_throttled: view.replicas("leader.replication.throttled.replicas"),
+            follower_throttled: view.replicas("follower.replication.throttled.replicas"),
             texts,
         }
     }
@@ -190,6 +196,10 @@ impl View<'_> {
 
     fn text(&self, name: &str) -> String {
         self.value(name).map(|value| value.to_text()).unwrap_or_default()
+    }
+
+    fn replicas(&self, name: &str) -> ThrottledReplicas {
+        ThrottledReplicas::parse(&self.list(name))
     }
 
     fn list(&self, name: &str) -> Vec<String> {

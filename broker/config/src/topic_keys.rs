@@ -9,7 +9,6 @@ use crate::validator::Validator::{
 const TIERED: &str = "Tiered storage is not part of this release.";
 const BY_MAJORITY: &str =
     "A majority elects leaders, and only replicas that have everything committed can win.";
-const UNTHROTTLED: &str = "What nodes copy to each other is not throttled in this release.";
 const FLUSH: &str = "Syncing is set by millrace.durability.";
 
 #[rustfmt::skip]
@@ -67,9 +66,9 @@ const KEYS: &[Key] = &[
     long("message.timestamp.after.max.ms").default("3600000").valid(AtLeast(0))
         .applied("Records dated further in the future than this are refused."),
     list("leader.replication.throttled.replicas").default("").valid(ThrottledReplicas)
-        .no_effect(UNTHROTTLED),
+        .applied("Partitions (partition:node) whose copies to others are throttled while they move."),
     list("follower.replication.throttled.replicas").default("").valid(ThrottledReplicas)
-        .no_effect(UNTHROTTLED),
+        .applied("Partitions (partition:node) whose copies from others are throttled while they move."),
     boolean("remote.storage.enable").default("false")
         .no_effect(TIERED),
     long("local.retention.ms").default("-2").valid(AtLeast(-2))

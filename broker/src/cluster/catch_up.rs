@@ -27,6 +27,7 @@ use runtime::time::{Instant, sleep, timeout};
 use serde::{Deserialize, Serialize};
 
 use super::messages::{DESCRIBE_GROUP, METADATA_SNAPSHOT, READ_BATCHES, decode_call, encode};
+use super::moves::Side;
 use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::encode_records;
 use crate::shard::{CheckpointFailure, Partition, Shard, node_of};
@@ -44,6 +45,8 @@ const ATTEMPTS: u32 = 10;
 const GAP_MAX: i64 = i32::MAX as i64;
 /// The leader cannot say what was asked.
 const NOT_HERE: u16 = 3;
+/// A throttle holds a copy back.
+const THROTTLED: u16 = 7;
 
 /// The metadata up to an index.
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,6 +97,8 @@ pub(super) struct ReadBatches {
     index: i32,
     offset: i64,
     bytes_max: usize,
+    /// The copy can wait for a throttle.
+    can_wait: bool,
 }
 
 /// Why a copy stopped; it goes on with the next offer.
@@ -103,6 +108,8 @@ pub(crate) enum CopyError {
     UnknownNode,
     #[error(transparent)]
     Call(#[from] CallError),
+    #[error("it waits for its throttle")]
+    Throttled,
     #[error("the node has not started yet")]
     TooEarly,
     #[error("an answer cannot be read: {0}")]
@@ -186,10 +193,19 @@ impl Shard {
         self: Rc<Self>,
         body: Bytes,
     ) -> Result<Vec<Bytes>, CallFailure> {
-        let ReadBatches { topic, index, offset, bytes_max } = decode_call(&body)?;
+        let ReadBatches { topic, index, offset, bytes_max, can_wait } = decode_call(&body)?;
         let id = PartitionId { topic, index };
-        let read = self.read_committed_batches(id, offset, bytes_max.min(CHUNK_BYTES)).await;
-        read.map_err(|e| CallFailure::new(NOT_HERE, e.to_string()))
+        if can_wait && !self.may_copy(id, Side::Leader) {
+            return Err(CallFailure::new(THROTTLED, CopyError::Throttled.to_string()));
+        }
+        let piece = if can_wait { self.piece_max(id, Side::Leader) } else { usize::MAX };
+        let bytes_max = bytes_max.min(CHUNK_BYTES).min(piece);
+        let read = self.read_committed_batches(id, offset, bytes_max).await;
+        let read = read.map_err(|e| CallFailure::new(NOT_HERE, e.to_string()))?;
+        if can_wait {
+            self.has_copied(id, Side::Leader, read.iter().map(Bytes::len).sum());
+        }
+        Ok(read)
     }
 
     /// Gets everything that `from` has of a group up to `index` at least, durably; returns up to where.
@@ -220,7 +236,7 @@ impl Shard {
             if runtime::mutant::is("snapshot-without-data") {
                 continue;
             }
-            self.copy_partition(peer, copy).await?;
+            self.copy_partition(peer, copy, false).await?;
         }
         self.clone().checkpoint_now().await?;
         Ok(RaftIndex(state.applied))
@@ -236,11 +252,13 @@ impl Shard {
         Ok(RaftIndex(snapshot.index))
     }
 
-    /// Gets what this replica lacks of a partition up to the end that `copy` tells.
+    /// Gets what this replica lacks of a partition up to the end that `copy` tells. A copy that can wait stops when a
+    /// throttle says so, and goes on where it was.
     pub(super) async fn copy_partition(
         self: &Rc<Self>,
         peer: PeerId,
         copy: &PartitionCopy,
+        can_wait: bool,
     ) -> Result<(), CopyError> {
         let id = PartitionId { topic: copy.topic, index: copy.index };
         let Some(mut partition) = self.partition(id) else {
@@ -257,10 +275,16 @@ impl Shard {
             if offset >= copy.end {
                 break;
             }
+            if can_wait && !self.may_copy(id, Side::Follower) {
+                return Err(CopyError::Throttled);
+            }
             let began = Instant::now();
             let (topic, index) = (id.topic, id.index);
-            let ask = ReadBatches { topic, index, offset, bytes_max: CHUNK_BYTES };
+            let piece = if can_wait { self.piece_max(id, Side::Follower) } else { usize::MAX };
+            let bytes_max = CHUNK_BYTES.min(piece);
+            let ask = ReadBatches { topic, index, offset, bytes_max, can_wait };
             let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
+            self.has_copied(id, Side::Follower, bytes.len());
             self.take_copied(&partition, &bytes, copy.end)?;
             if partition.state.borrow().high_watermark() == offset {
                 // compaction has removed everything up to the end
@@ -291,7 +315,7 @@ impl Shard {
             return Ok(copy.log_start);
         }
         let (topic, index, offset) = (copy.topic, copy.index, copy.log_start);
-        let ask = ReadBatches { topic, index, offset, bytes_max: 1 };
+        let ask = ReadBatches { topic, index, offset, bytes_max: 1, can_wait: false };
         let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
         match BatchHeader::parse(&bytes) {
             Ok(first) => Ok(first.base_offset.min(offset)),

@@ -9,7 +9,7 @@ use runtime::collections::HashMap;
 use runtime::sync::{Notify, Semaphore, oneshot};
 use runtime::time::Instant;
 
-use super::moves::Arrival;
+use super::moves::{Arrival, Debt, Side};
 use super::quorum::Heard;
 use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::MetadataRecord;
@@ -51,6 +51,8 @@ pub struct Cluster {
     registered: Cell<bool>,
     /// Partitions that come to this shard, with what is known of their copies.
     pub(super) arrivals: RefCell<BTreeMap<PartitionId, Arrival>>,
+    /// What was copied faster than a throttle allows, from here and to here.
+    debts: [Debt; 2],
     /// Partitions that have left this shard and whose files are not out of the way yet.
     pub(crate) leaving: RefCell<BTreeSet<PartitionId>>,
     /// When nodes were last heard of; used while this node leads the metadata group.
@@ -77,12 +79,17 @@ impl Cluster {
             rounds_in_sync: RefCell::default(),
             registered: Cell::new(false),
             arrivals: RefCell::default(),
+            debts: Default::default(),
             leaving: RefCell::default(),
             heard: RefCell::default(),
             quorum_heard: RefCell::default(),
             changing_voters: Semaphore::new(1),
             joining: RefCell::default(),
         })
+    }
+
+    pub(super) fn debt(&self, side: Side) -> &Debt {
+        &self.debts[side as usize]
     }
 
     /// Whether data groups may be hosted.

@@ -63,19 +63,29 @@ pub fn fetch(topic: &str, partitions: std::ops::Range<i32>) -> FetchRequest {
     FetchRequest::default().with_max_bytes(i32::MAX).with_session_epoch(-1).with_topics(vec![topic])
 }
 
+/// Types of resources that have configs.
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
+
 /// Alters a config of this broker, or of all brokers if `broker` is empty.
 pub fn alter_broker(node: &Node, broker: &str, name: &str, value: &str) -> ErrorCode {
-    const BROKER: i8 = 4;
-    alter(node, BROKER, broker, name, Some(value))
+    alter(&mut node.connect(), BROKER, broker, name, Some(value))
 }
 
 /// Alters a config of a topic, or has it inherit again.
 pub fn alter_topic(node: &Node, topic: &str, name: &str, value: Option<&str>) {
-    const TOPIC: i8 = 2;
-    assert_eq!(alter(node, TOPIC, topic, name, value), ErrorCode::None, "{name}={value:?}");
+    let altered = alter(&mut node.connect(), TOPIC, topic, name, value);
+    assert_eq!(altered, ErrorCode::None, "{name}={value:?}");
 }
 
-fn alter(node: &Node, resource: i8, of: &str, name: &str, value: Option<&str>) -> ErrorCode {
+/// Alters a config, or has it inherit again.
+pub fn alter(
+    connection: &mut Connection,
+    resource: i8,
+    of: &str,
+    name: &str,
+    value: Option<&str>,
+) -> ErrorCode {
     const DELETE: i8 = 1;
     let config = AlterableConfig::default()
         .with_name(text(name))
@@ -86,6 +96,6 @@ fn alter(node: &Node, resource: i8, of: &str, name: &str, value: Option<&str>) -
         .with_resource_name(text(of))
         .with_configs(vec![config]);
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-    let answer = node.connect().call(&request).expect("an answer");
+    let answer = connection.call(&request).expect("an answer");
     ErrorCode::from_code(answer.responses[0].error_code).expect("a code of Kafka")
 }

@@ -49,7 +49,8 @@ pub const GIVEN_BACK: &str = "a preferred leader gets its partitions back some s
                               is in sync again, without a periodic look";
 pub const BY_MAJORITY: &str = "a majority elects leaders, and only replicas that have everything \
                                committed can win";
-pub const UNTHROTTLED: &str = "what nodes copy to each other is not throttled in this release";
+pub const NO_WINDOWS: &str =
+    "what is copied too fast is made up for at once, not in windows of time";
 pub const PER_LISTENER: &str = "such settings hold for all listeners of a node; set the key \
                                 without its prefix";
 pub const OFFSETS_AS_COMMITTED: &str = "committed offsets are stored in small batches, which are \

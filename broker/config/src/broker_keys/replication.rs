@@ -2,8 +2,8 @@
 //! Names, types, defaults and validators are those of Kafka 4.3.1 (class `KafkaConfig`).
 
 use super::reasons::{
-    BY_MAJORITY, COMMIT_INDEX, GIVEN_BACK, HANDED_OVER, LINKS, MEETING, SENT_AT_ONCE, THREADS,
-    UNTHROTTLED,
+    BY_MAJORITY, COMMIT_INDEX, GIVEN_BACK, HANDED_OVER, LINKS, MEETING, NO_WINDOWS, SENT_AT_ONCE,
+    THREADS,
 };
 use crate::key::{Key, boolean, int, long, string};
 use crate::validator::Validator::AtLeast;
@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
     int("min.insync.replicas").default("1").valid(AtLeast(1)).high().dynamic()
         .applied("Replicas that must have an acks=all batch before it is acknowledged."),
     int("replication.quota.window.num").default("11").valid(AtLeast(1)).low()
-        .no_effect(UNTHROTTLED),
+        .no_effect(NO_WINDOWS),
     int("replication.quota.window.size.seconds").default("1").valid(AtLeast(1)).low()
-        .no_effect(UNTHROTTLED),
+        .no_effect(NO_WINDOWS),
 ];

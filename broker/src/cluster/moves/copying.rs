@@ -49,7 +49,7 @@ impl Shard {
                 image.moves.keys().copied().filter(|id| self.comes_here(&image, *id)).collect();
             for id in coming {
                 let _turn = cluster.copying.acquire(1).await;
-                if let Err(error) = self.copy_round(id).await {
+                if let Err(error) = self.copy_round(id, true).await {
                     tracing::debug!(partition = ?id, %error, "a round of a move stopped");
                 }
             }
@@ -59,7 +59,7 @@ impl Shard {
     /// Copies what the leader has of a partition that comes here; afterwards it may have more.
     ///
     /// Not before the start of the node is over: until then it is not known which checkpoint has what of the partition.
-    async fn copy_round(self: &Rc<Self>, id: PartitionId) -> Result<(), CopyError> {
+    async fn copy_round(self: &Rc<Self>, id: PartitionId, can_wait: bool) -> Result<(), CopyError> {
         if !self.is_settled() {
             return Err(CopyError::TooEarly);
         }
@@ -85,7 +85,7 @@ impl Shard {
         let asked = encode(&(id.topic, id.index));
         let copy: PartitionCopy =
             decode_call(&self.call_peer(peer, DESCRIBE_PARTITION, asked).await?)?;
-        self.copy_partition(peer, &copy).await?;
+        self.copy_partition(peer, &copy, can_wait).await?;
         if let Some(cluster) = self.cluster() {
             let arrival = Arrival { id: moving.id, near: began.elapsed() <= NEAR };
             cluster.arrivals.borrow_mut().insert(id, arrival);
@@ -141,7 +141,7 @@ impl Shard {
         loop {
             // also if all batches are here: their producers must be, too
             let copied = match comes {
-                true => self.copy_round(id).await.is_ok(),
+                true => self.copy_round(id, false).await.is_ok(),
                 false => true,
             };
             let reached = self.partition(id).map(|p| p.state.borrow().high_watermark());

@@ -5,8 +5,8 @@
 //! cancelled:
 //!
 //! 1. **Copy** (`copying.rs`): each node that gets the partition copies what its leader has committed, again and again,
-//!    as a replica that is behind does (`catch_up.rs`), paced, one partition at a time on a shard. The partition takes
-//!    batches meanwhile.
+//!    as a replica that is behind does (`catch_up.rs`), paced, one partition at a time on a shard, no faster than an operator's
+//!    throttle (`throttle.rs`). The partition takes batches meanwhile.
 //! 2. **Seal**: when all replicas of the new group are nearly there, the leader of the metadata group (`driver.rs`) commits
 //!    `SealMove`. The old group's leader takes no batches any more, and commits an entry that no replica passes before
 //!    its image says the same: whoever leads the group later refuses batches, too. What is committed before that entry is
@@ -33,5 +33,7 @@ mod driver;
 #[cfg(test)]
 mod model;
 mod steps;
+mod throttle;
 
 pub(super) use arrival::Arrival;
+pub(super) use throttle::{Debt, Side};
