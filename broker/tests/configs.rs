@@ -66,7 +66,6 @@ fn what_is_accepted_changes_with_the_topic() {
     for (key, value, refusal) in [
         ("max.message.bytes", "1000", ErrorCode::MessageTooLarge),
         ("message.timestamp.before.max.ms", "1000", ErrorCode::InvalidTimestamp),
-        ("min.insync.replicas", "2", ErrorCode::NotEnoughReplicas),
     ] {
         assert_eq!(produced(&node, 5_000), ErrorCode::None, "{key}");
         alter_topic(&node, "t", key, Some(value));

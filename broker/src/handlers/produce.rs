@@ -94,9 +94,6 @@ fn plan(call: &Call, request: &ProduceRequestView) -> (Vec<Outcome>, PartsByShar
             let outcome = match located {
                 Err(code) => Outcome::Refused(code),
                 Ok((id, _)) if named.again(id) => Outcome::Refused(ErrorCode::InvalidRequest),
-                Ok((id, _)) if lacks_replicas(&image, id, request.acks) => {
-                    Outcome::Refused(ErrorCode::NotEnoughReplicas)
-                }
                 Ok((id, shard)) => {
                     let records = partition.records.unwrap_or_default();
                     let part = AppendPart { slot, partition: id, records };
@@ -167,16 +164,6 @@ fn find_topic<'a>(
 
 fn locate(image: &Image, topic: &Topic, index: i32) -> Result<(PartitionId, ShardId), ErrorCode> {
     image.locate(topic, index).ok_or(ErrorCode::UnknownTopicOrPartition)
-}
-
-/// Whether `min.insync.replicas` asks for more replicas than there are, of a batch that all shall have.
-fn lacks_replicas(image: &Image, id: PartitionId, acks: i16) -> bool {
-    const ACKS_ALL: i16 = -1;
-    let wanted = |topic: &Topic| usize::try_from(topic.config.min_insync_replicas).unwrap_or(0);
-    let wanted = image.topic_by_id(id.topic).map_or(0, |topic| wanted(topic));
-    acks == ACKS_ALL
-        && wanted > 1
-        && image.placement_by_id(id).is_some_and(|placement| placement.replicas.len() < wanted)
 }
 
 async fn append(

@@ -18,7 +18,10 @@ pub(super) fn place(
     placer.place(replicas).ok_or_else(|| {
         let registered = image.nodes.len();
         let reason = match registered < replicas {
-            true => format!("{registered} broker(s) are registered"),
+            true => format!(
+                "{registered} broker(s) are registered or some brokers have all their log directories \
+                 cordoned"
+            ),
             false => format!(
                 "{} of {registered} broker(s) can be reached, which is no majority of the replicas",
                 image.live_nodes().count()
