@@ -1,12 +1,12 @@
 //! The handshake: three blocks of fixed size, little-endian, before the first frame.
 //!
 //! ```text
-//! acceptor   greeting  16  "MRPC", versions from and to (u16 each), nonce (u64)
-//! initiator  hello    128  "MRPC", versions (u16, u16), the greeting's nonce (u64), cluster id (16),
+//! acceptor   greeting  16  magic, versions from and to (u16 each), nonce (u64)
+//! initiator  hello    128  magic, versions (u16, u16), the greeting's nonce (u64), cluster id (16),
 //!                          directory id (16), node (i32), shard (u16), shard count (u16),
 //!                          wanted node (i32, -1: any), wanted shard (u16), flags (u16),
 //!                          most bytes of a frame that it takes (u32), zeros, crc32c (u32)
-//! acceptor   reply    128  "MRPC", 0 or the code of a refusal (u16), version (u16), zero (u64),
+//! acceptor   reply    128  magic, 0 or the code of a refusal (u16), version (u16), zero (u64),
 //!                          and from there as the hello, about the acceptor; no wanted node
 //! ```
 //!
@@ -18,7 +18,8 @@ use runtime::shards::ShardId;
 
 use crate::{Options, PeerId, Refusal};
 
-pub(crate) const MAGIC: [u8; 4] = *b"MRPC";
+/// Not quite text: a client of Kafka that comes here reads a length first, and a negative one it refuses at once.
+pub(crate) const MAGIC: [u8; 4] = [b'M' | 0x80, b'R', b'P', b'C'];
 pub(crate) const GREETING_BYTES: usize = 16;
 pub(crate) const HELLO_BYTES: usize = 128;
 

@@ -107,7 +107,7 @@ fn whoever_says_half_a_hello_or_nothing_makes_room_for_others() {
         for len in [0, 3, 4, 100, 127, 0, 1, 2] {
             let stream = TcpStream::connect(b.address).await.unwrap();
             read_exactly(&stream, GREETING_BYTES).await;
-            write(&stream, &[&b"MRPC"[..], &[0; 124]].concat()[..len]).await;
+            write(&stream, &[&b"\xCDRPC"[..], &[0; 124]].concat()[..len]).await;
             waiting.push(stream);
         }
         for oldest in &waiting[..4] {
@@ -115,6 +115,17 @@ fn whoever_says_half_a_hello_or_nothing_makes_room_for_others() {
         }
         assert!(b.peers.stats().greeting <= 4);
         unharmed(&b, 0).await;
+    });
+}
+
+#[test]
+fn a_client_of_kafka_is_told_a_length_that_it_refuses_instead_of_a_gigabyte() {
+    block_on(async {
+        let b = Node::new(2);
+        let stream = TcpStream::connect(b.address).await.unwrap();
+        let greeting = read_exactly(&stream, GREETING_BYTES).await;
+        assert!(i32::from_be_bytes(greeting[..4].try_into().unwrap()) < 0);
+        b.stop();
     });
 }
 
@@ -179,7 +190,7 @@ fn frames_that_no_peer_sends_end_the_connection_and_nothing_else() {
         frame(9, 1, 0, 0, &[]),
         frame(1, NONSENSE, 0, 4, b"what"),
         vec![0; 24],
-        b"MRPC and then something else, of whatever length".to_vec(),
+        b"\xCDRPC and then something else, of whatever length".to_vec(),
     ];
     for (number, bytes) in cases.into_iter().enumerate() {
         block_on(async move {
