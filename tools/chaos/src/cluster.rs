@@ -16,14 +16,19 @@ use std::time::Duration;
 const ROLLING_PAUSE: Duration = Duration::from_secs(2);
 
 pub struct Cluster {
-    nodes: Vec<Node>,
-    seeded: Seeded,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) seeded: Seeded,
     /// What should not have happened, in the order in which it did.
     pub failures: Vec<String>,
 }
 
 fn sender(number: usize) -> Ipv4Addr {
     if number == 0 { network::CLIENTS } else { network::address(number) }
+}
+
+/// Where these nodes are.
+pub(crate) fn bootstrap(ids: impl Iterator<Item = usize>) -> String {
+    ids.map(Node::bootstrap).collect::<Vec<_>>().join(",")
 }
 
 impl Cluster {
@@ -36,7 +41,7 @@ impl Cluster {
     }
 
     pub fn bootstrap(&self) -> String {
-        self.nodes.iter().map(|node| Node::bootstrap(node.id)).collect::<Vec<_>>().join(",")
+        bootstrap(self.nodes.iter().map(|node| node.id))
     }
 
     pub fn start(&mut self) -> Result<()> {
@@ -74,6 +79,13 @@ impl Cluster {
             }
             Fault::DiskError { node } => self.node(*node).disk.disk.set_flushes_fail(true),
             Fault::RollingRestart => self.restart_one_by_one()?,
+            Fault::Move => self.scatter(),
+            Fault::Vote { node } => self.take_vote(*node),
+            Fault::Replace { node } => {
+                self.node(*node).kill()?;
+                self.let_go(*node);
+                self.node(*node).begin_anew()?;
+            }
             Fault::Both(one, other) => {
                 self.inject(one)?;
                 self.inject(other)?;
@@ -158,7 +170,24 @@ impl Cluster {
         }
     }
 
-    fn note(&mut self, result: Result<()>) {
+    /// The same for what cannot be taken back while nodes are away.
+    pub fn settle(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Move => self.make_whole(),
+            Fault::Vote { node } => self.give_vote(*node),
+            Fault::Replace { node } => {
+                self.give_vote(*node);
+                self.make_whole();
+            }
+            Fault::Both(one, other) => {
+                self.settle(one);
+                self.settle(other);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.failures.push(format!("{error:#}"));
         }

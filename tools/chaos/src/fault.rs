@@ -61,6 +61,16 @@ pub enum Fault {
     },
     /// SIGTERM and a new start, one node after the other.
     RollingRestart,
+    /// Every partition goes to other replicas, some to fewer of them, and back to three in other places.
+    Move,
+    /// The node loses its vote on metadata, and gets it back.
+    Vote {
+        node: usize,
+    },
+    /// The node dies for good: all that it had goes to the others, and one without data takes its place.
+    Replace {
+        node: usize,
+    },
     /// Two at a time.
     Both(Box<Fault>, Box<Fault>),
 }
@@ -82,6 +92,9 @@ impl Fault {
             Fault::SlowDisk { .. } => "slow-disk",
             Fault::DiskError { .. } => "disk-error",
             Fault::RollingRestart => "rolling-restart",
+            Fault::Move => "move",
+            Fault::Vote { .. } => "vote",
+            Fault::Replace { .. } => "replace",
             Fault::Both(..) => "both",
         }
     }
@@ -114,6 +127,7 @@ impl Fault {
             Fault::Kill { node }
             | Fault::PowerCut { node, .. }
             | Fault::Pause { node }
+            | Fault::Replace { node }
             | Fault::DiskError { node } => vec![*node],
             Fault::KillAll | Fault::PowerCutAll { .. } | Fault::RollingRestart => {
                 (1..=nodes).collect()
@@ -158,6 +172,9 @@ impl fmt::Display for Fault {
             }
             Fault::DiskError { node } => write!(f, "disk of node {node} fails to flush"),
             Fault::RollingRestart => write!(f, "rolling restart"),
+            Fault::Move => write!(f, "all partitions change their replicas"),
+            Fault::Vote { node } => write!(f, "node {node} loses its vote and gets it back"),
+            Fault::Replace { node } => write!(f, "node {node} is replaced by an empty one"),
             Fault::Both(one, other) => write!(f, "{one}; and {other}"),
         }
     }

@@ -14,6 +14,7 @@ mod disk;
 mod disk_server;
 mod fault;
 mod load;
+mod membership;
 mod network;
 mod node;
 mod recorder;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 const CLIENT_PORT: u16 = 9092;
 const PEER_PORT: u16 = 9093;
 const HTTP_PORT: u16 = 9644;
+const VOTERS: &str = "controller.quorum.voters=";
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(50);
@@ -153,6 +154,23 @@ impl Node {
         self.disk.power_on()
     }
 
+    /// What it stored is gone, and it will look for the others as one that does not belong to them yet.
+    pub fn begin_anew(&mut self) -> Result<()> {
+        let data = self.disk.root.join("data");
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        let voters = self.properties.lines().find(|line| line.starts_with(VOTERS));
+        if let Some(line) = voters.map(str::to_owned) {
+            let peers = line[VOTERS.len()..].split(',').filter_map(|voter| voter.split_once('@'));
+            let others = peers.filter(|(id, _)| *id != self.id.to_string());
+            let others: Vec<&str> = others.map(|(_, address)| address).collect();
+            let servers = format!("controller.quorum.bootstrap.servers={}", others.join(","));
+            self.properties = self.properties.replace(&line, &servers);
+        }
+        Ok(())
+    }
+
     /// The last line of its log, or what a panic said.
     pub fn last_words(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
@@ -184,7 +202,7 @@ fn properties(args: &Args, id: usize, root: &Path) -> String {
     };
     format!(
         "process.roles=broker,controller\nnode.id={id}\n\
-         controller.quorum.voters={voters}\n\
+         {VOTERS}{voters}\n\
          listeners=PLAINTEXT://{address}:{CLIENT_PORT},CONTROLLER://{address}:{PEER_PORT}\n\
          advertised.listeners=PLAINTEXT://{address}:{CLIENT_PORT}\n\
          controller.listener.names=CONTROLLER\n\

@@ -90,6 +90,7 @@ impl Running<'_> {
         self.cluster.heal(&step.fault)?;
         let to = now();
         self.cluster.wait_ready();
+        self.cluster.settle(&step.fault);
         self.wait_until(end.max(Instant::now() + WARM_UP * 2))?;
         let stuck = self.recorder.end_slot(&step.fault, from, to, QUIET_NS);
         if !stuck.is_empty() {

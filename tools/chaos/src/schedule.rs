@@ -43,7 +43,7 @@ const fn kind(
     Kind { name, weight, loses, make }
 }
 
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 18] = [
     kind("calm", 1, Loses::Nothing, |_, _| Fault::Calm),
     kind("kill", 4, Loses::Memory, |s, n| Fault::Kill { node: node(s, n) }),
     kind("kill-all", 1, Loses::AllMemory, |_, _| Fault::KillAll),
@@ -67,7 +67,10 @@ const KINDS: [Kind; 15] = [
     }),
     kind("disk-error", 1, Loses::Memory, |s, n| Fault::DiskError { node: node(s, n) }),
     kind("rolling-restart", 2, Loses::Nothing, |_, _| Fault::RollingRestart),
-    kind("both", 3, Loses::Memory, both),
+    kind("move", 3, Loses::Nothing, |_, _| Fault::Move),
+    kind("vote", 1, Loses::Nothing, |s, n| Fault::Vote { node: node(s, n) }),
+    kind("replace", 1, Loses::Memory, |s, n| Fault::Replace { node: node(s, n) }),
+    kind("both", 4, Loses::Memory, both),
 ];
 
 pub fn names() -> Vec<&'static str> {
@@ -108,15 +111,24 @@ fn bridge(seeded: &mut Seeded, nodes: usize) -> Fault {
     Fault::Bridge { between, left, right }
 }
 
-/// Two faults of one node each, on different nodes, of which one at most loses memory.
+/// Two faults of one node each, on different nodes, of which one at most loses memory; or one while replicas move or votes
+/// change.
 fn both(seeded: &mut Seeded, nodes: usize) -> Fault {
     let two = shuffled(seeded, nodes);
+    let changes = match seeded.between(0, 4) {
+        0 => Some(Fault::Vote { node: two[1] }),
+        1 | 2 => Some(Fault::Move),
+        _ => None,
+    };
     let first = match seeded.between(0, 4) {
         0 => Fault::Kill { node: two[0] },
         1 => Fault::PowerCut { node: two[0], spared: spared(seeded) },
         2 => Fault::Pause { node: two[0] },
         _ => Fault::Isolate { node: two[0] },
     };
+    if let Some(change) = changes {
+        return Fault::Both(Box::new(change), Box::new(first));
+    }
     let second = match seeded.between(0, 3) {
         0 => Fault::SlowDisk { node: two[1], delay_ms: 30 },
         1 => Fault::OneWay { node: two[1], from: vec![two[2]] },

@@ -3,14 +3,16 @@
 use crate::client::{Client, name};
 use crate::error::ClientError;
 use protocol::messages::describe_quorum_request::{PartitionData, TopicData};
+use protocol::messages::describe_quorum_response::{PartitionData as Quorum, ReplicaState};
 use protocol::messages::{
-    BrokerId, DescribeClusterRequest, DescribeQuorumRequest, RemoveRaftVoterRequest,
-    UnregisterBrokerRequest,
+    AddRaftVoterRequest, BrokerId, DescribeClusterRequest, DescribeQuorumRequest,
+    RemoveRaftVoterRequest, UnregisterBrokerRequest,
 };
 use protocol::{ErrorCode, Uuid};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 const BROKERS: i8 = 1;
+const TIMEOUT_MS: i32 = 20_000;
 
 /// A node that is registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub struct Registered {
     pub alive: bool,
 }
 
-/// A node that votes on metadata.
+/// A node that votes on metadata, or could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Voter {
     pub id: i32,
@@ -50,6 +52,18 @@ impl Client {
 
     /// Who votes on metadata, by id.
     pub fn voters(&mut self) -> Result<Vec<Voter>, ClientError> {
+        self.replicas_of_metadata(|quorum| &quorum.current_voters)
+    }
+
+    /// Who follows the metadata without a vote, by id.
+    pub fn observers(&mut self) -> Result<Vec<Voter>, ClientError> {
+        self.replicas_of_metadata(|quorum| &quorum.observers)
+    }
+
+    fn replicas_of_metadata(
+        &mut self,
+        which: impl Fn(&Quorum) -> &Vec<ReplicaState>,
+    ) -> Result<Vec<Voter>, ClientError> {
         let partition = PartitionData::default().with_partition_index(0);
         let topic = TopicData::default()
             .with_topic_name(name(METADATA_TOPIC))
@@ -58,16 +72,29 @@ impl Client {
         let answer = self.any().call(&request)?;
         let what = || "describe the voters".to_owned();
         ClientError::check(what, answer.error_code, answer.error_message.as_deref())?;
-        let mut voters = Vec::new();
+        let mut replicas = Vec::new();
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             ClientError::check(what, partition.error_code, partition.error_message.as_deref())?;
-            voters.extend(partition.current_voters.iter().map(|voter| Voter {
-                id: voter.replica_id.0,
-                directory: voter.replica_directory_id,
+            replicas.extend(which(partition).iter().map(|replica| Voter {
+                id: replica.replica_id.0,
+                directory: replica.replica_directory_id,
             }));
         }
-        voters.sort_by_key(|voter| voter.id);
-        Ok(voters)
+        replicas.sort_by_key(|replica| replica.id);
+        Ok(replicas)
+    }
+
+    /// Gives a node a vote on metadata; one that has it is fine.
+    pub fn add_voter(&mut self, voter: Voter) -> Result<(), ClientError> {
+        let request = AddRaftVoterRequest::default()
+            .with_cluster_id(None)
+            .with_timeout_ms(TIMEOUT_MS)
+            .with_voter_id(voter.id)
+            .with_voter_directory_id(voter.directory);
+        let answer = self.any().call(&request)?;
+        let what = || format!("give node {} a vote", voter.id);
+        let done = ClientError::check(what, answer.error_code, answer.error_message.as_deref());
+        unless(done, ErrorCode::DuplicateVoter)
     }
 
     /// Takes a node's vote on metadata; one that has none any more is fine.

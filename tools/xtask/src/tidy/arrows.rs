@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("client", &["protocol", "record"]),
     ("cli", &["client"]),
     ("compat", &["client"]),
-    ("chaos", &["checker", "compat"]),
+    ("chaos", &["checker", "client", "compat"]),
     // The binary carries the command-line client; the library does not call it.
     (
         "broker",
