@@ -2,6 +2,7 @@
 //!
 //! They share one cluster and one topic; the checks are in the order in which they change it.
 
+use crate::cluster_changes::CHANGES;
 use crate::node::leader_of;
 use crate::outcome::Report;
 use crate::run::Suites;
@@ -14,7 +15,7 @@ const TOPIC: &str = "cluster";
 const PARTITIONS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Check = (&'static str, fn(&Kit<'_>) -> Result<()>);
+pub type Check = (&'static str, fn(&Kit<'_>) -> Result<()>);
 
 const WHOLE: [Check; 5] = [
     ("topics --create, --describe", create),
@@ -35,13 +36,14 @@ const WHOLE_AGAIN: [Check; 1] =
 
 pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
     let mut node = suites.brokers.fresh()?;
-    let kit = Kit { suites, bootstrap: node.bootstrap.clone() };
+    let kit = Kit { suites, bootstrap: node.bootstrap.clone(), data: node.data.clone() };
     let mut all = |checks: &[Check]| {
         for (name, check) in checks {
             report.note(name, check(&kit));
         }
     };
     all(&WHOLE);
+    all(&CHANGES);
     let victim = leader_of(&suites.brokers.millrace, &kit.bootstrap, TOPIC)?;
     node.kill(victim)?;
     all(&WITHOUT_ONE);
@@ -93,7 +95,7 @@ fn create(kit: &Kit<'_>) -> Result<()> {
 }
 
 /// Tries again until there is something; the last word if there never is.
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = ask()? {

@@ -13,6 +13,7 @@
 pub mod args;
 pub mod cache;
 mod clients;
+mod cluster_changes;
 mod cluster_tools;
 mod differential;
 mod failover;

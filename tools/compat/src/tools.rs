@@ -9,7 +9,8 @@ use crate::process::{Line, Process};
 use crate::program::last_line;
 use crate::run::Suites;
 use anyhow::{Context, Result, bail, ensure};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -18,6 +19,8 @@ const PERF_RECORDS: &str = "20000";
 pub struct Kit<'a> {
     pub suites: &'a Suites,
     pub bootstrap: String,
+    /// Where the cluster keeps its data, if it is ours.
+    pub data: Option<PathBuf>,
 }
 
 type Check = (&'static str, fn(&Kit<'_>) -> Result<()>);
@@ -48,7 +51,7 @@ const CHECKS: [Check; 21] = [
 
 pub fn run(suites: &Suites, report: &mut Report) -> Result<()> {
     let mut node: Node = suites.brokers.fresh()?;
-    let kit = Kit { suites, bootstrap: node.bootstrap.clone() };
+    let kit = Kit { suites, bootstrap: node.bootstrap.clone(), data: node.data.clone() };
     for (name, check) in CHECKS {
         report.note(name, check(&kit));
         node.check_alive()?;
@@ -62,7 +65,21 @@ impl Kit<'_> {
         self.fed(class, args, "")
     }
 
+    /// Runs a tool that has to fail and say why.
+    pub fn refused(&self, class: &str, args: &[&str], why: &str) -> Result<()> {
+        let (status, told) = self.run(class, args, "")?;
+        ensure!(!status.success(), "it was not refused: {}", last_line(&told));
+        shows(&told, &[why])
+    }
+
     fn fed(&self, class: &str, args: &[&str], input: &str) -> Result<String> {
+        let (status, told) = self.run(class, args, input)?;
+        ensure!(status.success(), "{status}: {}", last_line(&told));
+        Ok(told)
+    }
+
+    /// How a tool ends, and all that it says.
+    fn run(&self, class: &str, args: &[&str], input: &str) -> Result<(ExitStatus, String)> {
         let mut command: Command = self.suites.jars.java(class);
         if !NAMES_SERVER_ITSELF.contains(&class) {
             command.args(["--bootstrap-server", &self.bootstrap]);
@@ -73,9 +90,7 @@ impl Kit<'_> {
         process.end_input();
         let output = read(&process)?;
         let status = process.wait(PATIENCE)?;
-        let told = format!("{output}\n{}", process.errors());
-        ensure!(status.success(), "{status}: {}", last_line(&told));
-        Ok(told)
+        Ok((status, format!("{output}\n{}", process.errors())))
     }
 
     pub fn shows(&self, class: &str, args: &[&str], expected: &[&str]) -> Result<()> {
@@ -108,14 +123,14 @@ pub fn shows(output: &str, expected: &[&str]) -> Result<()> {
     }
 }
 
-const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
+pub const PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
 pub const CLUSTER: &str = "org.apache.kafka.tools.ClusterTool";
 /// Tools that take the server elsewhere than first.
 const NAMES_SERVER_ITSELF: [&str; 2] = [PERFORMANCE, CLUSTER];
 pub const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
-const CONFIGS: &str = "kafka.admin.ConfigCommand";
+pub const CONFIGS: &str = "kafka.admin.ConfigCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 
 fn api_versions(kit: &Kit<'_>) -> Result<()> {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -17,6 +18,11 @@ import (
 )
 
 var background = context.Background()
+
+const (
+	attemptsMax = 100
+	askAgain    = 100 * time.Millisecond
+)
 
 func create(r driver.Request) {
 	client := &kafka.Client{Addr: kafka.TCP(r.Servers()...)}
@@ -35,6 +41,17 @@ func produce(r driver.Request) {
 		Addr: kafka.TCP(r.Servers()...), Topic: r.Topic, Compression: codecs[r.Codec],
 		RequiredAcks: kafka.RequireAll, AllowAutoTopicCreation: true,
 	}
+	// A topic that is created on demand is not there yet for who asked first; this library leaves asking again to its callers.
+	write := func(messages []kafka.Message) error {
+		for attempt := 1; ; attempt++ {
+			err := writer.WriteMessages(background, messages...)
+			missing := err == kafka.UnknownTopicOrPartition || err == kafka.LeaderNotAvailable
+			if !missing || attempt == attemptsMax {
+				return err
+			}
+			time.Sleep(askAgain)
+		}
+	}
 	r.EachChunk(func(chunk []driver.Record) error {
 		var messages []kafka.Message
 		for _, record := range chunk {
@@ -44,7 +61,7 @@ func produce(r driver.Request) {
 			}
 			messages = append(messages, message)
 		}
-		return writer.WriteMessages(background, messages...)
+		return write(messages)
 	})
 	driver.Must(writer.Close())
 }
