@@ -16,6 +16,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// Libraries that cannot do this with any broker. kafkajs sends what a retry leaves only to nodes that have not answered
+/// yet (`sendMessages.js`): what goes to a new leader that has acknowledged other partitions is dropped and reported as
+/// sent. And its consumer begins again at what it committed last.
+const UNABLE: [&str; 1] = ["kafkajs"];
+
 pub const NAMES: [&str; 2] = ["leader dies, produce", "leader dies, consume"];
 
 const PARTITIONS: i32 = 3;
@@ -36,6 +41,9 @@ pub struct Victim<'a> {
 }
 
 pub fn run(mut victim: Victim<'_>, report: &mut Report) {
+    if UNABLE.contains(&victim.client.name) {
+        return NAMES.iter().for_each(|name| report.absent(name));
+    }
     let steps = [Victim::produce, Victim::consume];
     for (name, step) in NAMES.into_iter().zip(steps) {
         let done = step(&mut victim);
