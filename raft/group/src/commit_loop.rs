@@ -137,6 +137,8 @@ impl<W: FrameLog> RaftShard<W> {
         };
         if !messages.is_empty() {
             for (raft_group, message) in messages.drain(..) {
+                #[cfg(simulation)]
+                crate::observer::show_sent(raft_group, &message);
                 transport.send(raft_group, message);
             }
             transport.flush();

@@ -140,6 +140,8 @@ impl Group {
             commit_seen: 0,
         };
         group.pin_election_timeout();
+        #[cfg(simulation)]
+        group.show_began();
         Ok(group)
     }
 

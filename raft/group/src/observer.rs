@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 
+use raft::eraftpb::{Message, MessageType};
+
 use crate::group::Group;
 use crate::{RaftGroupId, ReplicaId, Term};
 
@@ -30,6 +32,10 @@ pub trait Observer {
     );
     /// A commit index went back while its replica lived.
     fn commit_went_back(&mut self, at: (RaftGroupId, ReplicaId), from: u64, to: u64);
+    /// A replica gave its vote in a term, to itself or another one, and says so right now.
+    fn voted(&mut self, at: (RaftGroupId, ReplicaId), term: Term, candidate: ReplicaId);
+    /// A replica begins in a term, with the vote that it knows it gave in it.
+    fn began(&mut self, at: (RaftGroupId, ReplicaId), term: Term, vote: Option<ReplicaId>);
     /// A message was refused as one that no correct replica sends.
     fn refused(&mut self, at: (RaftGroupId, ReplicaId), reason: &'static str);
 }
@@ -82,8 +88,24 @@ impl Group {
         }
     }
 
+    pub(crate) fn show_began(&self) {
+        let (term, vote) = (self.term(), self.durable.vote);
+        tell(|observer| observer.began((self.id, self.replica), term, vote));
+    }
+
     pub(crate) fn show_refused(&self, reason: &'static str) {
         let at = (self.id, self.replica);
         tell(|observer| observer.refused(at, reason));
     }
+}
+
+/// Tells of a vote that leaves, if the message is one.
+pub(crate) fn show_sent(group: RaftGroupId, message: &Message) {
+    let (from, to) = (ReplicaId(message.from), ReplicaId(message.to));
+    let candidate = match message.get_msg_type() {
+        MessageType::MsgRequestVote => from,
+        MessageType::MsgRequestVoteResponse if !message.reject => to,
+        _ => return,
+    };
+    tell(|observer| observer.voted((group, from), Term(message.term), candidate));
 }

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::plan::{Fault, RESERVE_BYTES};
+use super::run::VoterDoom;
 use crate::damage;
 use runtime::sim::{
     BitFlip, Crash, DiskFaults, DiskOperation, FaultRule, NetworkFaults, NodeHandle,
@@ -71,6 +72,9 @@ pub async fn heal(cluster: &Cluster) {
 
 /// Network and disks are as they were.
 fn calm(cluster: &Cluster) {
+    if cluster.voter_doom.take() == VoterDoom::Fell {
+        cluster.mark("a node lost power when it voted");
+    }
     cluster.world.mend_all();
     cluster.world.set_network(cluster.plan.network());
     for node in &cluster.nodes {
@@ -98,10 +102,12 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
         Fault::Kill => {
             cluster.mark("a node was killed");
             node.kill();
+            doom_a_voter(cluster);
         }
         Fault::PowerCut => {
             cluster.mark("a node lost power");
             node.power_cut();
+            doom_a_voter(cluster);
         }
         Fault::AllLosePower => {
             cluster.mark("all nodes lost power");
@@ -146,6 +152,13 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
         }
     }
     None
+}
+
+/// Has somebody fall who votes for the one that takes over from a node that fell: the vote must be known afterwards.
+fn doom_a_voter(cluster: &Cluster) {
+    if cluster.plan.voters_fall() {
+        cluster.voter_doom.set(VoterDoom::Next);
+    }
 }
 
 fn any_crash(cluster: &Cluster) -> Crash {

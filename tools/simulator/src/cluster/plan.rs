@@ -162,6 +162,11 @@ impl Plan {
         }
     }
 
+    /// Whether a second node falls after the first, at the moment in which it votes.
+    pub fn voters_fall(&self) -> bool {
+        self.batches.is_multiple_of(4)
+    }
+
     pub fn disk(&self) -> DiskFaults {
         DiskFaults {
             ordered_metadata: !self.strict_names,

@@ -6,6 +6,7 @@
 //! - **leader completeness**: who leads has every entry that was committed in an earlier term;
 //! - **state machine safety**: no two replicas know different entries as committed at an index;
 //! - **commit monotonic**: while a replica lives, its commit index never goes back;
+//! - **promises**: a replica gives one vote in a term, and knows of it when it begins again;
 //! - **manners**: no replica gets a message that no correct one sends.
 
 use raft_group::observer::Observer;
@@ -32,13 +33,22 @@ struct GroupSeen {
 /// See the module.
 pub struct Rules {
     groups: BTreeMap<RaftGroupId, GroupSeen>,
+    /// The last vote of each replica.
+    votes: BTreeMap<Place, (Term, ReplicaId)>,
     found: Found,
     elections: Rc<RefCell<u64>>,
+    /// Told of every vote that leaves.
+    on_vote: Box<dyn Fn(ReplicaId)>,
 }
 
 impl Rules {
-    pub fn new(found: Found, elections: Rc<RefCell<u64>>) -> Rules {
-        Rules { groups: BTreeMap::new(), found, elections }
+    pub fn new(
+        found: Found,
+        elections: Rc<RefCell<u64>>,
+        on_vote: impl Fn(ReplicaId) + 'static,
+    ) -> Rules {
+        let (groups, votes, on_vote) = (BTreeMap::new(), BTreeMap::new(), Box::new(on_vote));
+        Rules { groups, votes, found, elections, on_vote }
     }
 
     fn violated(&self, (group, replica): Place, what: &str) {
@@ -112,6 +122,29 @@ impl Observer for Rules {
         self.violated(at, &format!("the commit index went back from {from} to {to}"));
     }
 
+    fn voted(&mut self, at: Place, term: Term, candidate: ReplicaId) {
+        match self.votes.insert(at, (term, candidate)) {
+            Some((before, other)) if before == term && other != candidate => {
+                self.violated(at, &format!("votes in term {term} for {candidate} and for {other}"));
+            }
+            Some((before, _)) if before > term => {
+                self.violated(at, &format!("votes in term {term} after it did in {before}"));
+            }
+            _ => {}
+        }
+        (self.on_vote)(at.1);
+    }
+
+    fn began(&mut self, at: Place, term: Term, vote: Option<ReplicaId>) {
+        let Some(&(before, candidate)) = self.votes.get(&at) else { return };
+        if term < before || (term == before && vote != Some(candidate)) {
+            let text = format!(
+                "begins in term {term} with vote {vote:?}, but voted for {candidate} in {before}"
+            );
+            self.violated(at, &text);
+        }
+    }
+
     fn refused(&mut self, at: Place, reason: &'static str) {
         self.violated(at, &format!("a message was refused: {reason}"));
     }
@@ -126,4 +159,26 @@ fn hash(bytes: &[u8]) -> u64 {
         hash ^= hash >> 31;
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vote_that_was_forgotten_or_given_twice_is_found() {
+        let found = Found::default();
+        let mut rules = Rules::new(found.clone(), Rc::default(), |_| ());
+        let (at, candidate) = ((RaftGroupId(1), ReplicaId(2)), ReplicaId(4));
+        rules.voted(at, Term(3), candidate);
+        rules.voted(at, Term(3), candidate);
+        rules.began(at, Term(3), Some(candidate));
+        rules.began(at, Term(5), None);
+        assert_eq!(*found.borrow(), [""; 0]);
+        rules.began(at, Term(3), None);
+        rules.began(at, Term(2), Some(candidate));
+        rules.voted(at, Term(3), at.1);
+        rules.voted(at, Term(2), candidate);
+        assert_eq!(found.borrow().len(), 4);
+    }
 }

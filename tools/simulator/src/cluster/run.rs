@@ -8,6 +8,7 @@ use broker::node::{NodeContext, shard_main};
 use checker::{Anomaly, AnomalyKind, HistoryBuilder, OpId, OpKind, Outcome};
 use client::Client;
 use config::NodeConfig;
+use raft_group::ReplicaId;
 use runtime::sim::{NodeHandle, World};
 use runtime::task::{Class, Task, spawn};
 use runtime::time::{Instant, sleep, timeout};
@@ -29,6 +30,16 @@ pub struct Deletion {
     pub done: i64,
 }
 
+/// Whether the node that votes next loses power at that moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VoterDoom {
+    #[default]
+    None,
+    Next,
+    /// One has.
+    Fell,
+}
+
 /// What the tasks of one run share.
 pub struct Cluster {
     pub world: World,
@@ -39,6 +50,7 @@ pub struct Cluster {
     pub history: RefCell<HistoryBuilder>,
     pub(super) violations: raft_rules::Found,
     pub(super) marks: RefCell<BTreeMap<&'static str, u64>>,
+    pub(super) voter_doom: Rc<Cell<VoterDoom>>,
     /// Topics that must be there, or must not, at the end.
     pub expected: RefCell<BTreeMap<String, bool>>,
     pub deletions: RefCell<BTreeMap<At, Deletion>>,
@@ -76,21 +88,32 @@ fn form(seed: u64) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let plan = Plan::draw(&world);
     world.set_network(plan.network());
     let nodes = (0..plan.nodes).map(|i| world.add_node(&format!("node{i}"), plan.disk()));
+    let nodes: Vec<NodeHandle> = nodes.collect();
     let partitions =
         plan.topics.iter().enumerate().flat_map(|(t, topic)| {
             (0..topic.partitions).map(move |index| (format!("t{t}"), index))
         });
     let violations = raft_rules::Found::default();
     let elections = Rc::new(RefCell::new(0));
-    let rules = raft_rules::Rules::new(violations.clone(), elections.clone());
+    let voter_doom = Rc::new(Cell::new(VoterDoom::None));
+    let (doom, voters) = (voter_doom.clone(), nodes.clone());
+    let on_vote = move |voter: ReplicaId| {
+        if doom.get() == VoterDoom::Next {
+            doom.set(VoterDoom::Fell);
+            // Ids of nodes count from 1, those of replicas from 2.
+            voters[voter.0 as usize - 2].power_cut();
+        }
+    };
+    let rules = raft_rules::Rules::new(violations.clone(), elections.clone(), on_vote);
     raft_group::observer::observe(Some(Box::new(rules)));
     let cluster = Rc::new(Cluster {
-        nodes: nodes.collect(),
+        nodes,
         lives: RefCell::new(vec![None; plan.nodes]),
         partitions: partitions.collect(),
         history: RefCell::default(),
         violations,
         marks: RefCell::default(),
+        voter_doom,
         expected: RefCell::default(),
         deletions: RefCell::default(),
         ends: RefCell::default(),
