@@ -266,33 +266,6 @@ fn reads_stop_at_the_bytes_and_at_the_offset_given() {
 }
 
 #[test]
-fn a_reader_that_was_misled_by_a_wrong_length_finds_what_follows_once_it_is_right() {
-    runtime::block_on(async {
-        let scratch = Scratch::new();
-        let log = open(&store(), &scratch.path(), small(), LogState::new(0, NOW));
-        let batches: Vec<Bytes> = (0..3).map(|at| batch(at, &[NOW], 100, Codec::None)).collect();
-        for batch in &batches {
-            log.append(std::slice::from_ref(batch), &[]).await.unwrap();
-        }
-        log.sync().await.unwrap();
-        let path = scratch.path().join("00000000000000000000.log");
-        let file = runtime::fs::File::open(path, &runtime::fs::OpenOptions::READ_WRITE_CREATE)
-            .await
-            .unwrap();
-        // the first batch seems to end where the second one does
-        let wrong = (batches[0].len() + batches[1].len() - 12) as u32;
-        file.write_all_at(8, Bytes::copy_from_slice(&wrong.to_be_bytes())).await.unwrap();
-        let first = log.read(ReadRequest { bytes_max: 1, ..everything(0) }).await.unwrap();
-        assert_eq!(first.next_offset, 1);
-        let second = log.read(everything(1)).await;
-        assert!(matches!(second, Err(LogError::Corrupt { position: 0, .. })), "{second:?}");
-        file.write_all_at(8, batches[0].slice(8..12)).await.unwrap();
-        let second = log.read(everything(1)).await.unwrap();
-        assert_eq!(second.bytes, [&batches[1][..], &batches[2][..]].concat());
-    });
-}
-
-#[test]
 fn batches_that_do_not_follow_are_refused() {
     runtime::block_on(async {
         let scratch = Scratch::new();
