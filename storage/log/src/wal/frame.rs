@@ -9,9 +9,11 @@
 
 use bytes::Bytes;
 
+use super::WalPosition;
 use super::error::Found;
-use super::{FRAME_ALIGNMENT, WalPosition};
 
+/// Alignment of every frame in address, position and length: the direct I/O unit.
+pub const FRAME_ALIGNMENT: usize = 4096;
 /// Size of the header, and so the offset of the payload in the frame.
 pub(crate) const HEADER_BYTES: usize = 128;
 const MAGIC: u32 = u32::from_le_bytes(*b"MRWF");

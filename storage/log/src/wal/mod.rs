@@ -24,13 +24,10 @@ mod stream_identity;
 mod write_queue;
 
 pub use error::{Found, WalError};
-pub use frame::{FrameTag, SealedFrame};
+pub use frame::{FRAME_ALIGNMENT, FrameTag, SealedFrame};
 pub use frame_builder::{FrameBuilder, PAYLOAD_BYTES_MAX};
 pub use options::WalOptions;
 pub use position::{ReplayPoint, WalPosition};
 pub use reader::{RecoveredFrame, WalReader};
 pub use stream::Wal;
 pub use write_queue::WalStats;
-
-/// Alignment of every frame in address, position and length: the direct I/O unit.
-pub const FRAME_ALIGNMENT: usize = 4096;
