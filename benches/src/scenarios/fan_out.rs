@@ -1,43 +1,45 @@
-//! Scenario 13: one stream in, several full copies out, at a fixed rate.
+//! Scenarios 2 and 13: one stream in, several full copies out, at a fixed rate.
 
 use anyhow::Result;
 
 use super::Stage;
-use crate::load::{Engine, OpenLoop, Recorder};
+use super::paced::Paced;
 use crate::sample::Sample;
 
-const READERS: [usize; 3] = [1, 3, 8];
 const PARTITIONS: i32 = 8;
-const RECORD_BYTES: usize = 1024;
-const BURST: usize = 62;
-const BYTES_PER_SECOND: f64 = 40e6;
 
-pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
-    READERS.iter().map(|&readers| run_readers(stage, readers)).collect()
+/// Scenario 2: 20 000 small records a second, ten to a request, to consumers that look at every record.
+pub fn run_trades(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
+    let paced = |readers| Paced {
+        record_bytes: 200,
+        per_second: 20_000.0,
+        batch_bytes: 16 << 10,
+        burst: 10,
+        readers,
+        every_record: true,
+    };
+    let mut samples = Vec::new();
+    for readers in [2, 8] {
+        let topic = stage.topic("trades", PARTITIONS)?;
+        samples.push(paced(readers).run(stage, &topic, 2, &format!("{readers} consumers"))?);
+    }
+    Ok(samples)
 }
 
-fn run_readers(stage: &mut Stage<'_>, readers: usize) -> Result<Sample> {
-    let topic = stage.topic("fan-out", PARTITIONS)?;
-    let window = stage.window(stage.settings.seconds);
-    let plan = OpenLoop {
-        topic: topic.clone(),
-        partitions: vec![],
-        record_bytes: RECORD_BYTES,
-        per_second: BYTES_PER_SECOND / RECORD_BYTES as f64,
-        in_flight_max: 5,
+/// Scenario 13: 40 MB/s of 1 KiB records, in batches of almost 64 KiB.
+pub fn run(stage: &mut Stage<'_>) -> Result<Vec<Sample>> {
+    let paced = |readers| Paced {
+        record_bytes: 1024,
+        per_second: 40e6 / 1024.0,
         batch_bytes: 64 << 10,
-        burst: BURST,
-        begin_ns: crate::clock::now_ns() + 100_000_000,
-        end_ns: window.end_ns,
+        burst: 62,
+        readers,
+        every_record: false,
     };
-    let mut engine = Engine::new()?;
-    stage.add_open_loop(&mut engine, &plan)?;
-    for _ in 0..readers {
-        stage.add_consumer(&mut engine, &topic, false, window.end_ns)?;
+    let mut samples = Vec::new();
+    for readers in [1, 3, 8] {
+        let topic = stage.topic("fan-out", PARTITIONS)?;
+        samples.push(paced(readers).run(stage, &topic, 13, &format!("1 in, {readers} out"))?);
     }
-    let mut recorder = Recorder::new(window);
-    let usage = stage.run(&mut engine, &mut recorder)?;
-    let mut sample = stage.sample(13, &format!("1 in, {readers} out"));
-    sample.take_load(&recorder, usage);
-    Ok(sample)
+    Ok(samples)
 }
