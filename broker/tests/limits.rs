@@ -79,6 +79,45 @@ fn unknown_apis_and_versions_close_the_connection_and_api_versions_alone_is_answ
     assert_eq!((&answer[4..8], &answer[8..]), (&[0, 0, 0, 7][..], &unsupported[..]));
 }
 
+/// A Produce request of version 3 for partition 0 that asks for no answer.
+fn produce_without_acks(topic: &str, records: &[u8]) -> Vec<u8> {
+    let mut body = (-1i16).to_be_bytes().to_vec();
+    body.extend_from_slice(&0i16.to_be_bytes());
+    body.extend_from_slice(&30_000i32.to_be_bytes());
+    body.extend_from_slice(&1i32.to_be_bytes());
+    body.extend_from_slice(&(topic.len() as i16).to_be_bytes());
+    body.extend_from_slice(topic.as_bytes());
+    body.extend_from_slice(&1i32.to_be_bytes());
+    body.extend_from_slice(&0i32.to_be_bytes());
+    body.extend_from_slice(&(records.len() as i32).to_be_bytes());
+    body.extend_from_slice(records);
+    frame(0, 3, &body)
+}
+
+#[test]
+fn a_produce_without_acks_gets_no_answer_and_an_error_closes_the_connection() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &[]);
+    create(&node, "t", 1, &[]);
+    let records = batch(2, None);
+    let mut stream = raw(&node);
+    stream.write_all(&produce_without_acks("t", &records)).expect("the node reads");
+    stream.write_all(&frame(18, 99, &[0])).expect("the node reads");
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).expect("an answer to what follows");
+    assert_eq!(answer[8..], ErrorCode::UnsupportedVersion.code().to_be_bytes());
+    let stored = || {
+        let answer = node.connect().call_up_to(&fetch("t", 0..1), BY_NAME_MAX).expect("an answer");
+        answer.responses[0].partitions[0].high_watermark
+    };
+    eventually("it is stored", || (stored() == 1).then_some(()));
+    for wrong in [produce_without_acks("unknown", &records), produce_without_acks("t", &[1, 2, 3])]
+    {
+        assert!(sent_until_closed(&node, &wrong).is_empty());
+    }
+    assert_eq!(stored(), 1);
+}
+
 #[test]
 fn a_client_of_another_protocol_is_named_in_the_log_and_closed() {
     let data = tempfile::tempdir().unwrap();
@@ -144,6 +183,22 @@ fn a_fetch_of_everything_gets_fetch_max_bytes() {
     let bytes: usize = partitions.filter_map(|p| p.records.as_ref()).map(|r| r.len()).sum();
     // one batch is sent whole, whatever its size: the writer's are up to 512 KiB
     assert!((1..=(512 << 10) + 20_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn a_fetch_in_the_name_of_a_replica_is_refused_and_gets_no_records() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    create(&node, "t", 1, &[]);
+    write(&node, "t", 0, 10, 100);
+    for replica in [0, 1, 7, i32::MAX] {
+        let request = fetch("t", 0..1).with_replica_id(BrokerId(replica));
+        let answer = node.connect().call_up_to(&request, BY_NAME_MAX).expect("an answer");
+        let partition = &answer.responses[0].partitions[0];
+        assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code(), "{replica}");
+        assert!(partition.records.as_ref().is_none_or(|records| records.is_empty()));
+    }
+    assert_eq!(read_all(&node, "t").len(), 10);
 }
 
 #[test]
