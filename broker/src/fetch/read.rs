@@ -11,6 +11,7 @@
 //! other batch fits both its partition's limit and what is left of the request's.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::mutant;
@@ -21,6 +22,9 @@ use storage::log::{LogError, ReadRequest};
 use crate::ids::{NodeId, PartitionId};
 use crate::partition::{FetchSignal, PartitionState, ReadStart};
 use crate::shard::{Partition, Shard};
+
+/// The log does not say more often than this that a segment cannot be read.
+const BETWEEN_UNREADABLE: Duration = Duration::from_secs(1);
 
 /// One partition of a fetch.
 #[derive(Clone, Copy, Debug)]
@@ -241,10 +245,20 @@ impl Shard {
                 Err(ReadError::OutOfRange)
             }
             Err(error) => {
-                tracing::error!(partition = ?partition.id, %error, "a segment cannot be read");
+                self.say_unreadable(partition, &error);
                 let corrupt = matches!(error, LogError::Corrupt { .. });
                 Err(if corrupt { ReadError::Corrupt } else { ReadError::Storage })
             }
+        }
+    }
+
+    /// Once a second and shard at most: a consumer may ask for the same record again and again.
+    fn say_unreadable(&self, partition: &Partition, error: &LogError) {
+        let now = Instant::now();
+        let said = self.unreadable_said.get();
+        if said.is_none_or(|said| now.saturating_duration_since(said) >= BETWEEN_UNREADABLE) {
+            self.unreadable_said.set(Some(now));
+            tracing::error!(partition = ?partition.id, %error, "a segment cannot be read");
         }
     }
 

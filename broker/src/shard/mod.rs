@@ -151,6 +151,8 @@ pub struct Shard {
     settings: RefCell<Rc<NodeConfig>>,
     metadata_writer: OnceCell<MetadataWriter>,
     watch_number: Cell<u64>,
+    /// When the log last said that a segment cannot be read.
+    pub(crate) unreadable_said: Cell<Option<Instant>>,
     /// Since the last pass of `producer_bound`.
     producers_added: Cell<usize>,
     tail_bytes: Cell<usize>,
@@ -219,6 +221,7 @@ impl Shard {
             settings: RefCell::new(Rc::new(node.config.clone())),
             metadata_writer,
             watch_number: Cell::new(0),
+            unreadable_said: Cell::new(None),
             producers_added: Cell::new(0),
             tail_bytes: Cell::new(0),
             destage: Destage::default(),

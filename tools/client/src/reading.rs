@@ -100,6 +100,12 @@ impl Client {
     }
 }
 
+/// Whether asking again may help. Kafka calls a corrupt message retriable, but what is damaged on the disk stays so, and
+/// its consumer gives up, too.
+fn may_pass(error: ErrorCode) -> bool {
+    error.is_retriable() && error != ErrorCode::CorruptMessage
+}
+
 impl Reader<'_> {
     /// The next records, at most half a second later; none if there are none yet.
     pub fn read(&mut self) -> Result<Vec<ReadRecord>, ClientError> {
@@ -156,7 +162,7 @@ impl Reader<'_> {
             let checked =
                 ClientError::check(|| format!("read {topic}-{partition}"), found.error_code, None);
             match checked {
-                Err(error) if error.code().is_some_and(ErrorCode::is_retriable) => {
+                Err(error) if error.code().is_some_and(may_pass) => {
                     self.topic = self.client.topic(&topic, false)?;
                     continue;
                 }
