@@ -10,9 +10,10 @@ mod node;
 use std::path::Path;
 use std::process::Command;
 
-use client::NewRecord;
+use client::{ClientError, NewRecord, Start};
 use node::Node;
 use node::records::{assert_once_each, create, read_all, write};
+use protocol::ErrorCode;
 use record::Codec;
 
 /// Small files and short intervals: checkpoints, rolls and recycled WAL files happen within seconds of load.
@@ -133,4 +134,54 @@ fn a_damaged_log_is_refused_with_file_and_position() {
     std::fs::write(&file, bytes).expect("it is writable");
     let said = refused(data.path(), &["millrace.shards=1"]);
     assert!(said.contains("00000000000000000001.wal") && said.contains("corrupt at"), "{said}");
+}
+
+/// Reads the first partition from `offset` to its end, or to an error.
+fn read_from(node: &Node, topic: &str, offset: i64) -> Result<Vec<i64>, ClientError> {
+    let mut client = node.client();
+    let mut reader = client.reader(topic, None, Start::Offset(offset))?;
+    let mut offsets = Vec::new();
+    while reader.lag()? > 0 {
+        offsets.extend(reader.read()?.into_iter().map(|record| record.offset));
+    }
+    Ok(offsets)
+}
+
+#[test]
+fn a_damaged_segment_costs_its_records_and_nothing_else_also_with_other_shards() {
+    const DAMAGED: [&str; 3] = ["flipped", "cut", "gone"];
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 2, &BUSY);
+    for topic in DAMAGED.into_iter().chain(["whole"]) {
+        create(&node, topic, 1, &[]);
+        write(&node, topic, 0, 700, 1_000);
+    }
+    assert!(node.stop().success());
+    let dir = |topic| data.path().join(format!("{topic}-0"));
+    let segment = |topic| dir(topic).join("00000000000000000000.log");
+    // the length of the first batch; nor is there a snapshot of the producers
+    let mut bytes = std::fs::read(segment("flipped")).unwrap();
+    bytes[8] ^= 0x40;
+    std::fs::write(segment("flipped"), bytes).unwrap();
+    std::fs::remove_file(dir("flipped").join("00000000000000000700.snapshot")).unwrap();
+    let file = std::fs::File::options().write(true).open(segment("cut")).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+    std::fs::remove_dir_all(dir("gone")).unwrap();
+
+    for (shards, written) in [(3, 700), (1, 2_800), (1, 4_900)] {
+        let node = Node::start(data.path(), shards, &BUSY);
+        for topic in DAMAGED.into_iter().chain(["whole"]) {
+            write(&node, topic, written, written + 2_100, 1_000);
+        }
+        assert_once_each(&read_all(&node, "whole"), written + 2_100);
+        for topic in DAMAGED {
+            let behind = read_from(&node, topic, 700).expect("what came later is read");
+            assert_eq!(behind, (700..i64::from(written) + 2_100).collect::<Vec<_>>(), "{topic}");
+            let lost = if topic == "cut" { 699 } else { 0 };
+            let refused = read_from(&node, topic, lost).expect_err("it is lost");
+            let code = refused.code().expect("an answer of the broker");
+            assert_eq!(code, ErrorCode::CorruptMessage, "{topic}");
+        }
+        node.kill();
+    }
 }

@@ -86,10 +86,8 @@ impl Shard {
             tracing::warn!(%error, "files of moved partitions stay for now");
             sleep(RETRY_AFTER).await;
         }
+        self.delete_logs(&left).await;
         for partition in left {
-            if let Err(error) = partition.log.delete().await {
-                tracing::warn!(partition = ?partition.id, %error, "files of a moved partition stay");
-            }
             cluster.leaving.borrow_mut().remove(&partition.id);
         }
     }
@@ -123,7 +121,7 @@ impl Shard {
         }
         self.forget(partition);
         self.checkpoint().await?;
-        partition.log.delete().await?;
+        self.log_store.delete_all(std::slice::from_ref(&partition.log)).await?;
         Ok(anew)
     }
 

@@ -46,13 +46,8 @@ impl Shard {
         self.apply_held();
         self.installed.notify_waiters();
         self.delete_left(left);
-        for partition in gone {
-            if runtime::mutant::is("deleted-topic-keeps-files") {
-                continue;
-            }
-            if let Err(error) = partition.log.delete().await {
-                tracing::warn!(partition = ?partition.id, %error, "files of a deleted topic stay");
-            }
+        if !runtime::mutant::is("deleted-topic-keeps-files") {
+            self.delete_logs(&gone).await;
         }
     }
 
@@ -107,6 +102,14 @@ impl Shard {
             self.forget(partition);
         }
         removed
+    }
+
+    /// Deletes the files of partitions that are not here any more.
+    pub(super) async fn delete_logs(&self, gone: &[Rc<Partition>]) {
+        let logs: Vec<_> = gone.iter().map(|partition| partition.log.clone()).collect();
+        if let Err(error) = self.log_store.delete_all(&logs).await {
+            tracing::warn!(%error, "files of deleted partitions stay until the next start");
+        }
     }
 
     pub(super) fn forget(&self, partition: &Rc<Partition>) {

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use runtime::fs;
-use storage::log::{DirOwner, LogError, doom_dir, keep_stray_dir, owner_of_dir};
+use storage::log::{Aside, DirOwner, LogError, owner_of_dir, put_aside};
 
 use super::Shard;
 use crate::ids::TopicId;
@@ -42,15 +42,15 @@ impl Shard {
                 owners.insert(path.clone(), owner_of_dir(&path).await?);
             }
         }
-        for (path, owner) in owners {
-            let image = self.metadata_writer().latest();
-            if is_stray(&image, owner) {
-                // The records of a recovery that is under way come later.
-                let recovers = self.node.goes_on_alone.load(Ordering::Relaxed);
-                rename(path, recovers || image.may_have_forgotten()).await?;
-            }
-        }
-        Ok(())
+        let image = self.metadata_writer().latest();
+        // The records of a recovery that is under way come later.
+        let recovers = self.node.goes_on_alone.load(Ordering::Relaxed);
+        let aside = match recovers || image.may_have_forgotten() {
+            true => Aside::Stray,
+            false => Aside::Doomed,
+        };
+        owners.retain(|_, owner| is_stray(&image, *owner));
+        rename(owners.into_keys().map(|path| (path, aside)).collect()).await
     }
 
     /// Names that no stray has; the others are looked at.
@@ -88,19 +88,17 @@ fn partition_of(name: &str) -> Option<(&str, i32)> {
         .filter(|(topic, _)| !topic.is_empty() && *topic != KAFKA_METADATA)
 }
 
-async fn rename(path: PathBuf, keep: bool) -> Result<(), LogError> {
-    let renamed = match keep {
-        true => keep_stray_dir(&path).await,
-        false => doom_dir(&path).await,
-    };
-    match renamed {
-        Ok(kept) if keep => tracing::warn!(
-            dir = %kept.display(),
-            "the recovered cluster does not know this topic: its records are kept there; delete them if they are not wanted"
-        ),
-        Ok(_) => tracing::info!(dir = %path.display(), "its topic was deleted: it is removed"),
-        Err(LogError::Io { kind: io::ErrorKind::NotFound, .. }) => {}
-        Err(error) => return Err(error),
+async fn rename(strays: Vec<(PathBuf, Aside)>) -> Result<(), LogError> {
+    let renamed = put_aside(&strays).await?;
+    for ((dir, aside), renamed) in strays.iter().zip(renamed) {
+        match renamed {
+            Some(kept) if *aside == Aside::Stray => tracing::warn!(
+                dir = %kept.display(),
+                "the recovered cluster does not know this topic: its records are kept there; delete them if they are not wanted"
+            ),
+            Some(_) => tracing::info!(dir = %dir.display(), "its topic was deleted: it is removed"),
+            None => {}
+        }
     }
     Ok(())
 }

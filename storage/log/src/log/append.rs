@@ -176,13 +176,11 @@ impl Log {
             let key = (self.id, *base, FileKind::Log);
             let file = self.store.files.open(key, &path, false).await?;
             let mut scan = SegmentScan::new(file, path, 0, *bytes, REBUILD_READ_BYTES);
-            while let Some((header, bytes)) = scan.next().await? {
-                if header.has_producer_id() {
-                    let applied =
-                        BatchView::parse(&bytes).and_then(|batch| producers.apply(&batch));
-                    applied.map_err(|error| scan.corrupt(error.to_string()))?;
+            match apply_batches(&mut scan, &mut producers).await {
+                Err(error) if error.is_damage() => {
+                    tracing::error!(%error, "producers are taken from the segments behind");
                 }
-                runtime::task::yield_if_needed().await;
+                applied => applied?,
             }
         }
         Ok(producers)
@@ -198,6 +196,21 @@ impl Log {
             removed => removed.map_err(LogError::io("delete", &path)),
         }
     }
+}
+
+/// Takes the producers of what is left of a segment.
+async fn apply_batches(
+    scan: &mut SegmentScan,
+    producers: &mut ProducerEntries,
+) -> Result<(), LogError> {
+    while let Some((header, bytes)) = scan.next().await? {
+        if header.has_producer_id() {
+            let applied = BatchView::parse(&bytes).and_then(|batch| producers.apply(&batch));
+            applied.map_err(|error| scan.corrupt(error.to_string()))?;
+        }
+        runtime::task::yield_if_needed().await;
+    }
+    Ok(())
 }
 
 fn parse(bytes: &Bytes, offset: i64) -> Result<BatchHeader, LogError> {

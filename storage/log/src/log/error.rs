@@ -67,6 +67,11 @@ impl LogError {
         )
     }
 
+    /// Whether a file holds something else than what was written to it.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, LogError::Corrupt { .. } | LogError::Truncated { .. })
+    }
+
     /// Whether a file was not there.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, LogError::Io { kind: io::ErrorKind::NotFound, .. })

@@ -11,18 +11,18 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::fs::{self, FileSystem};
+use runtime::fs::FileSystem;
 use runtime::sync::{Permit, Semaphore};
 
 use super::active_segment::PendingIndexes;
 use super::config::LogConfig;
 use super::error::LogError;
-use super::file_names::{DELETED_DIR_SUFFIX, FileKind, STRAY_DIR_SUFFIX, segment_path};
+use super::file_names::{FileKind, segment_path};
 use super::leader_epochs::LeaderEpochs;
 use super::open_files::OpenFiles;
 use super::partition_metadata::TopicId;
@@ -80,23 +80,6 @@ impl LogStore {
     /// Files and directories that wait to be removed.
     pub fn files_to_remove(&self) -> usize {
         self.reaper.waiting()
-    }
-
-    /// Hands partition directories that an earlier start was deleting to the background task.
-    pub async fn resume_deletions(&self, data_dir: &Path) -> Result<(), LogError> {
-        let listed = fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))?;
-        let doomed =
-            |entry: &fs::DirEntry| entry.is_dir && entry.name.ends_with(DELETED_DIR_SUFFIX);
-        let doomed: Vec<_> = listed.into_iter().filter(doomed).collect();
-        if !doomed.is_empty() {
-            // Who renamed them may have been killed before that was durable: a power cut must not bring the old names
-            // back with a part of what was there.
-            fs::sync_dir(data_dir).await.map_err(LogError::io("sync", data_dir))?;
-        }
-        for entry in doomed {
-            self.reaper.add_dir(data_dir.join(&entry.name), Duration::ZERO);
-        }
-        Ok(())
     }
 }
 
@@ -280,21 +263,6 @@ impl Log {
         inner.state.log_start_offset
     }
 
-    /// Deletes the log: its directory vanishes at once and its files in the background.
-    pub async fn delete(&self) -> Result<(), LogError> {
-        let _permit = self.lock().await?;
-        let dir = self.dir();
-        self.inner.borrow_mut().failed = Some(LogError::Deleted { dir: dir.to_path_buf() });
-        self.store.files.close_log(self.id);
-        if !fs::exists(&**dir).await.map_err(LogError::io("look for", &dir))? {
-            return Ok(());
-        }
-        let doomed = doom_dir(&dir).await?;
-        let delay = self.delete_delay();
-        self.store.reaper.add_dir(doomed, delay);
-        Ok(())
-    }
-
     /// `file.delete.delay.ms`.
     pub(super) fn delete_delay(&self) -> Duration {
         Duration::from_millis(self.inner.borrow().config.file_delete_delay_ms)
@@ -379,30 +347,6 @@ impl Log {
         self.inner.borrow_mut().pending = PendingIndexes::default();
         Ok(())
     }
-}
-
-/// Renames a partition directory so that it is removed, now or by a later start ([`LogStore::resume_deletions`]).
-pub async fn doom_dir(dir: &Path) -> Result<PathBuf, LogError> {
-    put_aside(dir, DELETED_DIR_SUFFIX).await
-}
-
-/// Renames a partition directory that nothing knows any more so that nothing here touches it again; an operator decides.
-/// Durable on return. Kafka renames stray partitions so.
-pub async fn keep_stray_dir(dir: &Path) -> Result<PathBuf, LogError> {
-    put_aside(dir, STRAY_DIR_SUFFIX).await
-}
-
-async fn put_aside(dir: &Path, suffix: &str) -> Result<PathBuf, LogError> {
-    let mut name = dir.file_name().unwrap_or_default().to_owned();
-    let unique: String =
-        runtime::random::uuid_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    name.push(format!(".{unique}{suffix}"));
-    let aside = dir.with_file_name(name);
-    fs::rename(dir, &aside).await.map_err(LogError::io("rename", dir))?;
-    if let Some(parent) = dir.parent() {
-        fs::sync_dir(parent).await.map_err(LogError::io("sync", parent))?;
-    }
-    Ok(aside)
 }
 
 impl Inner {

@@ -12,16 +12,17 @@ use std::rc::Rc;
 
 use runtime::fs::{self, File, OpenOptions};
 
-use super::active_segment::PendingIndexes;
+use super::damage::index_batches;
 use super::error::LogError;
 use super::file_names::{
     self, CLEANED_SUFFIX, DELETED_SUFFIX, FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA,
     SWAP_SUFFIX, with_suffix,
 };
 use super::leader_epochs::LeaderEpochs;
-use super::partition_log::{ClosedSegment, Log, doom_dir};
+use super::partition_log::{ClosedSegment, Log};
 use super::partition_metadata::{self, DirOwner, owner_of_dir};
 use super::producer_snapshot::ProducerEntries;
+use super::removal::{Aside, put_aside};
 use super::segment_scan::SegmentScan;
 use super::state::{ActiveState, LogState};
 
@@ -40,13 +41,6 @@ impl Log {
         let dir = self.dir();
         let state = self.inner.borrow().state;
         if !fs::exists(&**dir).await.map_err(LogError::io("look for", &dir))? {
-            if state.active.log_bytes > 0 {
-                return Err(LogError::Truncated {
-                    file: self.path(state.active.base_offset, FileKind::Log),
-                    expected: u64::from(state.active.log_bytes),
-                    found: 0,
-                });
-            }
             self.create_dir().await?;
         } else if state.active.log_bytes == 0
             && state.closed_bytes == 0
@@ -56,10 +50,13 @@ impl Log {
         }
         let mut listing = self.list().await?;
         self.remove_beyond(&state, &mut listing).await?;
-        self.cut_active(&state, &listing).await?;
+        let is_damaged = self.cut_active(&state, &listing).await?;
         self.adopt_snapshots(&state, &listing).await?;
         self.adopt_closed(&listing);
-        Ok(())
+        match is_damaged {
+            true => self.roll(runtime::time::wall_clock_ms()).await,
+            false => Ok(()),
+        }
     }
 
     /// The directory of a log that no checkpoint vouches for may be that of a deleted topic of the same name, which a
@@ -69,8 +66,10 @@ impl Log {
         if owner_of_dir(&dir).await? == DirOwner::Topic(self.topic_id()) {
             return self.sync_parent_dir().await;
         }
-        let doomed = doom_dir(&dir).await?;
-        self.store.reaper.add_dir(doomed, self.delete_delay());
+        for doomed in put_aside(&[(dir.to_path_buf(), Aside::Doomed)]).await?.into_iter().flatten()
+        {
+            self.store.reaper.add_dir(doomed, self.delete_delay());
+        }
         self.create_dir().await
     }
 
@@ -168,11 +167,11 @@ impl Log {
         Ok(())
     }
 
-    /// Cuts the files of the active segment to what the state vouches for.
-    async fn cut_active(&self, state: &LogState, listing: &Listing) -> Result<(), LogError> {
+    /// Cuts the files of the active segment to what the state vouches for; returns whether it is damaged.
+    async fn cut_active(&self, state: &LogState, listing: &Listing) -> Result<bool, LogError> {
         let active = &state.active;
         let base = active.base_offset;
-        let mut rebuild = false;
+        let (mut rebuild, mut is_damaged) = (false, false);
         for (kind, bytes) in [
             (FileKind::Log, active.log_bytes),
             (FileKind::Index, active.index_bytes),
@@ -185,17 +184,25 @@ impl Log {
                 self.cut(base, kind, expected).await?;
             } else if found < expected {
                 let file = self.path(base, kind);
-                if matches!(kind, FileKind::Log | FileKind::TxnIndex) {
-                    return Err(LogError::Truncated { file, expected, found });
+                match kind {
+                    FileKind::Log => {
+                        self.fill_up(base, expected, found).await?;
+                        is_damaged = true;
+                    }
+                    FileKind::TxnIndex => {
+                        return Err(LogError::Truncated { file, expected, found });
+                    }
+                    _ => {
+                        tracing::warn!(file = %file.display(), expected, found, "an index is rebuilt");
+                        rebuild = true;
+                    }
                 }
-                tracing::warn!(file = %file.display(), expected, found, "an index is rebuilt");
-                rebuild = true;
             }
         }
-        if rebuild { self.rebuild_indexes(active).await } else { Ok(()) }
+        Ok((rebuild && self.rebuild_indexes(active).await?) | is_damaged)
     }
 
-    async fn cut(&self, base: i64, kind: FileKind, bytes: u64) -> Result<(), LogError> {
+    pub(super) async fn cut(&self, base: i64, kind: FileKind, bytes: u64) -> Result<(), LogError> {
         let path = self.path(base, kind);
         let options = OpenOptions { write: true, ..OpenOptions::default() };
         let file = File::open(&path, &options).await.map_err(LogError::io("open", &path))?;
@@ -204,29 +211,23 @@ impl Log {
         Ok(())
     }
 
-    /// Rebuilds both indexes of the active segment from its batches (`LogSegment.recover`).
-    async fn rebuild_indexes(&self, active: &ActiveState) -> Result<(), LogError> {
+    /// Rebuilds both indexes of the active segment from its batches (`LogSegment.recover`); returns whether it is damaged.
+    async fn rebuild_indexes(&self, active: &ActiveState) -> Result<bool, LogError> {
         let base = active.base_offset;
         let path = self.path(base, FileKind::Log);
         let file = self.store.files.open((self.id, base, FileKind::Log), &path, false).await?;
         let limit = u64::from(active.log_bytes);
         let mut scan = SegmentScan::new(file, path, 0, limit, REBUILD_READ_BYTES);
-        let mut rebuilt = ActiveState::new(base, active.created_ms);
-        rebuilt.txn_index_bytes = active.txn_index_bytes;
-        let mut pending = PendingIndexes::default();
         let interval = self.config().index_interval_bytes;
-        while let Some(header) = scan.header().await? {
-            rebuilt.add_batch(&header, interval, &mut pending);
-            scan.skip(&header);
-        }
+        let (rebuilt, indexes, is_damaged) = index_batches(&mut scan, active, interval).await?;
         for (kind, bytes) in
-            [(FileKind::Index, &pending.index), (FileKind::TimeIndex, &pending.time_index)]
+            [(FileKind::Index, &indexes.index), (FileKind::TimeIndex, &indexes.time_index)]
         {
             self.write(base, kind, 0, vec![bytes.clone().into()]).await?;
             self.cut(base, kind, bytes.len() as u64).await?;
         }
         self.inner.borrow_mut().state.active = rebuilt;
-        Ok(())
+        Ok(is_damaged)
     }
 
     /// Takes up the producers that a clean stop or the last roll left.
@@ -273,19 +274,20 @@ impl Log {
             return Ok(());
         }
         let path = self.dir().join(LEADER_EPOCH_CHECKPOINT);
-        let mut epochs = LeaderEpochs::default();
+        let (mut epochs, mut is_damaged) = (LeaderEpochs::default(), false);
         if fs::exists(&path).await.map_err(LogError::io("look for", &path))? {
             let bytes = fs::read(&path).await.map_err(LogError::io("read", &path))?;
-            let text = String::from_utf8_lossy(&bytes);
-            epochs = LeaderEpochs::from_file(&text).ok_or_else(|| LogError::Corrupt {
-                file: path.clone(),
-                position: 0,
-                reason: "it is not a list of leader epochs".to_owned(),
-            })?;
+            let read = LeaderEpochs::from_file(&String::from_utf8_lossy(&bytes));
+            is_damaged = read.is_none();
+            epochs = read.unwrap_or_default();
+        }
+        if is_damaged {
+            tracing::error!(file = %path.display(), "it is no list of leader epochs: one is begun anew");
         }
         let mut inner = self.inner.borrow_mut();
         if inner.epochs.is_none() {
-            let changed = epochs.truncate_from_end(inner.state.end_offset)
+            let changed = is_damaged
+                | epochs.truncate_from_end(inner.state.end_offset)
                 | epochs.truncate_from_start(inner.state.log_start_offset);
             inner.epochs_dirty |= changed;
             inner.epochs = Some(epochs);

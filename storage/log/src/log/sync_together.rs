@@ -32,7 +32,7 @@ use super::sync::Unsynced;
 /// second, and do not wait for what other programs write to the same file system.
 pub const TOGETHER_FROM: usize = 256;
 /// Logs that are worked on side by side: they wait for the device, not for this shard.
-const SIDE_BY_SIDE: usize = 32;
+pub(super) const SIDE_BY_SIDE: usize = 32;
 
 /// How logs are left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
