@@ -1,8 +1,8 @@
-//! The newest committed batches of one partition, as slices of the WAL frames that carried them.
+//! The newest committed batches of one partition, as slices of the payloads of the WAL frames that carried them.
 //!
 //! Reads at the tail never touch a file; destage takes batches from here. A batch leaves when it is destaged and the
-//! shard's budget asks for room. No copy is made: a slice pins its frame, and frames are released oldest first because
-//! destage and eviction run in offset order.
+//! shard's budget asks for room. A slice pins its payload (a large frame itself, a copy of what is in a small one), and
+//! payloads are released oldest first because destage and eviction run in offset order.
 //!
 //! Invariants: batches ascend without gaps (`b[i].last_offset + 1 == b[i + 1].base_offset` unless the log start moved
 //! past them); `destaged` counts a prefix.

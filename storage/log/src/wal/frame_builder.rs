@@ -1,7 +1,8 @@
 //! Collects the payload of one frame in place.
 //!
-//! The buffer already has the header's room in front, so sealing copies nothing: what is appended
-//! here is what the disk, the peers and the tail cache get.
+//! The buffer already has the header's room in front, so sealing copies nothing of a large frame:
+//! what is appended here is what the disk, the peers and the tail cache get. Of a small one the tail
+//! cache gets a copy: a record of a hundred bytes would hold a whole aligned frame for minutes.
 //!
 //! Large frames are cut from slabs one behind the other; what the last one left is kept for the
 //! next. Small ones have an allocation of their own: a batch that is kept for long would hold a slab.
@@ -17,6 +18,9 @@ use super::frame::{FrameHeader, HEADER_BYTES, frame_bytes};
 
 /// Largest payload of a frame: with its header it just fills a file of 64 MiB.
 pub const PAYLOAD_BYTES_MAX: usize = (64 << 20) - HEADER_BYTES;
+
+/// Payloads up to this size are copied out of their frame, whose padding may be most of it.
+const COPIED_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 
 /// Frames that expect less than this do not come from slabs.
 const SLAB_FRAME_BYTES_MIN: usize = 128 << 10;
@@ -104,7 +108,8 @@ impl FrameBuilder {
         crc32c::crc32c(self.payload())
     }
 
-    /// Writes the header; returns the whole frame and its payload, sharing one allocation.
+    /// Writes the header; returns the whole frame and its payload, which share one allocation unless
+    /// the payload is small.
     pub(crate) fn finish(mut self, header: &FrameHeader) -> (Bytes, Bytes) {
         header.write_to(&mut self.buffer);
         let end = self.buffer.len();
@@ -118,6 +123,10 @@ impl FrameBuilder {
         }
         let frame = self.buffer.freeze();
         let payload = frame.slice(HEADER_BYTES..end);
+        if payload.len() <= COPIED_PAYLOAD_BYTES_MAX {
+            let copied = Bytes::copy_from_slice(&payload);
+            return (frame, copied);
+        }
         (frame, payload)
     }
 }
@@ -140,6 +149,20 @@ mod tests {
             tag: FrameTag::default(),
         };
         builder.finish(&header)
+    }
+
+    #[test]
+    fn what_is_kept_of_a_small_frame_does_not_hold_it_and_a_large_one_is_not_copied() {
+        let (frame, payload) = sealed(7, COPIED_PAYLOAD_BYTES_MAX);
+        assert_eq!(frame.slice(HEADER_BYTES..HEADER_BYTES + payload.len()), payload);
+        assert!(!holds(&frame, &payload));
+        let (frame, payload) = sealed(7, COPIED_PAYLOAD_BYTES_MAX + 1);
+        assert!(holds(&frame, &payload));
+    }
+
+    /// Whether `part` lies in `whole`.
+    fn holds(whole: &Bytes, part: &Bytes) -> bool {
+        whole.as_ptr_range().contains(&part.as_ptr())
     }
 
     #[test]
