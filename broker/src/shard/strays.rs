@@ -50,7 +50,7 @@ impl Shard {
             false => Aside::Doomed,
         };
         owners.retain(|_, owner| is_stray(&image, *owner));
-        rename(owners.into_keys().map(|path| (path, aside)).collect()).await
+        rename(&owners.into_keys().collect::<Vec<_>>(), aside).await
     }
 
     /// Names that no stray has; the others are looked at.
@@ -88,11 +88,10 @@ fn partition_of(name: &str) -> Option<(&str, i32)> {
         .filter(|(topic, _)| !topic.is_empty() && *topic != KAFKA_METADATA)
 }
 
-async fn rename(strays: Vec<(PathBuf, Aside)>) -> Result<(), LogError> {
-    let renamed = put_aside(&strays).await?;
-    for ((dir, aside), renamed) in strays.iter().zip(renamed) {
+async fn rename(strays: &[PathBuf], aside: Aside) -> Result<(), LogError> {
+    for (dir, renamed) in strays.iter().zip(put_aside(strays, aside).await?) {
         match renamed {
-            Some(kept) if *aside == Aside::Stray => tracing::warn!(
+            Some(kept) if aside == Aside::Stray => tracing::warn!(
                 dir = %kept.display(),
                 "the recovered cluster does not know this topic: its records are kept there; delete them if they are not wanted"
             ),

@@ -66,8 +66,7 @@ impl Log {
         if owner_of_dir(&dir).await? == DirOwner::Topic(self.topic_id()) {
             return self.sync_parent_dir().await;
         }
-        for doomed in put_aside(&[(dir.to_path_buf(), Aside::Doomed)]).await?.into_iter().flatten()
-        {
+        for doomed in put_aside(&[dir.to_path_buf()], Aside::Doomed).await?.into_iter().flatten() {
             self.store.reaper.add_dir(doomed, self.delete_delay());
         }
         self.create_dir().await

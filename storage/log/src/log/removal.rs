@@ -20,12 +20,12 @@ use super::file_names::{DELETED_DIR_SUFFIX, STRAY_DIR_SUFFIX};
 use super::partition_log::{Log, LogStore};
 use super::sync_together::SIDE_BY_SIDE;
 
-/// What becomes of a directory that is renamed.
+/// What becomes of directories that are renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {
-    /// It is removed, now or by a later start ([`LogStore::resume_deletions`]).
+    /// They are removed, now or by a later start ([`LogStore::resume_deletions`]).
     Doomed,
-    /// Nothing knows it any more, and nothing here touches it again; an operator decides. Kafka renames stray
+    /// Nothing knows them any more, and nothing here touches them again; an operator decides. Kafka renames stray
     /// partitions so.
     Stray,
 }
@@ -86,10 +86,10 @@ impl Log {
 
 /// Renames partition directories, durably on return; returns the new names in the order of the old ones. A directory
 /// that is not there is passed over.
-pub async fn put_aside(dirs: &[(PathBuf, Aside)]) -> Result<Vec<Option<PathBuf>>, LogError> {
+pub async fn put_aside(dirs: &[PathBuf], aside: Aside) -> Result<Vec<Option<PathBuf>>, LogError> {
     let mut renamed = Vec::with_capacity(dirs.len());
-    for (dir, aside) in dirs {
-        renamed.push(match rename(dir, *aside).await {
+    for dir in dirs {
+        renamed.push(match rename(dir, aside).await {
             Err(error) if error.is_not_found() => None,
             renamed => Some(renamed?),
         });
