@@ -9,14 +9,18 @@ use std::rc::Rc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use record::{BatchBuilder, BatchView, Codec, Decompressor, Records};
-use scratch::Scratch;
-use storage::log::{Dirty, Log, LogConfig, LogState, LogStore, LogStoreOptions, ReadRequest};
+use scratch::{Image, Scratch, put_image, take_image};
+use storage::log::{
+    Dirty, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions, ReadRequest,
+};
 
 const NOW: i64 = 1_800_000_000_000;
 const MAP_BYTES: usize = 1 << 20;
 
 /// Key and value of a record.
 type Change = (u8, Option<u16>);
+/// The same behind its offset.
+type Read = (i64, u8, Option<u16>);
 
 fn open(dir: &Path, state: LogState) -> Rc<Log> {
     let store = LogStore::new(LogStoreOptions::default());
@@ -45,7 +49,7 @@ async fn append(log: &Log, changes: &[Change], codec: Codec) {
 }
 
 /// All records of the log: offset, key, value.
-async fn records(log: &Log) -> Vec<(i64, u8, Option<u16>)> {
+async fn records(log: &Log) -> Vec<Read> {
     let mut found = Vec::new();
     let mut offset = log.log_start_offset();
     let mut decompressor = Decompressor::default();
@@ -55,29 +59,33 @@ async fn records(log: &Log) -> Vec<(i64, u8, Option<u16>)> {
         let read = log.read(request).await.unwrap();
         assert!(read.next_offset > offset);
         offset = read.next_offset;
-        for batch in record::batches(&read.bytes) {
-            let batch: BatchView<'_> = batch.unwrap();
-            let header = record::validate(batch.bytes()).unwrap();
-            let codec = header.attributes.codec().unwrap();
-            if header.records_count == 0 {
-                continue;
-            }
-            let plain = decompressor.decompress(codec, batch.records_bytes()).unwrap();
-            let mut records = Records::new(&header, plain);
-            while let Some(record) = records.next() {
-                let record = record.unwrap();
-                let value =
-                    record.value.map(|value| std::str::from_utf8(value).unwrap().parse().unwrap());
-                found.push((records.offset_of(&record), record.key.unwrap()[0], value));
-            }
-        }
+        collect(&read.bytes, &mut decompressor, &mut found);
     }
     assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0));
     found
 }
 
+fn collect(bytes: &[u8], decompressor: &mut Decompressor, found: &mut Vec<Read>) {
+    for batch in record::batches(bytes) {
+        let batch: BatchView<'_> = batch.unwrap();
+        let header = record::validate(batch.bytes()).unwrap();
+        let codec = header.attributes.codec().unwrap();
+        if header.records_count == 0 {
+            continue;
+        }
+        let plain = decompressor.decompress(codec, batch.records_bytes()).unwrap();
+        let mut records = Records::new(&header, plain);
+        while let Some(record) = records.next() {
+            let record = record.unwrap();
+            let value =
+                record.value.map(|value| std::str::from_utf8(value).unwrap().parse().unwrap());
+            found.push((records.offset_of(&record), record.key.unwrap()[0], value));
+        }
+    }
+}
+
 /// What a reader of the whole log ends up with.
-fn latest(records: &[(i64, u8, Option<u16>)]) -> BTreeMap<u8, u16> {
+fn latest(records: &[Read]) -> BTreeMap<u8, u16> {
     let mut latest = BTreeMap::new();
     for (_, key, value) in records {
         match value {
@@ -193,6 +201,117 @@ fn a_compaction_that_is_interrupted_anywhere_loses_nothing() {
         }
         assert!(polls > 20, "only {polls} steps");
     });
+}
+
+/// A log whose first compaction was interrupted when it was committed: its state, its files, all that could be read, and
+/// the name of the segment that waits to be swapped in.
+async fn committed_compaction(scratch: &Scratch) -> (LogState, Image, Vec<Read>, String) {
+    for polls in 1.. {
+        let dir = scratch.path().join(format!("t-{polls}"));
+        let log = open(&dir, LogState::new(0, NOW));
+        // every second record stays, so that two segments and more fit into one
+        for at in 0..60u16 {
+            let key = if at % 2 == 0 { at as u8 } else { 100 };
+            append(&log, &[(key, Some(at))], Codec::None).await;
+        }
+        checkpoint(&log).await;
+        log.compact(NOW, i64::MAX, MAP_BYTES).await.unwrap();
+        for at in 60..80u16 {
+            append(&log, &[(at as u8 % 4, Some(at))], Codec::None).await;
+        }
+        let state = checkpoint(&log).await;
+        let all = records(&log).await;
+        assert!(!compact_until(&log, polls).await, "a compaction without a swap");
+        runtime::fs::sync_dir(&dir).await.unwrap();
+        let image = take_image(&dir).await;
+        if let Some(name) = image.keys().find(|name| name.ends_with(".log.swap")) {
+            let name = name.clone();
+            return (state, image, all, name);
+        }
+    }
+    unreachable!("polls never end")
+}
+
+/// Where each batch of these begins.
+fn batch_starts(bytes: &[u8]) -> Vec<usize> {
+    let mut at = 0;
+    let starts = record::batches(bytes).map(|batch| {
+        at += batch.unwrap().bytes().len();
+        at
+    });
+    let mut starts: Vec<usize> = std::iter::once(0).chain(starts).collect();
+    starts.pop();
+    starts
+}
+
+#[test]
+fn a_committed_compaction_that_was_damaged_costs_what_it_lost_and_nothing_else() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let (state, image, all, name) = committed_compaction(&scratch).await;
+        let starts = batch_starts(&image[&name]);
+        let (second, last) = (starts[1], *starts.last().unwrap());
+        assert!(starts.len() > 2, "{starts:?}");
+        type Damage = Box<dyn Fn(&mut Vec<u8>)>;
+        let damages: [(&str, Damage); 6] = [
+            ("a length", Box::new(move |bytes| bytes[second + 9] ^= 0x40)),
+            ("the last length", Box::new(move |bytes| bytes[last + 9] ^= 0x40)),
+            ("an offset, far away", Box::new(move |bytes| bytes[second] ^= 0x40)),
+            ("an offset, back", Box::new(move |bytes| bytes[last..last + 8].fill(0))),
+            ("cut between batches", Box::new(move |bytes| bytes.truncate(last))),
+            ("cut to nothing", Box::new(|bytes| bytes.clear())),
+        ];
+        for (number, (what, damage)) in damages.iter().enumerate() {
+            let dir = scratch.path().join(format!("damaged-{number}"));
+            let mut image = image.clone();
+            damage(image.get_mut(&name).unwrap());
+            put_image(&dir, &image).await;
+            let log = open(&dir, state);
+            log.append(&[], &[]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(log.end_offset(), 80, "{what}");
+            let next = checkpoint(&log).await;
+            for again in 0..2 {
+                let (read, lost) = readable(&log).await;
+                assert!(lost, "{what}: a reader is told, look {again}");
+                assert!(read.iter().all(|record| all.contains(record)), "{what}");
+                let active = all.iter().filter(|(at, ..)| *at >= state.active.base_offset);
+                assert!(active.clone().count() > 0);
+                assert!(active.clone().all(|record| read.contains(record)), "{what}");
+                log.close().await.unwrap();
+                let log = open(&dir, next);
+                log.append(&[], &[]).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+            }
+            let log = open(&dir, next);
+            append(&log, &[(1, Some(9999))], Codec::None).await;
+            checkpoint(&log).await;
+            assert!(readable(&log).await.0.contains(&(80, 1, Some(9999))), "{what}");
+        }
+    });
+}
+
+/// All records that can be read, and whether a reader is told somewhere that something is lost.
+async fn readable(log: &Log) -> (Vec<Read>, bool) {
+    let (mut found, mut lost) = (Vec::new(), false);
+    let mut offset = log.log_start_offset();
+    while offset < log.end_offset() {
+        let request =
+            ReadRequest { offset, bytes_max: 1, min_one_batch: true, offset_end: i64::MAX };
+        match log.read(request).await {
+            Ok(read) => {
+                let mut decompressor = Decompressor::default();
+                collect(&read.bytes, &mut decompressor, &mut found);
+                offset = read.next_offset;
+            }
+            Err(LogError::Corrupt { .. }) => {
+                lost = true;
+                offset += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    (found, lost)
 }
 
 #[test]

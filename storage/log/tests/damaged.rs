@@ -9,7 +9,7 @@ use std::rc::Rc;
 use model::{Model, NOW, check, everything, open, read_from, small, store};
 use record::Codec;
 use scratch::{Image, Scratch, put_image, take_image};
-use storage::log::{Log, LogError, LogState, LogStore, ReadRequest};
+use storage::log::{AbortedTransaction, Log, LogError, LogState, LogStore, ReadRequest};
 
 const FIRST: &str = "00000000000000000000";
 
@@ -174,5 +174,65 @@ fn leader_epochs_that_cannot_be_read_are_begun_anew() {
         left.goes_on(&log, 0).await;
         check(&log, &left.model).await;
         assert_eq!(take_image(&left.dir()).await["leader-epoch-checkpoint"], b"0\n0\n");
+    });
+}
+
+fn aborted(at: i64) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: at,
+        first_offset: at,
+        last_offset: at,
+        last_stable_offset: at + 1,
+    }
+}
+
+#[test]
+fn a_list_of_aborted_transactions_that_became_shorter_says_so_and_the_log_goes_on() {
+    runtime::block_on(async {
+        // cut at the end of an entry, within one, to nothing, and away
+        for left_bytes in [Some(34), Some(50), Some(0), None] {
+            let scratch = Scratch::new();
+            let (store, dir) = (store(), scratch.path().join("t-0"));
+            let log = open(&store, &dir, small(), LogState::new(0, NOW));
+            let mut model = Model::default();
+            let mut transactions = Vec::new();
+            for at in 0..12 {
+                transactions.push(aborted(at));
+                let batch = model.append(&[at], 200, Codec::None);
+                log.append(&[batch], &[aborted(at)]).await.unwrap();
+            }
+            let state = log.sync().await.unwrap();
+            let base = state.active.base_offset;
+            assert!(
+                (1..=10).contains(&base),
+                "two entries or more in the second segment: {state:?}"
+            );
+            let mut image = take_image(&dir).await;
+            let name = format!("{base:020}.txnindex");
+            match left_bytes {
+                Some(bytes) => image.get_mut(&name).expect("it is there").truncate(bytes),
+                None => drop(image.remove(&name)),
+            }
+            put_image(&dir, &image).await;
+
+            let log = open(&store, &dir, small(), state);
+            log.append(&[], &[]).await.expect("the log goes on");
+            let before = log.aborted_transactions(0, base).await.unwrap();
+            assert_eq!(before, transactions[..base as usize]);
+            let lost = log.aborted_transactions(base, 12).await;
+            assert!(matches!(lost, Err(LogError::Corrupt { .. })), "{lost:?}");
+            check(&log, &model).await;
+
+            let batch = model.append(&[12], 200, Codec::None);
+            log.append(&[batch], &[aborted(12)]).await.unwrap();
+            let state = log.sync().await.expect("a checkpoint");
+            assert_eq!(state.active.base_offset, 12, "in a segment of its own");
+            log.close().await.unwrap();
+            let log = open(&store, &dir, small(), state);
+            check(&log, &model).await;
+            assert_eq!(log.aborted_transactions(12, 13).await.unwrap(), [aborted(12)]);
+            let lost = log.aborted_transactions(base, 13).await;
+            assert!(matches!(lost, Err(LogError::Corrupt { .. })), "{lost:?}");
+        }
     });
 }

@@ -8,16 +8,30 @@
 //! - A segment that became shorter is filled up with zeros, which are no batch, and closed: what comes stands in one of
 //!   its own, where no index leads through the damage. A directory that is gone is made anew and begins so.
 //! - Indexes are rebuilt up to the damage, and producers without what stands behind it in its segment.
+//! - A list of aborted transactions that became shorter goes on with what is no entry: who reads committed records there
+//!   is told, since nobody knows which of them were aborted.
+//! - A compacted segment that waits to take the place of others (`.log.swap`) takes it as a damaged one. What it was to
+//!   replace beyond the damage stays, as far as it is there.
 //! - Leader epochs that cannot be read begin anew.
 //!
 //! Kafka cuts a damaged segment off when it recovers after a crash, and does not look after a clean stop.
 
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use record::layout;
+use runtime::fs::{self, File, OpenOptions};
+
 use super::active_segment::PendingIndexes;
 use super::error::LogError;
-use super::file_names::FileKind;
+use super::file_names::{FileKind, SWAP_SUFFIX, with_suffix};
+use super::offset_index;
 use super::partition_log::Log;
+use super::prepare::{Listing, REBUILD_READ_BYTES};
 use super::segment_scan::SegmentScan;
 use super::state::ActiveState;
+use super::txn_index::{ENTRY_BYTES, NO_ENTRY};
 
 impl Log {
     /// Gives the active segment the length that the checkpoint vouches for; `found` bytes of it are there.
@@ -35,6 +49,88 @@ impl Log {
         self.write(base, FileKind::Log, 0, Vec::new()).await?;
         self.cut(base, FileKind::Log, expected).await
     }
+
+    /// Gives the active segment's list of aborted transactions the length that the checkpoint vouches for.
+    pub(super) async fn fill_up_aborted(
+        &self,
+        base: i64,
+        expected: u64,
+        found: u64,
+    ) -> Result<(), LogError> {
+        let file = self.path(base, FileKind::TxnIndex);
+        tracing::error!(
+            file = %file.display(), expected, found,
+            "a list of aborted transactions is shorter than it was: readers of committed records get CORRUPT_MESSAGE"
+        );
+        let entries = found - found % ENTRY_BYTES as u64;
+        let mark = vec![Bytes::from_static(&NO_ENTRY)];
+        self.write(base, FileKind::TxnIndex, entries, mark).await?;
+        self.cut(base, FileKind::TxnIndex, expected).await
+    }
+
+    /// The offset behind the batches of a `.log.swap`, as far as they follow one another, and its bytes. Readers are
+    /// stopped there if that is not where the next segment begins.
+    pub(super) async fn end_of_swap(
+        &self,
+        base: i64,
+        path: &Path,
+        bytes: u64,
+        listing: &Listing,
+    ) -> Result<(i64, u64), LogError> {
+        let active = self.inner.borrow().state.active.base_offset;
+        let file = File::open(path, &OpenOptions { write: true, ..OpenOptions::READ }).await;
+        let file = Rc::new(file.map_err(LogError::io("open", path))?);
+        let read_bytes = REBUILD_READ_BYTES;
+        let mut scan = SegmentScan::new(file.clone(), path.to_owned(), 0, bytes, read_bytes);
+        let mut end_offset = base;
+        let reason = loop {
+            match scan.header().await {
+                Ok(Some(header)) if header.base_offset < end_offset => break "an offset goes back",
+                Ok(Some(header)) if header.next_offset() > active => break "an offset is too high",
+                Ok(Some(header)) => {
+                    end_offset = header.next_offset();
+                    scan.skip(&header);
+                }
+                Ok(None) if end_offset > base && is_boundary(end_offset, active, listing) => {
+                    return Ok((end_offset, bytes));
+                }
+                Ok(None) => break "it ends too early",
+                Err(error) if error.is_damage() => break "a batch is damaged",
+                Err(error) => return Err(error),
+            }
+        };
+        let position = scan.position;
+        tracing::error!(
+            file = %path.display(), position, reason,
+            "a compacted segment is damaged: readers of what was behind get CORRUPT_MESSAGE"
+        );
+        let mark = Bytes::from_static(&[0; layout::BATCH_OVERHEAD]);
+        file.write_all_at(position, mark).await.map_err(LogError::io("write", path))?;
+        self.cut_swap_index(base, bytes).await?;
+        Ok((end_offset, bytes.max(position + layout::BATCH_OVERHEAD as u64)))
+    }
+
+    /// No index leads behind the end of a `.log.swap`.
+    async fn cut_swap_index(&self, base: i64, log_bytes: u64) -> Result<(), LogError> {
+        let path = with_suffix(&self.path(base, FileKind::Index), SWAP_SUFFIX);
+        let bytes = match fs::read(&path).await {
+            Ok(bytes) => bytes,
+            // It has its last name already, or there is none.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(LogError::io("read", &path)(error)),
+        };
+        let count = bytes.len() / offset_index::ENTRY_BYTES;
+        let is_within = |at| u64::from(offset_index::entry(&bytes, at).1) < log_bytes;
+        let within = offset_index::partition_point(count, is_within) * offset_index::ENTRY_BYTES;
+        let file = File::open(&path, &OpenOptions { write: true, ..OpenOptions::default() }).await;
+        let file = file.map_err(LogError::io("open", &path))?;
+        file.set_len(within as u64).await.map_err(LogError::io("truncate", &path))
+    }
+}
+
+/// Whether a segment begins at `offset`: a group of compacted ones ends there.
+fn is_boundary(offset: i64, active: i64, listing: &Listing) -> bool {
+    offset == active || listing.contains_key(&(offset, FileKind::Log))
 }
 
 /// Index entries for the batches of a segment, up to its end or to what is damaged, the state with them, and whether

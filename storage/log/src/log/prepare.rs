@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 
 use runtime::fs::{self, File, OpenOptions};
 
@@ -27,10 +26,10 @@ use super::segment_scan::SegmentScan;
 use super::state::{ActiveState, LogState};
 
 /// Read size when indexes are rebuilt.
-const REBUILD_READ_BYTES: usize = 1 << 20;
+pub(super) const REBUILD_READ_BYTES: usize = 1 << 20;
 
 /// Sizes of the files of a directory, by base offset and kind.
-type Listing = BTreeMap<(i64, FileKind), u64>;
+pub(super) type Listing = BTreeMap<(i64, FileKind), u64>;
 
 impl Log {
     /// Makes the directory fit the state, once. The caller holds the lock.
@@ -127,8 +126,10 @@ impl Log {
                 fs::remove_file(&path).await.map_err(LogError::io("delete", &path))?;
                 continue;
             };
+            let mut bytes = *bytes;
             if *kind == FileKind::Log {
-                let end_offset = end_of(path, *log_bytes).await?;
+                let end_offset;
+                (end_offset, bytes) = self.end_of_swap(*base, &path, *log_bytes, listing).await?;
                 let replaced: Vec<i64> = listing
                     .keys()
                     .filter(|(other, _)| *base < *other && *other < end_offset)
@@ -137,7 +138,7 @@ impl Log {
                 self.finish_swap(*base, &replaced).await?;
                 listing.retain(|(other, _), _| !replaced.contains(other));
             }
-            listing.insert((*base, *kind), *bytes);
+            listing.insert((*base, *kind), bytes);
         }
         Ok(())
     }
@@ -182,16 +183,17 @@ impl Log {
             if found > expected {
                 self.cut(base, kind, expected).await?;
             } else if found < expected {
-                let file = self.path(base, kind);
                 match kind {
                     FileKind::Log => {
                         self.fill_up(base, expected, found).await?;
                         is_damaged = true;
                     }
                     FileKind::TxnIndex => {
-                        return Err(LogError::Truncated { file, expected, found });
+                        self.fill_up_aborted(base, expected, found).await?;
+                        is_damaged = true;
                     }
                     _ => {
+                        let file = self.path(base, kind);
                         tracing::warn!(file = %file.display(), expected, found, "an index is rebuilt");
                         rebuild = true;
                     }
@@ -312,16 +314,4 @@ impl Log {
         }
         Ok(())
     }
-}
-
-/// The offset behind the last batch of a segment file.
-async fn end_of(path: PathBuf, bytes: u64) -> Result<i64, LogError> {
-    let file = File::open(&path, &OpenOptions::READ).await.map_err(LogError::io("open", &path))?;
-    let mut scan = SegmentScan::new(Rc::new(file), path, 0, bytes, REBUILD_READ_BYTES);
-    let mut end_offset = 0;
-    while let Some(header) = scan.header().await? {
-        end_offset = header.next_offset();
-        scan.skip(&header);
-    }
-    Ok(end_offset)
 }

@@ -6,6 +6,8 @@
 /// Size of an entry.
 pub(crate) const ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
+/// What a lost entry begins with: a version that no entry has.
+pub(crate) const NO_ENTRY: [u8; 2] = [0xff; 2];
 
 /// One aborted transaction on one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
