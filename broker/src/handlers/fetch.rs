@@ -141,16 +141,20 @@ async fn read(call: &Call, request: &FetchRequestView, partitions: &Partitions) 
         answers[slot as usize].result = result.map_err(|e| e.code());
     }
     if several {
-        trim(&mut answers, bytes_max);
+        trim(&mut answers, partitions, bytes_max);
     }
     answers
 }
 
-/// Shards read side by side, each within the whole limit; what is too much together is left for the next fetch.
-fn trim(answers: &mut [Answer], bytes_max: usize) {
+/// Shards read side by side, each within the whole limit and each with one batch beyond the limits (KIP-74); what is too
+/// much together, or beyond the limits of a later partition, is left for the next fetch. Answers are in the order of
+/// `partitions`.
+fn trim(answers: &mut [Answer], partitions: &Partitions, bytes_max: usize) {
     let mut total = 0;
-    for read in answers.iter_mut().filter_map(|a| a.result.as_mut().ok()) {
-        if total > 0 && total + read.bytes > bytes_max {
+    for (answer, asked) in answers.iter_mut().zip(partitions.values()) {
+        let Ok(read) = &mut answer.result else { continue };
+        let of_partition = usize::try_from(asked.bytes_max).unwrap_or(0);
+        if total > 0 && (total + read.bytes > bytes_max || read.bytes > of_partition) {
             read.records.clear();
             read.bytes = 0;
         }
