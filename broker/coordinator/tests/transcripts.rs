@@ -394,4 +394,5 @@ transcripts!(
     a_restart_keeps_the_generation,
     offsets_expire,
     old_versions_join_at_once,
+    commits_and_heartbeats_keep_a_member,
 );
