@@ -234,6 +234,47 @@ fn a_copy_begins_where_the_log_begins_and_is_whole_after_a_crash() {
     assert!((40..50).all(|number| seen.contains_key(&number)), "{seen:?}");
 }
 
+/// Writes these numbers as one batch.
+fn write_batch(cluster: &Cluster, topic: &str, numbers: Range<u32>) {
+    let mut client = cluster.client();
+    let mut writer = client.writer(topic, None, Codec::None).expect("it is there");
+    for number in numbers {
+        let value = Some(number.to_string().into_bytes());
+        writer.write(&NewRecord { value, ..Default::default() }).expect("it is taken");
+    }
+    writer.flush().expect("it is acknowledged");
+}
+
+#[test]
+fn a_log_that_begins_within_a_batch_goes_to_another_node() {
+    let cluster = Cluster::start();
+    cluster.create_with("t", 1, 1);
+    place(&cluster, "t", &[&[1]]);
+    wait_placed(&cluster, "t", &[&[1]]);
+    write_batch(&cluster, "t", 0..10);
+    write_batch(&cluster, "t", 10..20);
+    delete_before(&cluster, "t", 15);
+    place(&cluster, "t", &[&[2]]);
+    wait_placed(&cluster, "t", &[&[2]]);
+    let seen = eventually("it is led there", || {
+        let described = cluster.client().describe_topic("t").ok()?;
+        let partition = described.partitions.into_iter().next()?;
+        (partition.end_offset >= 20).then_some(partition.start_offset)
+    });
+    assert_eq!(seen, 15);
+    let values = eventually("everything is read", || {
+        let mut client = Client::connect(&cluster.bootstrap()).ok()?;
+        let mut reader = client.reader("t", None, Start::Beginning).ok()?;
+        let mut values = Vec::new();
+        while reader.lag().ok()? > 0 {
+            values.extend(reader.read().ok()?.into_iter().filter_map(|record| record.value));
+        }
+        Some(values)
+    });
+    let wanted: Vec<Vec<u8>> = (15..20).map(|n: u32| n.to_string().into_bytes()).collect();
+    assert_eq!(values, wanted);
+}
+
 /// Keys with the rounds in which they were written, in the order of the log.
 fn read_rounds(cluster: &Cluster, topic: &str) -> Option<Vec<(Vec<u8>, u8)>> {
     let mut client = Client::connect(&cluster.bootstrap()).ok()?;

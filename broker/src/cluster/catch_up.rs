@@ -220,6 +220,10 @@ impl Shard {
         if group == METADATA_GROUP {
             return self.copy_metadata(peer).await;
         }
+        if !self.is_settled() {
+            // The checkpoint at the end would let go of what is in the WAL and not where it is hosted now.
+            return Err(CopyError::TooEarly);
+        }
         let state = self.call_peer(peer, DESCRIBE_GROUP, encode(&group.0)).await?;
         let state: GroupState = decode_call(&state)?;
         if state.applied < index.0 {
@@ -282,7 +286,9 @@ impl Shard {
             let (topic, index) = (id.topic, id.index);
             let piece = if can_wait { self.piece_max(id, Side::Follower) } else { usize::MAX };
             let bytes_max = CHUNK_BYTES.min(piece);
-            let ask = ReadBatches { topic, index, offset, bytes_max, can_wait };
+            // the first batch may begin before the log start, where nobody reads
+            let from = offset.max(copy.log_start);
+            let ask = ReadBatches { topic, index, offset: from, bytes_max, can_wait };
             let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
             self.has_copied(id, Side::Follower, bytes.len());
             self.take_copied(&partition, &bytes, copy.end)?;

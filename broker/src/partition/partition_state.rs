@@ -240,7 +240,7 @@ impl PartitionState {
 
     /// Whether batches are taken here and now.
     pub fn takes_batches(&self) -> bool {
-        self.leads && !self.sealed
+        self.leads && (!self.sealed || runtime::mutant::is("sealed-takes-batches"))
     }
 
     /// Another group has the partition from the end of its log on. Nothing is proposed and not committed then.

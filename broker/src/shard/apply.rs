@@ -15,7 +15,7 @@ use super::copies::Copies;
 use super::leadership::Held;
 use super::{Partition, Shard};
 use crate::entry::{self, Item, ItemKind};
-use crate::ids::METADATA_GROUP;
+use crate::ids::{METADATA_GROUP, RaftGroupId};
 
 /// Hands committed entries to the shard.
 pub struct Applier {
@@ -29,8 +29,11 @@ impl Applier {
     }
 }
 
-/// Applies the items of one payload; `early` takes only those that ask for memory durability.
-fn apply_items(shard: &Rc<Shard>, payload: &Bytes, early: bool) {
+/// Applies the items of one payload of a group; `early` takes only those that ask for memory durability.
+///
+/// A replica that was away may get what a group had of a partition that has left it since. Such a batch is in the copy
+/// that the partition's group of now has, and if the partition is coming back it must not get in between.
+fn apply_items(shard: &Rc<Shard>, group: RaftGroupId, payload: &Bytes, early: bool) {
     let mut touched = shard.touched.take();
     for item in entry::items(payload) {
         let item = item.unwrap_or_else(|e| panic!("{e}: written by another version?"));
@@ -40,7 +43,8 @@ fn apply_items(shard: &Rc<Shard>, payload: &Bytes, early: bool) {
         let Some(partition) = shard.partition(item.partition) else {
             continue;
         };
-        if apply_item(shard, &partition, item)
+        if partition.state.borrow().group == group
+            && apply_item(shard, &partition, item)
             && !touched.last().is_some_and(|last: &Rc<Partition>| Rc::ptr_eq(last, &partition))
         {
             touched.push(partition);
@@ -90,7 +94,7 @@ fn apply_item(shard: &Rc<Shard>, partition: &Rc<Partition>, item: Item) -> bool 
 pub(super) fn apply_entry(shard: &Rc<Shard>, committed: &Committed) {
     let (group, index, bytes) = (committed.raft_group, committed.index, committed.payload.len());
     match committed.kind {
-        EntryKind::Inline => apply_items(shard, &committed.payload, false),
+        EntryKind::Inline => apply_items(shard, group, &committed.payload, false),
         EntryKind::Control if group == METADATA_GROUP => {
             let term = committed.term.0;
             shard.metadata_writer().apply(index.0, term, &committed.payload);
@@ -123,8 +127,8 @@ impl Apply for Applier {
         let Some(shard) = self.shard.upgrade() else {
             return;
         };
-        apply_items(&shard, &accepted.payload, true);
         let WindowTicket { raft_group, index, .. } = accepted.ticket;
+        apply_items(&shard, raft_group, &accepted.payload, true);
         shard.copies.borrow_mut().reached(raft_group, Copies::Held, index.0);
     }
 

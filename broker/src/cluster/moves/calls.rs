@@ -69,6 +69,11 @@ impl Shard {
         if node != self.node.node_id() {
             return self.call_peer(PeerId { node: node.0, shard }, method, body).await;
         }
+        if usize::from(shard.0) >= self.count {
+            // The metadata say how many shards it had, until it registers with as many as it has now.
+            let failure = CallFailure::new(NOT_HERE, format!("there is no shard {shard} here"));
+            return Err(CallError::Failed(failure));
+        }
         let answer = self.on(shard, move |there| there.answer_move(method, body)).await;
         let mut parts = answer.map_err(CallError::Failed)?;
         Ok(parts.pop().unwrap_or_default())
