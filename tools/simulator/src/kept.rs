@@ -11,15 +11,21 @@ use crate::{cluster, seeds};
 pub struct Kept {
     pub seed: u64,
     pub cluster: bool,
+    /// With partitions that change their replicas.
+    pub moves: bool,
     pub found: &'static str,
 }
 
 const fn node(seed: u64, found: &'static str) -> Kept {
-    Kept { seed, cluster: false, found }
+    Kept { seed, cluster: false, moves: false, found }
 }
 
 const fn nodes(seed: u64, found: &'static str) -> Kept {
-    Kept { seed, cluster: true, found }
+    Kept { seed, cluster: true, moves: false, found }
+}
+
+const fn moves(seed: u64, found: &'static str) -> Kept {
+    Kept { seed, cluster: true, moves: true, found }
 }
 
 /// Seeds of one time are not told apart.
@@ -79,12 +85,24 @@ pub const ALL: &[Kept] = &[
     nodes(9_002_417, "a stop of a node that waited for a majority"),
     nodes(9_002_668, "a follower hears later where a log begins; the judge"),
     nodes(9_100_763, "two voters that asked for votes at the same time, again and again"),
+    nodes(910_001_002, "who was cut off still names itself as the leader; the judge"),
+    moves(920_000_049, "a copy of a log that begins within a batch"),
+    moves(930_000_034, "batches of a group that a partition had left and was on its way back to"),
+    moves(
+        930_000_360,
+        "a leader of the metadata that had other shards before asked itself about moves",
+    ),
+    moves(940_000_022, "a checkpoint for a move before the start was over; votes were gone"),
 ];
 
 impl Kept {
     /// Runs it once more.
     pub fn run(&self) -> Result<Verdict, String> {
-        let scenario = if self.cluster { cluster::run } else { scenario::run };
+        let scenario = match (self.cluster, self.moves) {
+            (true, true) => cluster::run_with_moves,
+            (true, false) => cluster::run,
+            (false, _) => scenario::run,
+        };
         seeds::run(self.seed, false, scenario)
     }
 }

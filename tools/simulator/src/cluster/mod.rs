@@ -8,12 +8,15 @@ mod churn;
 mod client;
 mod committer;
 mod consume;
+mod elect;
 mod faults;
 mod judge;
 mod plan;
 mod produce;
 mod raft_rules;
+mod reassign;
 mod run;
+mod voters;
 
-pub use run::run;
 use run::{At, Cluster};
+pub use run::{run, run_with_moves};

@@ -61,6 +61,12 @@ pub enum Client {
     Deleter,
     /// A group without members whose offsets come and go.
     Committer,
+    /// Partitions change their replicas.
+    Reassigner,
+    /// Preferred replicas lead again.
+    Elector,
+    /// Who votes on metadata changes.
+    Voters,
 }
 
 /// A kind of fault.
@@ -109,9 +115,19 @@ impl Fault {
     ];
 }
 
+/// Who changes which nodes do what; not drawn, so that seeds without them are what they were.
+fn of_membership(batches: u64, moves: bool) -> impl Iterator<Item = Client> {
+    let all = [(Client::Reassigner, 1), (Client::Elector, 3), (Client::Voters, 9)];
+    let chosen = move |(client, digit): (Client, u64)| {
+        let is_on = moves || client != Client::Reassigner;
+        (is_on && (batches / digit).is_multiple_of(3)).then_some(client)
+    };
+    all.into_iter().filter_map(chosen)
+}
+
 impl Plan {
-    /// Draws a plan from the world's seed.
-    pub fn draw(world: &World) -> Plan {
+    /// Draws a plan from the world's seed; in some of those with `moves` partitions change their replicas.
+    pub fn draw(world: &World, moves: bool) -> Plan {
         let below = |bound| world.random_below(bound);
         let nodes = [3, 3, 3, 3, 3, 4, 5, 5, 6, 7][below(10) as usize];
         let voters = if below(3) == 0 { 3 } else { nodes.min(5) };
@@ -129,7 +145,7 @@ impl Plan {
         let clients = all.into_iter().filter(|_| below(3) == 0).collect();
         let (us, ms) = (Duration::from_micros, Duration::from_millis);
         let value_bytes = 1 + [64, 1_000, 20_000][below(3) as usize];
-        Plan {
+        let mut plan = Plan {
             nodes,
             voters,
             topics,
@@ -159,7 +175,9 @@ impl Plan {
             tail_cache_bytes: [1, 2, 16][below(3) as usize] << 20,
             // A batch has to fit into a segment.
             segment_bytes: [16_384, 65_536, 1 << 20][below(3) as usize].max(6 * value_bytes),
-        }
+        };
+        plan.clients.extend(of_membership(plan.batches, moves));
+        plan
     }
 
     /// Whether a second node falls after the first, at the moment in which it votes.

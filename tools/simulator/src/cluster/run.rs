@@ -1,7 +1,9 @@
 //! A run of one seed: its nodes, what its tasks share, and the verdict.
 
 use super::plan::{Client as Kind, Plan};
-use super::{churn, client, committer, consume, faults, judge, produce, raft_rules};
+use super::{
+    churn, client, committer, consume, elect, faults, judge, produce, raft_rules, reassign, voters,
+};
 use crate::damage;
 use crate::scenario::Verdict;
 use broker::node::{NodeContext, shard_main};
@@ -71,7 +73,16 @@ pub struct Cluster {
 
 /// Runs a seed.
 pub fn run(seed: u64) -> Verdict {
-    let (cluster, elections) = form(seed);
+    live_and_judge(seed, false)
+}
+
+/// Runs a seed in which partitions may change their replicas, too.
+pub fn run_with_moves(seed: u64) -> Verdict {
+    live_and_judge(seed, true)
+}
+
+fn live_and_judge(seed: u64, moves: bool) -> Verdict {
+    let (cluster, elections) = form(seed, moves);
     let finished = {
         let _tell = TellPlan(&cluster);
         cluster.world.run(live(cluster.clone()))
@@ -83,9 +94,9 @@ pub fn run(seed: u64) -> Verdict {
 }
 
 /// The cluster of a seed before anything happens, watched from now on; and how many replicas are elected.
-fn form(seed: u64) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
+fn form(seed: u64, moves: bool) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let world = World::with_seed(seed);
-    let plan = Plan::draw(&world);
+    let plan = Plan::draw(&world, moves);
     world.set_network(plan.network());
     let nodes = (0..plan.nodes).map(|i| world.add_node(&format!("node{i}"), plan.disk()));
     let nodes: Vec<NodeHandle> = nodes.collect();
@@ -167,6 +178,7 @@ async fn live(cluster: Rc<Cluster>) -> Result<(), String> {
         judge::leaders_are_there(&cluster).await?;
     }
     judge::everything_is_read(&cluster).await?;
+    judge::nothing_is_on_its_way(&cluster).await?;
     judge::nodes_agree(&cluster).await
 }
 
@@ -183,6 +195,9 @@ fn start_clients(cluster: &Rc<Cluster>) -> Vec<Task<()>> {
             Kind::Churn => spawn(Class::Latency, churn::churn(cluster.clone())),
             Kind::Deleter => spawn(Class::Latency, churn::delete_records(cluster.clone())),
             Kind::Committer => spawn(Class::Latency, committer::commit(cluster.clone())),
+            Kind::Reassigner => spawn(Class::Latency, reassign::reassign(cluster.clone())),
+            Kind::Elector => spawn(Class::Latency, elect::elect(cluster.clone())),
+            Kind::Voters => spawn(Class::Latency, voters::change_voters(cluster.clone())),
         });
     }
     clients
@@ -312,7 +327,7 @@ mod tests {
     #[test]
     fn a_node_that_waits_for_a_majority_ends_when_it_is_asked_to() {
         for seed in 1..6 {
-            let (cluster, _) = form(seed);
+            let (cluster, _) = form(seed, false);
             let alone = cluster.clone();
             cluster.world.run(async move {
                 alone.start(0);
