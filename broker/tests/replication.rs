@@ -230,6 +230,77 @@ fn consumers_read_from_the_replica_in_their_rack() {
     assert_eq!(known(said), ErrorCode::NotLeaderOrFollower);
 }
 
+#[test]
+fn a_batch_that_no_majority_gets_in_time_is_a_timeout() {
+    let cluster = Cluster::start();
+    create(&cluster, "t", 1, &[]);
+    let write = |value, timeout_ms| {
+        let leader = cluster.leader("t", 0);
+        produce(&mut cluster.connect(leader), "t", value, timeout_ms)
+    };
+    eventually("a timeout", || {
+        let leader = cluster.leader("t", 0);
+        followers(leader).into_iter().for_each(|follower| cluster.pause(follower));
+        let (said, offset) = produce(&mut cluster.connect(leader), "t", "nobody", 100);
+        followers(leader).into_iter().for_each(|follower| cluster.go_on(follower));
+        // on a slow machine it may have given up leading by then
+        assert!([ErrorCode::RequestTimedOut, ErrorCode::NotLeaderOrFollower].contains(&said));
+        assert_eq!(offset, -1);
+        (said == ErrorCode::RequestTimedOut).then_some(())
+    });
+    eventually("a majority takes records again", || {
+        (write("again", 5_000).0 == ErrorCode::None).then_some(())
+    });
+}
+
+#[test]
+fn who_asks_another_replica_than_the_leader_is_told_where_it_is() {
+    let cluster = Cluster::start();
+    create(&cluster, "t", 1, &[]);
+    let leader = cluster.leader("t", 0);
+    let id = BrokerId(leader as i32 + 1);
+    let mut connection = cluster.connect(followers(leader)[0]);
+    let batch = bytes::Bytes::copy_from_slice(&node::requests::batch(10, None));
+    let ask = |connection: &mut Connection, version| {
+        let data = PartitionProduceData::default().with_records(Some(batch.clone()));
+        let topic =
+            TopicProduceData::default().with_name(name("t")).with_partition_data(vec![data]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(5_000)
+            .with_topic_data(vec![topic]);
+        connection.call_up_to(&request, version).expect("an answer")
+    };
+    let told = ask(&mut connection, BY_NAME_MAX);
+    let partition = &told.responses[0].partition_responses[0];
+    assert_eq!(known(partition.error_code), ErrorCode::NotLeaderOrFollower);
+    assert_eq!(partition.current_leader.leader_id, id);
+    assert!(partition.current_leader.leader_epoch >= 0);
+    let endpoints: Vec<_> = told.node_endpoints.iter().map(|e| (e.node_id, e.port)).collect();
+    assert_eq!(endpoints, [(id, i32::from(cluster.ports[leader].0))]);
+    let told = ask(&mut connection, 9);
+    let partition = &told.responses[0].partition_responses[0];
+    assert_eq!(known(partition.error_code), ErrorCode::NotLeaderOrFollower);
+    assert_eq!((partition.current_leader.leader_id, told.node_endpoints.len()), (BrokerId(-1), 0));
+    // Fetch tells it from version 16 on; a leader epoch that is not the follower's own makes it say no.
+    let topic_id = {
+        let asked = MetadataRequestTopic::default().with_name(Some(name("t")));
+        let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+        connection.call(&request).expect("an answer").topics[0].topic_id
+    };
+    let partition =
+        FetchPartition::default().with_current_leader_epoch(-1).with_partition_max_bytes(1);
+    let topic = FetchTopic::default().with_topic_id(topic_id).with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_session_epoch(-1)
+        .with_replica_state(fetch_request::ReplicaState::default().with_replica_id(BrokerId(7)))
+        .with_topics(vec![topic]);
+    let told = connection.call(&request).expect("an answer");
+    let partition = &told.responses[0].partitions[0];
+    assert_eq!(known(partition.error_code), ErrorCode::NotLeaderOrFollower);
+    assert_eq!((partition.current_leader.leader_id, told.node_endpoints[0].node_id), (id, id));
+}
+
 /// Leader and replicas of the partitions of a topic, as one node tells them.
 fn described(connection: &mut Connection, topic: &str) -> Vec<(i32, Vec<i32>)> {
     let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
@@ -279,6 +350,13 @@ fn replicas_go_to_a_node_that_is_away_only_if_there_is_no_other_way() {
         (answer.brokers.len() == NODES - 1).then_some(())
     });
     let mut connection = cluster.connect(0);
+    let mut brokers = |fenced_too: bool| {
+        let request = DescribeClusterRequest::default().with_include_fenced_brokers(fenced_too);
+        let answer = connection.call(&request).expect("an answer");
+        answer.brokers.iter().map(|b| (b.broker_id.0, b.is_fenced)).collect::<Vec<_>>()
+    };
+    assert_eq!(brokers(false), [(1, false), (3, false)]);
+    assert_eq!(brokers(true), [(1, false), (2, true), (3, false)]);
     assert_eq!(create_raw(&mut connection, "two", 4, 2), ErrorCode::None);
     let told = described(&mut connection, "two");
     assert!(told.iter().all(|(_, nodes)| !nodes.contains(&2)), "{told:?}");

@@ -237,3 +237,61 @@ impl View<'_> {
         node.is_some_and(|node| node.endpoint(self.listener).is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::NodeConfig;
+
+    use super::*;
+    use crate::ids::RaftGroupId;
+    use crate::metadata::{LedGroup, MetadataRecord, PartitionRecord};
+
+    /// Nodes 1 and 2, of which node 2 leads and has no listener but the one inside.
+    fn image() -> Image {
+        let (config, _) = NodeConfig::from_properties("node.id=1\nlog.dirs=/x").expect("good");
+        let mut image = Image::empty("c", NodeId(1), 1, Arc::new(config.values));
+        let endpoint = |listener: &str, host: &str, port| {
+            (listener.to_owned(), "PLAINTEXT".to_owned(), host.to_owned(), port)
+        };
+        let both = vec![endpoint("INSIDE", "in-1", 1), endpoint("OUTSIDE", "out-1", 2)];
+        let group = RaftGroupId(1);
+        let records = [
+            MetadataRecord::RegisterNode { node: NodeId(1), rack: None, endpoints: both },
+            MetadataRecord::RegisterNode {
+                node: NodeId(2),
+                rack: None,
+                endpoints: vec![endpoint("INSIDE", "in-2", 3)],
+            },
+            MetadataRecord::CreateRaftGroup { group, voters: vec![NodeId(1), NodeId(2)] },
+            MetadataRecord::CreateTopic {
+                topic: TopicId([7; 16]),
+                name: "t".into(),
+                partitions: vec![PartitionRecord { group, epoch_base: 0 }],
+                configs: Vec::new(),
+            },
+        ];
+        for record in &records {
+            image.apply(record).expect("a record that fits");
+        }
+        image.note_leader(LedGroup { group: 1, leader: Some(NodeId(2)), term: 1, isr: None });
+        image
+    }
+
+    #[test]
+    fn a_client_is_told_the_addresses_of_its_own_listener_and_leaders_without_one_are_an_error() {
+        let image = image();
+        let told = |listener, version| {
+            let view = View { image: &image, listener, version, topic_operations: None };
+            let brokers = view.brokers().into_iter().map(|b| format!("{}:{}", b.host, b.port));
+            let partition = view.topic_by_name("t").partitions.remove(0);
+            let code = ErrorCode::from_code(partition.error_code).expect("a code of Kafka");
+            (brokers.collect::<Vec<_>>().join(" "), code, partition.leader_id.0)
+        };
+        assert_eq!(told("INSIDE", 13), ("in-1:1 in-2:3".to_owned(), ErrorCode::None, 2));
+        let outside = "out-1:2".to_owned();
+        assert_eq!(told("OUTSIDE", 6), (outside.clone(), ErrorCode::ListenerNotFound, -1));
+        assert_eq!(told("OUTSIDE", 5), (outside, ErrorCode::LeaderNotAvailable, -1));
+    }
+}

@@ -4,6 +4,7 @@
 //! passed. A rule without a check is a wish, so new rules come here as code.
 
 mod arrows;
+mod behaviours;
 mod documents;
 mod files;
 mod format;

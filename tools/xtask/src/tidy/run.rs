@@ -1,7 +1,7 @@
 //! The list of checks and how their findings are told.
 
 use super::tree::Tree;
-use super::{arrows, documents, files, format, names, sizes};
+use super::{arrows, behaviours, documents, files, format, names, sizes};
 use crate::tally::Tally;
 use anyhow::Result;
 
@@ -20,7 +20,7 @@ pub type Findings = Vec<String>;
 
 type Check = (&'static str, fn(&Tree) -> Result<Findings>);
 
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 16] = [
     ("crates point down", arrows::crates_point_down),
     ("only runtime names the ring", arrows::only_runtime_names_the_ring),
     ("no tokio in a shard", arrows::no_tokio_in_a_shard),
@@ -35,6 +35,7 @@ const CHECKS: [Check; 15] = [
     ("one map to Kafka's codes", names::one_map_to_kafka_codes),
     ("documents name files that exist", documents::paths_exist),
     ("the API matrix is current", documents::api_matrix_is_current),
+    ("behaviours are tested", behaviours::behaviours_are_tested),
     ("sources are formatted", format::sources_are_formatted),
 ];
 
