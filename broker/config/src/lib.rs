@@ -39,7 +39,7 @@ pub use group_config::{GroupConfig, GroupOverrides};
 pub use group_keys::{group_key, group_keys};
 pub use key::{Importance, Key, KeyType, Meaning};
 pub use listeners::{Endpoint, Listener};
-pub use node_config::{Limits, LogFormat, NodeConfig, WalBackend};
+pub use node_config::{CpuLatency, Limits, LogFormat, NodeConfig, Realtime, WalBackend};
 pub use properties::{PropertiesError, Property, parse_properties};
 pub use quorum::{Quorum, Voter};
 pub use throttled_replicas::ThrottledReplicas;

@@ -16,6 +16,24 @@ use crate::listeners::{self, Listener};
 use crate::quorum::{self, Quorum};
 use crate::topic_config::Durability;
 
+/// Place of the shards in the system's real-time class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Realtime {
+    Never,
+    IfGranted,
+    /// 1 to 99.
+    Priority(u8),
+}
+
+/// Bound of the time in which the host's CPUs wake up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuLatency {
+    OfHost,
+    /// None at all while synced writes come in, where the host grants it.
+    WhileWriting,
+    AtMost(Duration),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WalBackend {
     IoUring,
@@ -85,10 +103,8 @@ pub struct NodeConfig {
     pub shards: usize,
     pub pin_shards: bool,
     pub spin: Duration,
-    /// Bound of the wake-up latency of the host's CPUs; `None` leaves it to the host.
-    pub cpu_latency: Option<Duration>,
-    /// Of the shards in the system's real-time class; 0: the ordinary class.
-    pub realtime_priority: u8,
+    pub cpu_latency: CpuLatency,
+    pub realtime: Realtime,
     /// Of topics that do not set their own.
     pub durability: Durability,
     pub wal_backend: WalBackend,
@@ -159,10 +175,16 @@ impl NodeConfig {
             shards: v.size("millrace.shards"),
             pin_shards: values.boolean("millrace.shards.pin"),
             spin: Duration::from_micros(v.number("millrace.shards.spin.us")),
-            cpu_latency: u64::try_from(v.integer("millrace.cpu.latency.us"))
-                .ok()
-                .map(Duration::from_micros),
-            realtime_priority: v.number("millrace.shards.realtime.priority") as u8,
+            cpu_latency: match v.integer("millrace.cpu.latency.us") {
+                -1 => CpuLatency::WhileWriting,
+                us => u64::try_from(us)
+                    .map_or(CpuLatency::OfHost, |us| CpuLatency::AtMost(Duration::from_micros(us))),
+            },
+            realtime: match v.integer("millrace.shards.realtime.priority") {
+                -1 => Realtime::IfGranted,
+                0 => Realtime::Never,
+                priority => Realtime::Priority(priority as u8),
+            },
             durability: match values.get("millrace.durability") {
                 Some("memory") => Durability::Memory,
                 _ => Durability::Disk,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use config::{
-    AlterOp, Alteration, BrokerValues, ConfigSource, Durability, InvalidConfig, NodeConfig,
-    TopicConfig, TopicOverrides,
+    AlterOp, Alteration, BrokerValues, ConfigSource, CpuLatency, Durability, InvalidConfig,
+    NodeConfig, Realtime, TopicConfig, TopicOverrides,
 };
 
 const COMBINED: &str = include_str!("kafka_4_3/combined.properties");
@@ -68,6 +68,25 @@ fn defaults_are_kafkas_and_our_own_limits_are_on() {
     assert_eq!(node.offsets_topic_partitions, 50);
     assert!(node.auto_create_topics);
     assert_eq!(node.metrics_listen, None);
+}
+
+#[test]
+fn what_the_host_grants_for_latency_is_taken_unless_the_file_says_otherwise() {
+    let node = |line: &str| {
+        let (node, warnings) = NodeConfig::from_properties(&format!("node.id=1\n{line}")).unwrap();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        node
+    };
+    let of = |value: &str| node(&format!("millrace.shards.realtime.priority={value}")).realtime;
+    assert_eq!(node("").realtime, Realtime::IfGranted);
+    assert_eq!(of("-1"), Realtime::IfGranted);
+    assert_eq!(of("0"), Realtime::Never);
+    assert_eq!(of("99"), Realtime::Priority(99));
+    let of = |value: &str| node(&format!("millrace.cpu.latency.us={value}")).cpu_latency;
+    assert_eq!(node("").cpu_latency, CpuLatency::WhileWriting);
+    assert_eq!(of("-1"), CpuLatency::WhileWriting);
+    assert_eq!(of("-2"), CpuLatency::OfHost);
+    assert_eq!(of("70"), CpuLatency::AtMost(Duration::from_micros(70)));
 }
 
 #[test]

@@ -10,8 +10,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use runtime::shards::StartError;
+use runtime::shards::{CpuLatency, Options, Realtime, StartError};
 use serde_json::json;
 
 /// How a finding bears on a broker here.
@@ -66,7 +67,7 @@ pub fn inspect(data: &Path) -> Vec<Finding> {
     findings.extend(limits);
     findings.extend([cpus(), directory(data), free_space(&trial)]);
     findings.extend(storage(&existing_parent(data)));
-    findings.push(swappiness());
+    findings.extend([swappiness(), realtime(), cpu_latency()]);
     findings
 }
 
@@ -91,6 +92,38 @@ impl Trial {
         };
         let refused = runtime::shards::run(Default::default(), look).err();
         Trial { refused, available: seen.get().copied() }
+    }
+}
+
+/// Starts a shard that must have what these options say.
+fn refused(options: Options) -> Option<StartError> {
+    runtime::shards::run(options, |_: runtime::shards::Context<()>| async {}).err()
+}
+
+fn realtime() -> Finding {
+    match refused(Options { realtime: Realtime::Priority(1), ..Options::default() }) {
+        Some(StartError::Realtime { source, .. }) => advice(
+            "scheduling",
+            format!(
+                "no real-time priority ({source}), so other programs delay the shards; set \
+                 `LimitRTPRIO=1` in the systemd unit or grant CAP_SYS_NICE"
+            ),
+        ),
+        _ => good("scheduling", "shards run in the real-time class while they sleep often"),
+    }
+}
+
+fn cpu_latency() -> Finding {
+    let wanted = CpuLatency::AtMost(Duration::ZERO);
+    match refused(Options { cpu_latency: wanted, ..Options::default() }) {
+        Some(StartError::CpuLatency { source }) => advice(
+            "wake-up",
+            format!(
+                "CPUs halt between synced writes ({source}); give the broker's user write access \
+                 to /dev/cpu_dma_latency, and each write is some tens of microseconds faster"
+            ),
+        ),
+        _ => good("wake-up", "CPUs are kept awake while synced writes come in"),
     }
 }
 

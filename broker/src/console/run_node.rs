@@ -9,7 +9,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use config::NodeConfig;
+use config::{CpuLatency, NodeConfig, Realtime};
+use runtime::shards;
 
 use super::args::{DevArgs, StartArgs};
 use super::{check, http, logs};
@@ -104,12 +105,12 @@ fn run(config: NodeConfig) -> Result<(), String> {
     let _lock = lock(&config.data_dir)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let shards = if config.shards == 0 { cpus } else { config.shards };
-    let options = runtime::shards::Options {
+    let options = shards::Options {
         count: shards,
         pin: config.pin_shards,
         spin: config.spin,
-        cpu_latency: config.cpu_latency,
-        realtime_priority: config.realtime_priority,
+        cpu_latency: cpu_latency(config.cpu_latency),
+        realtime: realtime(config.realtime),
         name: "shard".into(),
         ..Default::default()
     };
@@ -122,7 +123,7 @@ fn run(config: NodeConfig) -> Result<(), String> {
         http::serve(address, context.metrics.clone(), context.ready.clone())?;
     }
     let shared = context.clone();
-    runtime::shards::run(options, move |shard| node::shard_main(shard, shared.clone()))
+    shards::run(options, move |shard| node::shard_main(shard, shared.clone()))
         .map_err(|e| e.to_string())?;
     match context.failure.get() {
         Some(reason) => Err(reason.clone()),
@@ -130,8 +131,24 @@ fn run(config: NodeConfig) -> Result<(), String> {
     }
 }
 
+fn cpu_latency(configured: CpuLatency) -> shards::CpuLatency {
+    match configured {
+        CpuLatency::OfHost => shards::CpuLatency::OfHost,
+        CpuLatency::WhileWriting => shards::CpuLatency::WhileWriting,
+        CpuLatency::AtMost(latency) => shards::CpuLatency::AtMost(latency),
+    }
+}
+
+fn realtime(configured: Realtime) -> shards::Realtime {
+    match configured {
+        Realtime::Never => shards::Realtime::Never,
+        Realtime::IfGranted => shards::Realtime::IfGranted,
+        Realtime::Priority(priority) => shards::Realtime::Priority(priority),
+    }
+}
+
 /// The shards raise the soft limit to the hard one, so the hard one counts.
-fn share_descriptors(context: &NodeContext, options: &runtime::shards::Options) {
+fn share_descriptors(context: &NodeContext, options: &shards::Options) {
     // with fewer than the least the start is refused, which says enough
     let limit = check::limit("Max open files").map(|(_, hard)| hard);
     let Some(limit) = limit.filter(|limit| *limit >= options.descriptors_min) else { return };

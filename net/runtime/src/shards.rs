@@ -28,6 +28,27 @@ impl fmt::Display for ShardId {
     }
 }
 
+/// How long CPUs may take to come back from an idle state; it holds for every CPU of the host.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum CpuLatency {
+    /// What the host does by itself.
+    OfHost,
+    /// No time at all, but only while shards write synced often, and where the host grants it.
+    WhileWriting,
+    /// This long, for as long as the shards run; a host that does not grant it refuses the start.
+    AtMost(Duration),
+}
+
+/// The shards' place in the system's real-time class.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Realtime {
+    Never,
+    /// Its lowest priority, where the host grants it.
+    IfGranted,
+    /// This priority, 1 to 99; a host that does not grant it refuses the start.
+    Priority(u8),
+}
+
 /// How a node's shards are started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -39,12 +60,11 @@ pub struct Options {
     /// How long an idle shard polls before it parks. Zero unless the cores are dedicated: at 50 us
     /// the round trip between two idle shards fell from 32 us to 2 us (measured).
     pub spin: Duration,
-    /// How long the host's CPUs may take to come back from an idle state while the node runs; `None`
-    /// leaves that to the host. It holds for every CPU of the host.
-    pub cpu_latency: Option<Duration>,
-    /// Priority of the shards in the system's real-time class (SCHED_FIFO), 1 to 99, as long as they
-    /// sleep often; 0 leaves them in the ordinary class. glommio's shards always stay in that one.
-    pub realtime_priority: u8,
+    /// How long the host's CPUs may take to come back from an idle state.
+    pub cpu_latency: CpuLatency,
+    /// Whether shards are in the system's real-time class (SCHED_FIFO) as long as they sleep often.
+    /// glommio's shards always stay in the ordinary one.
+    pub realtime: Realtime,
     /// How long a task runs before [`crate::task::yield_if_needed`] has it yield although nothing
     /// urgent has come in.
     pub slice: Duration,
@@ -61,8 +81,8 @@ impl Default for Options {
             count: 1,
             pin: false,
             spin: Duration::ZERO,
-            cpu_latency: None,
-            realtime_priority: 0,
+            cpu_latency: CpuLatency::OfHost,
+            realtime: Realtime::Never,
             slice: Duration::from_micros(500),
             name: "shard".to_owned(),
             descriptors_min: 1024,
@@ -101,13 +121,13 @@ pub enum StartError {
          `LimitNOFILE={needed}` or more in the systemd unit or run `ulimit -n {needed}`"
     )]
     NofileTooLow { limit: u64, needed: u64 },
-    /// `Options::cpu_latency` is set and the host does not grant it.
+    /// `Options::cpu_latency` asks for it and the host does not grant it.
     #[error(
         "the wake-up latency of the CPUs cannot be bounded ({source}); give this user write access \
          to /dev/cpu_dma_latency, or leave the bound out"
     )]
     CpuLatency { source: std::io::Error },
-    /// `Options::realtime_priority` is set and the host does not grant it.
+    /// `Options::realtime` asks for one and the host does not grant it.
     #[error(
         "shards cannot run with real-time priority {priority} ({source}); set \
          `LimitRTPRIO={priority}` or more in the systemd unit or grant CAP_SYS_NICE, or leave the \

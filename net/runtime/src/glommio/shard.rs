@@ -9,6 +9,7 @@ use std::time::Duration;
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::commit_thread::CommitThread;
+use super::cpu_latency::SyncedWrites;
 use super::heartbeat::Activity;
 use super::ring::Ring;
 
@@ -22,6 +23,7 @@ pub(super) struct Shard {
     pub background: TaskQueueHandle,
     pub live: LiveTasks,
     pub activity: Rc<Activity>,
+    pub writes: SyncedWrites,
     commit_thread: OnceCell<CommitThread>,
 }
 
@@ -31,7 +33,7 @@ thread_local! {
 
 impl Shard {
     /// Makes the shard of this thread; called on its executor.
-    pub fn enter(ring: Rc<Ring>, slice: Duration) -> Rc<Shard> {
+    pub fn enter(ring: Rc<Ring>, writes: SyncedWrites, slice: Duration) -> Rc<Shard> {
         let executor = glommio::executor();
         let shard = Rc::new(Shard {
             ring,
@@ -47,6 +49,7 @@ impl Shard {
             ),
             live: LiveTasks::default(),
             activity: Rc::default(),
+            writes,
             commit_thread: OnceCell::new(),
         });
         CURRENT.with_borrow_mut(|current| *current = Some(Rc::clone(&shard)));

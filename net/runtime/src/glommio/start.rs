@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::cpu_latency;
+use super::cpu_latency::{self, Bound, SyncedWrites};
 use super::heartbeat;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -29,7 +29,7 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     limits::check(opts.count, opts.descriptors_min)?;
-    let _cpu_latency = cpu_latency::request_for(&opts)?;
+    let mut cpu_latency = Bound::new(&opts)?;
     let cpus = placements(&opts);
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::with_capacity(opts.count);
@@ -37,33 +37,44 @@ where
         let id = ShardId(index as u16);
         let (go, wait) = mpsc::channel::<()>();
         let (opts, main, cpu, report) = (opts.clone(), main.clone(), cpus[index], report.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("{}-{index}", opts.name))
-            .spawn(move || {
-                let _abort = AbortOnPanic;
-                let (executor, ring) = match make_executor(&opts, cpu) {
-                    Ok(made) => made,
-                    Err(reason) => {
-                        let _ = report.send(Err(StartError::Shard { shard: id.0, reason }));
-                        return;
+        let writes = cpu_latency.writes_of(index);
+        let thread =
+            std::thread::Builder::new()
+                .name(format!("{}-{index}", opts.name))
+                .spawn(move || {
+                    let _abort = AbortOnPanic;
+                    let (executor, ring) = match make_executor(&opts, cpu) {
+                        Ok(made) => made,
+                        Err(reason) => {
+                            let _ = report.send(Err(StartError::Shard { shard: id.0, reason }));
+                            return;
+                        }
+                    };
+                    let _ = report.send(Ok(()));
+                    // An error means that another shard failed and nobody starts.
+                    if wait.recv().is_ok() {
+                        let context =
+                            Context { id, count: opts.count, mailbox: shards::Mailbox(mailbox) };
+                        run_shard(&executor, ring, writes, opts.slice, async move {
+                            main(context).await
+                        });
                     }
-                };
-                let _ = report.send(Ok(()));
-                // An error means that another shard failed and nobody starts.
-                if wait.recv().is_ok() {
-                    let context =
-                        Context { id, count: opts.count, mailbox: shards::Mailbox(mailbox) };
-                    run_shard(&executor, ring, opts.slice, async move { main(context).await });
-                }
-            })
-            .map_err(|e| StartError::Shard { shard: id.0, reason: e.to_string() })?;
+                })
+                .map_err(|e| StartError::Shard { shard: id.0, reason: e.to_string() })?;
         threads.push((thread, go));
     }
+    drop(report);
     for _ in 0..opts.count {
         reports.recv().expect("every thread reports")?;
     }
     for (_, go) in &threads {
         let _ = go.send(());
+    }
+    // The threads report no more: an error other than a timeout says that all have ended.
+    while cpu_latency.follows_writes()
+        && matches!(reports.recv_timeout(cpu_latency::PERIOD), Err(RecvTimeoutError::Timeout))
+    {
+        cpu_latency.look();
     }
     for (thread, _) in threads {
         thread.join().expect("a panic on a shard has ended the process");
@@ -77,7 +88,7 @@ pub fn block_on<T: 'static>(f: impl Future<Output = T> + 'static) -> T {
         panic!("{e}");
     }
     let (executor, ring) = make_executor(&opts, None).expect("the host grants one executor");
-    run_shard(&executor, ring, opts.slice, f)
+    run_shard(&executor, ring, SyncedWrites::default(), opts.slice, f)
 }
 
 /// The exit code of a fail-stop, EX_IOERR of sysexits.h.
@@ -91,11 +102,12 @@ pub fn fail_stop(reason: &str) -> ! {
 fn run_shard<T: 'static>(
     executor: &LocalExecutor,
     ring: Ring,
+    writes: SyncedWrites,
     slice: Duration,
     f: impl Future<Output = T> + 'static,
 ) -> T {
     executor.run(async move {
-        let shard = Shard::enter(Rc::new(ring), slice);
+        let shard = Shard::enter(Rc::new(ring), writes, slice);
         let reaper = Rc::clone(&shard.ring);
         let reaper = glommio::spawn_local_into(async move { reaper.reap().await }, shard.latency)
             .expect("the queue was made just now");

@@ -57,6 +57,7 @@ impl DirectFile {
 
     pub async fn write_durable(&self, pos: u64, bufs: Vec<Bytes>) -> io::Result<()> {
         let shard = Shard::current();
+        shard.writes.count();
         match &self.backend {
             Backend::IoUring => shard.ring.write(&self.fd, pos, bufs, libc::RWF_DSYNC).await,
             Backend::CommitThread(fd) => {
@@ -70,6 +71,7 @@ impl DirectFile {
             let shard = Shard::current();
             let commit = shard.commit_thread()?;
             if commit.may_write_here(&bufs) && shard.has_nothing_else() {
+                shard.writes.count();
                 return commit.write_here(fd, pos, bufs);
             }
         }

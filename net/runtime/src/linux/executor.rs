@@ -113,7 +113,7 @@ impl Header {
 
 impl Executor {
     /// An executor for this thread.
-    pub fn new(opts: &Options) -> io::Result<Executor> {
+    pub fn new(opts: &Options, realtime_priority: u8) -> io::Result<Executor> {
         // SAFETY: plain system call; the descriptor is ours.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
@@ -135,7 +135,7 @@ impl Executor {
             }),
             slice_ns: opts.slice.as_nanos() as u64,
             spin_ns: opts.spin.as_nanos() as u64,
-            realtime: Realtime::of_this_thread(opts.realtime_priority)?,
+            realtime: Realtime::of_this_thread(realtime_priority)?,
             polled_since: Cell::new(0),
         })
     }

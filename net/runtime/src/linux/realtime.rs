@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::io;
 
-use crate::shards::StartError;
+use crate::shards::{self, StartError};
 
 /// A shard that ran this long without a sleep is busy, not waiting: the ordinary class is its place.
 const BUSY_NS: u64 = 2_000_000;
@@ -72,16 +72,25 @@ impl Realtime {
     }
 }
 
-/// Learns on a thread of its own whether the host grants this priority.
+/// The lowest of the class: shards are there to be woken up at once, not to race each other.
+const LOWEST: u8 = 1;
+
+/// The priority for the shards that the host grants, 0 for none; asked on a thread of its own.
 ///
 /// # Errors
-/// `StartError::Realtime`.
-pub(super) fn check(priority: u8) -> Result<(), StartError> {
-    if priority == 0 {
-        return Ok(());
+/// `StartError::Realtime`: it does not grant the one that was required.
+pub(super) fn granted(wanted: shards::Realtime) -> Result<u8, StartError> {
+    let ask = |priority| {
+        let asked = std::thread::spawn(move || set_class(priority)).join();
+        asked.expect("it cannot panic").map(|()| priority)
+    };
+    match wanted {
+        shards::Realtime::Never => Ok(0),
+        shards::Realtime::IfGranted => Ok(ask(LOWEST).unwrap_or(0)),
+        shards::Realtime::Priority(priority) => {
+            ask(priority).map_err(|source| StartError::Realtime { priority, source })
+        }
     }
-    let asked = std::thread::spawn(move || set_class(priority)).join().expect("it cannot panic");
-    asked.map_err(|source| StartError::Realtime { priority, source })
 }
 
 /// Puts this thread into SCHED_FIFO with that priority, or with 0 into the ordinary class.
@@ -143,16 +152,22 @@ mod tests {
     {
         // SAFETY: plain system calls about the calling thread.
         let class = || unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK;
-        let (granted, was) = (check(1), class());
-        assert_eq!(was, libc::SCHED_OTHER, "the question changes nothing for who asks");
-        std::thread::spawn(move || match granted {
-            Ok(()) => {
+        let required = granted(shards::Realtime::Priority(1));
+        let if_granted = granted(shards::Realtime::IfGranted).expect("nothing is required");
+        assert_eq!(class(), libc::SCHED_OTHER, "the question changes nothing for who asks");
+        assert_eq!(granted(shards::Realtime::Never).expect("nothing is asked"), 0);
+        std::thread::spawn(move || match required {
+            Ok(priority) => {
+                assert_eq!((priority, if_granted), (1, 1));
                 let _realtime = Realtime::of_this_thread(1).unwrap();
                 assert_eq!(class(), libc::SCHED_FIFO);
                 let child = std::thread::spawn(class).join().unwrap();
                 assert_eq!(child, libc::SCHED_OTHER);
             }
-            Err(e) => assert!(e.to_string().contains("LimitRTPRIO=1"), "{e}"),
+            Err(e) => {
+                assert_eq!(if_granted, 0);
+                assert!(e.to_string().contains("LimitRTPRIO=1"), "{e}");
+            }
         })
         .join()
         .unwrap();

@@ -6,12 +6,14 @@ use std::rc::Rc;
 
 use super::blocking::HelperThread;
 use super::commit_thread::CommitThread;
+use super::cpu_latency::SyncedWrites;
 use super::executor::Executor;
 use super::ring::Ring;
 
 pub(super) struct Shard {
     pub ring: Rc<Ring>,
     pub executor: Executor,
+    pub writes: SyncedWrites,
     commit_thread: OnceCell<CommitThread>,
     helper: OnceCell<HelperThread>,
 }
@@ -21,8 +23,9 @@ thread_local! {
 }
 
 impl Shard {
-    pub fn new(ring: Rc<Ring>, executor: Executor) -> Rc<Shard> {
-        Rc::new(Shard { ring, executor, commit_thread: OnceCell::new(), helper: OnceCell::new() })
+    pub fn new(ring: Rc<Ring>, executor: Executor, writes: SyncedWrites) -> Rc<Shard> {
+        let (commit_thread, helper) = (OnceCell::new(), OnceCell::new());
+        Rc::new(Shard { ring, executor, writes, commit_thread, helper })
     }
 
     /// Makes this the shard of this thread.

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 
-use super::cpu_latency;
+use super::cpu_latency::{self, Bound, SyncedWrites};
 use super::executor::Executor;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -21,8 +21,8 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     limits::check(opts.count, opts.descriptors_min)?;
-    realtime::check(opts.realtime_priority)?;
-    let _cpu_latency = cpu_latency::request_for(&opts)?;
+    let priority = realtime::granted(opts.realtime)?;
+    let mut cpu_latency = Bound::new(&opts)?;
     let cpus = placements(&opts);
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::with_capacity(opts.count);
@@ -30,11 +30,12 @@ where
         let id = ShardId(index as u16);
         let (go, wait) = mpsc::channel::<()>();
         let (opts, main, cpu, report) = (opts.clone(), main.clone(), cpus[index], report.clone());
+        let writes = cpu_latency.writes_of(index);
         let thread = std::thread::Builder::new()
             .name(format!("{}-{index}", opts.name))
             .spawn(move || {
                 let _abort = AbortOnPanic;
-                let shard = match make_shard(&opts, cpu) {
+                let shard = match make_shard(&opts, cpu, priority, writes) {
                     Ok(made) => made,
                     Err(reason) => {
                         let _ = report.send(Err(StartError::Shard { shard: id.0, reason }));
@@ -52,11 +53,18 @@ where
             .map_err(|e| StartError::Shard { shard: id.0, reason: e.to_string() })?;
         threads.push((thread, go));
     }
+    drop(report);
     for _ in 0..opts.count {
         reports.recv().expect("every thread reports")?;
     }
     for (_, go) in &threads {
         let _ = go.send(());
+    }
+    // The threads report no more: an error other than a timeout says that all have ended.
+    while cpu_latency.follows_writes()
+        && matches!(reports.recv_timeout(cpu_latency::PERIOD), Err(RecvTimeoutError::Timeout))
+    {
+        cpu_latency.look();
     }
     for (thread, _) in threads {
         thread.join().expect("a panic on a shard has ended the process");
@@ -69,7 +77,8 @@ pub fn block_on<T: 'static>(f: impl Future<Output = T> + 'static) -> T {
     if let Err(e) = limits::check(1, 0) {
         panic!("{e}");
     }
-    let shard = make_shard(&opts, None).expect("the host grants one executor");
+    let shard =
+        make_shard(&opts, None, 0, SyncedWrites::default()).expect("the host grants one executor");
     run_shard(&shard, f)
 }
 
@@ -107,13 +116,18 @@ impl Drop for Leave<'_> {
     }
 }
 
-fn make_shard(opts: &Options, cpu: Option<usize>) -> Result<Rc<Shard>, String> {
+fn make_shard(
+    opts: &Options,
+    cpu: Option<usize>,
+    priority: u8,
+    writes: SyncedWrites,
+) -> Result<Rc<Shard>, String> {
     if let Some(cpu) = cpu {
         limits::pin(cpu).map_err(|e| e.to_string())?;
     }
-    let executor = Executor::new(opts).map_err(|e| e.to_string())?;
+    let executor = Executor::new(opts, priority).map_err(|e| e.to_string())?;
     let ring = Ring::for_executor().map_err(|e| e.to_string())?;
-    Ok(Shard::new(Rc::new(ring), executor))
+    Ok(Shard::new(Rc::new(ring), executor, writes))
 }
 
 /// A CPU per shard, or none for all of them.
