@@ -2,13 +2,14 @@
 
 use client::Connection;
 use protocol::ErrorCode;
-use protocol::messages::InitProducerIdRequest;
+use protocol::messages::describe_producers_request::TopicRequest;
+use protocol::messages::{DescribeProducersRequest, InitProducerIdRequest};
 use record::TimestampType;
 
 use super::fresh;
-use super::node::Node;
 use super::node::records::create;
-use super::questions::{fetch_one, from, produce, records, sequenced};
+use super::node::{Node, eventually};
+use super::questions::{fetch_one, from, name, produce, records, sequenced};
 
 fn said(connection: &mut Connection, batch: &[u8]) -> (ErrorCode, i64) {
     let answer = produce(connection, "t", batch);
@@ -50,6 +51,32 @@ fn a_producer_that_nobody_knows_goes_on_where_it_was_and_one_that_counts_anew_br
     assert_eq!(fenced, ErrorCode::InvalidProducerEpoch, "and not PRODUCER_FENCED");
     let (refused, _) = said(&mut connection, &sequenced(5, 5, 7));
     assert_eq!(refused, ErrorCode::OutOfOrderSequenceNumber);
+}
+
+/// How many producers the node remembers on partition 0.
+fn remembered(connection: &mut Connection) -> usize {
+    let topic = TopicRequest::default().with_name(name("t")).with_partition_indexes(vec![0]);
+    let request = DescribeProducersRequest::default().with_topics(vec![topic]);
+    let answer = connection.call(&request).expect("an answer");
+    answer.topics[0].partitions[0].active_producers.len()
+}
+
+#[test]
+fn a_producer_is_remembered_as_long_as_the_node_was_told_to() {
+    let check_often = "log.retention.check.interval.ms=20";
+    let keep = "log.retention.ms=-1";
+    let (_data, node) = fresh(&["producer.id.expiration.ms=1", check_often, keep]);
+    create(&node, "t", 1, &[]);
+    let mut connection = node.connect();
+    assert_eq!(said(&mut connection, &sequenced(9, 0, 0)).0, ErrorCode::None);
+    eventually("it is forgotten", || (remembered(&mut connection) == 0).then_some(()));
+    let (_data, node) = fresh(&[check_often, keep]);
+    create(&node, "t", 1, &[]);
+    let mut connection = node.connect();
+    assert_eq!(said(&mut connection, &sequenced(9, 0, 0)).0, ErrorCode::None);
+    for _ in 0..20 {
+        assert_eq!(remembered(&mut connection), 1, "for a day");
+    }
 }
 
 #[test]
