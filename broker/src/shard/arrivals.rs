@@ -92,10 +92,14 @@ impl Shard {
         }
     }
 
-    /// Whether this shard knows the metadata up to `index`, and has nothing of a partition.
-    pub(crate) fn has_left(&self, id: PartitionId, index: u64) -> bool {
-        let leaving = self.cluster().is_some_and(|c| c.leaving.borrow().contains(&id));
-        self.image().index >= index && self.partition(id).is_none() && !leaving
+    /// Whether this shard knows the metadata up to `index`, and has nothing of a partition, nor has its checkpoint: one that
+    /// is opened empty must not be what a checkpoint of an earlier life says after the next crash.
+    pub(crate) async fn has_left(self: Rc<Self>, id: PartitionId, index: u64) -> bool {
+        let is_gone = || {
+            let leaving = self.cluster().is_some_and(|c| c.leaving.borrow().contains(&id));
+            self.image().index >= index && self.partition(id).is_none() && !leaving
+        };
+        is_gone() && self.has_forgotten().await && is_gone()
     }
 
     /// Replaces a partition of which nothing is wanted any more by an empty one that begins at `start`.

@@ -134,6 +134,7 @@ impl Shard {
 
     async fn checkpoint_and(self: &Rc<Self>, leave: Leave) -> Result<(), CheckpointFailure> {
         self.last_checkpoint.set(runtime::time::Instant::now());
+        let settled = self.settled.get();
         let snapshot = self.metadata_snapshot();
         let mut applied = self.destage_all().await?;
         if let Some((index, _)) = &snapshot {
@@ -161,6 +162,7 @@ impl Shard {
         self.raft.checkpointed(&raft);
         self.wal.release_before(raft.release_before);
         self.destage.checkpointed();
+        self.forgot.set(settled);
         self.metrics.checkpoints.add(1);
         Ok(())
     }
@@ -199,6 +201,20 @@ impl Shard {
     /// Whether the start of the node is over, and with it the time of [`Shard::carry`].
     pub(crate) fn is_settled(&self) -> bool {
         self.settled.get()
+    }
+
+    /// Whether the checkpoint of this shard names nothing but what is here; one is written if it has to be.
+    pub(super) async fn has_forgotten(self: &Rc<Self>) -> bool {
+        if !self.settled.get() {
+            return false;
+        }
+        if !self.forgot.get()
+            && let Err(error) = self.clone().checkpoint_now().await
+        {
+            tracing::warn!(%error, "nothing moves here before there is a checkpoint");
+            return false;
+        }
+        true
     }
 
     /// Every shard has written a checkpoint: each log's state is where it is hosted.

@@ -166,6 +166,8 @@ pub struct Shard {
     last_checkpoint: Cell<Instant>,
     /// What moved at the start of the node is durable where it is hosted now.
     settled: Cell<bool>,
+    /// A checkpoint has been written since: it names nothing that recovery found and nobody opened.
+    forgot: Cell<bool>,
 }
 
 impl Shard {
@@ -232,6 +234,7 @@ impl Shard {
             carried_logs: RefCell::default(),
             last_checkpoint: Cell::new(Instant::now()),
             settled: Cell::new(false),
+            forgot: Cell::new(false),
             node,
         })
     }

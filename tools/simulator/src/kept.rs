@@ -92,6 +92,10 @@ pub const ALL: &[Kept] = &[
         930_000_360,
         "a leader of the metadata that had other shards before asked itself about moves",
     ),
+    moves(
+        960_000_239,
+        "a partition that came back after a crash, and a checkpoint that named its old files",
+    ),
     moves(940_000_022, "a checkpoint for a move before the start was over; votes were gone"),
 ];
 

@@ -95,10 +95,7 @@ impl Shard {
 
     /// Whether no shard of this node has anything of a partition, nor files to take away.
     async fn has_left_everywhere(self: &Rc<Self>, id: PartitionId, index: u64) -> bool {
-        let asked = self.shards().map(|to| {
-            let has_left = move |there: Rc<Shard>| async move { there.has_left(id, index) };
-            self.on(to, has_left)
-        });
+        let asked = self.shards().map(|to| self.on(to, move |there| there.has_left(id, index)));
         join_all(asked).await.into_iter().all(|left| left)
     }
 

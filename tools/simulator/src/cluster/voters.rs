@@ -29,6 +29,9 @@ pub async fn change_voters(cluster: Rc<Cluster>) {
         }
         let chosen = &those[cluster.below(those.len() as u64) as usize];
         let (id, directory) = (chosen.replica_id.0, chosen.replica_directory_id);
+        if directory.is_nil() {
+            continue; // it joins and is not registered yet
+        }
         let code = match adds {
             true => {
                 let request = AddRaftVoterRequest::default()
