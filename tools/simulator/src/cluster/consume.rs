@@ -38,6 +38,8 @@ pub struct Reader {
     rack: String,
     /// Where leaders have sent it to.
     preferred: BTreeMap<At, usize>,
+    /// Where each log began, as a node has told in that life of it.
+    starts: BTreeMap<(At, usize, usize), i64>,
 }
 
 impl Reader {
@@ -49,11 +51,18 @@ impl Reader {
             next: BTreeMap::new(),
             rack: String::new(),
             preferred: BTreeMap::new(),
+            starts: BTreeMap::new(),
         }
     }
 
     pub async fn read_to_the_end(&mut self) {
         for at in self.client.cluster.partitions.clone() {
+            if self.client.cluster.with(Kind::Deleter) {
+                while self.earliest(&at).await.is_none() {
+                    self.client.forget_leaders();
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
             loop {
                 let end = self.poll(&at).await;
                 if end.is_some_and(|end| end == self.next.get(&at).copied().unwrap_or(0)) {
@@ -89,6 +98,7 @@ impl Reader {
             .with_topics(vec![topic]);
         let op = cluster.begin(self.process, OpKind::Poll);
         cluster.history.borrow_mut().polled_as(op, Assignment::Assigned, false);
+        let life = cluster.life(asks);
         let answer = self.client.ask(asks, &request).await;
         let Ok(answer) = answer.as_ref().map(|answer| &answer.responses[0].partitions[0]) else {
             cluster.end(op, Outcome::Info);
@@ -107,11 +117,10 @@ impl Reader {
             sleep(RETRY_PAUSE).await;
             return None;
         }
-        match preferred {
-            None => self.begins(op, at, answer.log_start_offset),
-            // As in Kafka, a follower hears later than the leader where the log begins.
-            Some(_) => self.was_asked_for(at, answer.log_start_offset),
+        if life == cluster.life(asks) {
+            self.goes_on(at, asks, life, answer.log_start_offset);
         }
+        self.was_asked_for(at, answer.log_start_offset);
         let whole = self.take(op, at, &answer.records.clone().unwrap_or_default());
         cluster.end(op, Outcome::Ok);
         if preferred.is_some() {
@@ -154,9 +163,22 @@ impl Reader {
 
     /// What lay at `next` is gone: goes on at the log start, which must be behind it.
     async fn begin_anew(&mut self, at: &At, next: i64) {
+        let Some(start) = self.earliest(at).await else { return };
+        let cluster = &self.client.cluster;
+        if start <= next {
+            cluster.violation(format!("{at:?} begins at {start}, but {next} was out of range"));
+        }
+        cluster.mark("a consumer went on at the log start");
+        self.next.insert(at.clone(), start.max(next));
+    }
+
+    /// Where the log begins, as its leader says: nobody else answers this. An acknowledged deletion holds for all leaders
+    /// to come.
+    async fn earliest(&mut self, at: &At) -> Option<i64> {
         let cluster = self.client.cluster.clone();
         let leader = self.client.leader(at).await;
         let epoch = self.client.epochs.get(at).copied().unwrap_or(-1);
+        let deleted = cluster.deletions.borrow().get(at).map_or(0, |deletion| deletion.done);
         let part = ListOffsetsPartition::default()
             .with_partition_index(at.1)
             .with_current_leader_epoch(epoch)
@@ -167,30 +189,36 @@ impl Reader {
             ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
         let op = cluster.begin(self.process, OpKind::Observe);
         let Ok(answer) = self.client.ask(leader, &request).await else {
-            return cluster.end(op, Outcome::Info);
+            cluster.end(op, Outcome::Info);
+            return None;
         };
         let told = &answer.topics[0].partitions[0];
         if told.error_code != 0 {
-            return cluster.end(op, Outcome::Fail);
+            cluster.end(op, Outcome::Fail);
+            return None;
         }
-        self.begins(op, at, told.offset);
-        cluster.end(op, Outcome::Ok);
-        if told.offset <= next {
-            let start = told.offset;
-            cluster.violation(format!("{at:?} begins at {start}, but {next} was out of range"));
-        }
-        cluster.mark("a consumer went on at the log start");
-        self.next.insert(at.clone(), told.offset.max(next));
-    }
-
-    /// Checks a log start against what was deleted and notes it.
-    fn begins(&self, op: OpId, at: &At, start: i64) {
-        let cluster = &self.client.cluster;
+        let start = told.offset;
         let mut history = cluster.history.borrow_mut();
         let partition = history.partition(&format!("{}-{}", at.0, at.1));
         history.observe(op, Observation::LogStart { partition, offset: start });
         drop(history);
+        cluster.end(op, Outcome::Ok);
+        if start < deleted {
+            cluster.violation(format!("{at:?} begins at {start}, but was deleted up to {deleted}"));
+        }
         self.was_asked_for(at, start);
+        Some(start)
+    }
+
+    /// A fetch is answered by followers, too, and by a node that led before it was started again and does not know yet
+    /// what it led to. As in Kafka, such a node hears later where the log begins; in one life it does not go back.
+    fn goes_on(&mut self, at: &At, node: usize, life: usize, start: i64) {
+        let told = self.starts.entry((at.clone(), node, life)).or_insert(start);
+        if start < *told {
+            let text = format!("{at:?} began at {told} on node {node}, and now at {start}");
+            self.client.cluster.violation(text);
+        }
+        *told = start.max(*told);
     }
 
     /// No log begins behind what was deleted.

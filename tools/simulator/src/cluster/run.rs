@@ -48,6 +48,8 @@ pub struct Cluster {
     pub plan: Plan,
     pub nodes: Vec<NodeHandle>,
     pub(super) lives: RefCell<Vec<Option<Arc<NodeContext>>>>,
+    /// How often each node was started.
+    pub(super) starts: RefCell<Vec<usize>>,
     pub partitions: Vec<At>,
     pub history: RefCell<HistoryBuilder>,
     pub(super) violations: raft_rules::Found,
@@ -120,6 +122,7 @@ fn form(seed: u64, moves: bool) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let cluster = Rc::new(Cluster {
         nodes,
         lives: RefCell::new(vec![None; plan.nodes]),
+        starts: RefCell::new(vec![0; plan.nodes]),
         partitions: partitions.collect(),
         history: RefCell::default(),
         violations,
@@ -268,6 +271,7 @@ impl Cluster {
         self.check_last_life(index);
         let context = NodeContext::new(config, shards, |_| ());
         self.lives.borrow_mut()[index] = Some(context.clone());
+        self.starts.borrow_mut()[index] += 1;
         self.nodes[index].start(shards, move |shard| shard_main(shard, context.clone()));
     }
 
@@ -280,6 +284,11 @@ impl Cluster {
             Some(reason) => self.violation(format!("node {index} ended by itself: {reason}")),
             None => {}
         }
+    }
+
+    /// Which life of a node this is, or was last.
+    pub(super) fn life(&self, index: usize) -> usize {
+        self.starts.borrow()[index]
     }
 
     /// Why the last life ended by itself, if it did; nobody asks again.
