@@ -87,6 +87,7 @@ pub const ALL: &[Kept] = &[
     nodes(9_100_763, "two voters that asked for votes at the same time, again and again"),
     nodes(910_001_002, "who was cut off still names itself as the leader; the judge"),
     nodes(950_001_587, "a leader that was started again hears later where a log begins; the judge"),
+    nodes(990_011_574, "a damaged WAL on a disk without room; the judge"),
     moves(920_000_049, "a copy of a log that begins within a batch"),
     moves(930_000_034, "batches of a group that a partition had left and was on its way back to"),
     moves(

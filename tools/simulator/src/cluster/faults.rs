@@ -312,6 +312,9 @@ async fn refused_its_wal(cluster: &Cluster, index: usize, path: &std::path::Path
         Some(reason) if reason.contains(&named) => cluster.mark("a node refused a damaged WAL"),
         // Another fault ended it.
         None => {}
+        Some(reason) if reason.contains("no storage space") => {
+            cluster.mark("a disk without any room ended a node");
+        }
         Some(reason) => {
             cluster.violation(format!("a damaged {} was met with {reason}", path.display()));
         }
