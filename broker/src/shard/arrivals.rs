@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use runtime::sync::Semaphore;
 use runtime::task::{self, Class};
 use runtime::time::sleep;
@@ -51,9 +52,20 @@ impl Shard {
     }
 
     /// Opens what was on its way when the node ended, while what the checkpoint kept of it is known.
-    pub(super) fn open_recovered_arrivals(self: &Rc<Self>, image: &Image) {
-        for id in image.moves.keys().filter(|id| self.comes_here(image, **id)) {
-            self.open_arrival(image, *id);
+    ///
+    /// What has left during this start and comes again is not what the checkpoint says: its files go. It is opened empty
+    /// when they have gone.
+    pub(super) async fn open_recovered_arrivals(self: &Rc<Self>) {
+        let image = self.image();
+        let index = image.index;
+        for id in image.moves.keys().copied().filter(|id| self.comes_here(&image, *id)) {
+            let is_gone = move |there: Rc<Shard>| async move { there.is_gone(id, index) };
+            let asked = self.shards().map(|to| self.on(to, is_gone));
+            let gone = join_all(asked).await.into_iter().all(|gone| gone);
+            let image = self.image();
+            if gone && self.comes_here(&image, id) {
+                self.open_arrival(&image, id);
+            }
         }
     }
 
@@ -92,14 +104,16 @@ impl Shard {
         }
     }
 
-    /// Whether this shard knows the metadata up to `index`, and has nothing of a partition, nor has its checkpoint: one that
-    /// is opened empty must not be what a checkpoint of an earlier life says after the next crash.
+    /// Whether this shard knows the metadata up to `index`, and has nothing of a partition, nor files of it to take away.
+    fn is_gone(&self, id: PartitionId, index: u64) -> bool {
+        let leaving = self.cluster().is_some_and(|c| c.leaving.borrow().contains(&id));
+        self.image().index >= index && self.partition(id).is_none() && !leaving
+    }
+
+    /// As [`Shard::is_gone`], and so has its checkpoint: a partition that is opened empty must not be what a checkpoint of
+    /// an earlier life says after the next crash.
     pub(crate) async fn has_left(self: Rc<Self>, id: PartitionId, index: u64) -> bool {
-        let is_gone = || {
-            let leaving = self.cluster().is_some_and(|c| c.leaving.borrow().contains(&id));
-            self.image().index >= index && self.partition(id).is_none() && !leaving
-        };
-        is_gone() && self.has_forgotten().await && is_gone()
+        self.is_gone(id, index) && self.has_forgotten().await && self.is_gone(id, index)
     }
 
     /// Replaces a partition of which nothing is wanted any more by an empty one that begins at `start`.

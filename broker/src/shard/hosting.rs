@@ -136,9 +136,9 @@ impl Shard {
     /// The node is registered and knows all metadata that were there before.
     pub(crate) async fn begin_to_host(self: Rc<Self>) {
         let Some(cluster) = self.cluster() else { return };
+        self.open_recovered_arrivals().await;
         cluster.set_registered();
         let image = self.image();
-        self.open_recovered_arrivals(&image);
         self.host_groups(&image);
         self.groups_follow(&image, &image);
     }
