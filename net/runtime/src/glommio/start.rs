@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use super::cpu_latency::{self, Bound, SyncedWrites};
+use super::cpu_latency::{Bound, SyncedWrites};
 use super::heartbeat;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -70,12 +70,7 @@ where
     for (_, go) in &threads {
         let _ = go.send(());
     }
-    // The threads report no more: an error other than a timeout says that all have ended.
-    while cpu_latency.follows_writes()
-        && matches!(reports.recv_timeout(cpu_latency::PERIOD), Err(RecvTimeoutError::Timeout))
-    {
-        cpu_latency.look();
-    }
+    cpu_latency.follow_until_ended(&reports);
     for (thread, _) in threads {
         thread.join().expect("a panic on a shard has ended the process");
     }

@@ -14,13 +14,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::shards::{CpuLatency, Options, StartError};
 
 const DEVICE: &str = "/dev/cpu_dma_latency";
 /// How often the writes are looked at.
-pub const PERIOD: Duration = Duration::from_secs(1);
+const PERIOD: Duration = Duration::from_secs(1);
 /// From so many synced writes in a period on it is worth the power: somebody waits for them.
 const WRITES_MIN: u64 = 20;
 
@@ -77,13 +78,22 @@ impl Bound {
         self.shards.get(shard).cloned().unwrap_or_default()
     }
 
+    /// Follows what the shards write until their threads, which have reported all they had to, have dropped their ends.
+    pub fn follow_until_ended<T>(&mut self, reports: &Receiver<T>) {
+        while self.follows_writes()
+            && matches!(reports.recv_timeout(PERIOD), Err(RecvTimeoutError::Timeout))
+        {
+            self.look();
+        }
+    }
+
     /// Whether [`Bound::look`] has anything to do.
-    pub fn follows_writes(&self) -> bool {
+    fn follows_writes(&self) -> bool {
         !self.shards.is_empty()
     }
 
     /// A period has passed: asks the host, or lets go. A refusal is tried again after the next.
-    pub fn look(&mut self) {
+    fn look(&mut self) {
         let written: u64 = self.shards.iter().map(|s| s.0.0.load(Ordering::Relaxed)).sum();
         let busy = written - self.seen >= WRITES_MIN;
         self.seen = written;

@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 
-use super::cpu_latency::{self, Bound, SyncedWrites};
+use super::cpu_latency::{Bound, SyncedWrites};
 use super::executor::Executor;
 use super::limits;
 use super::mailbox::Mailbox;
@@ -60,12 +60,7 @@ where
     for (_, go) in &threads {
         let _ = go.send(());
     }
-    // The threads report no more: an error other than a timeout says that all have ended.
-    while cpu_latency.follows_writes()
-        && matches!(reports.recv_timeout(cpu_latency::PERIOD), Err(RecvTimeoutError::Timeout))
-    {
-        cpu_latency.look();
-    }
+    cpu_latency.follow_until_ended(&reports);
     for (thread, _) in threads {
         thread.join().expect("a panic on a shard has ended the process");
     }
