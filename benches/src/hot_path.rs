@@ -3,6 +3,8 @@
 //! `strace -c -f` counts the calls of a node while a load runs, a preloaded library
 //! (`hot_path/count.c`) what another node allocates and copies under the same load; a run with
 //! neither gives CPU and switches. Counting is exact; nothing about time is taken from those runs.
+//! What a node allocates and copies later on for a load, when it moves batches into segments, counts
+//! for that load: the counters are read when they have come to rest.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -83,15 +85,21 @@ fn count_memory(
     let mut stage = Stage::new(&cluster, system, durability, settings, place)?;
     warm_up(&mut stage, settings.warm_up.min(2.0))?;
     for cost in costs {
-        let before = counter.read()?;
+        let before = counter.settled()?;
         let (done, _) = load(&mut stage, cost.shape)?;
-        let after = counter.read()?;
+        let after = counter.settled()?;
         for (at, per_request) in cost.memory.iter_mut().enumerate() {
             *per_request = (after[at] - before[at]) as f64 / (done.all_requests as f64).max(1.0);
         }
     }
     cluster.stop()
 }
+
+/// `millrace.checkpoint.interval.ms` is ten seconds by default.
+const SETTLED_SECONDS: u32 = 12;
+const SETTLED_SECONDS_MAX: u32 = 120;
+/// What a node allocates in a second in which nothing is asked of it is far below this.
+const IDLE_PER_SECOND: u64 = 200;
 
 /// The library to preload and the file it counts in.
 struct Counter {
@@ -113,6 +121,21 @@ impl Counter {
         }
         std::fs::write(&counter.counts, [0; 4096])?;
         Ok(counter)
+    }
+
+    /// What is counted when the node has had nothing to do for longer than its checkpoints are apart.
+    fn settled(&self) -> Result<[u64; 4]> {
+        let mut quiet = 0;
+        for _ in 0..SETTLED_SECONDS_MAX {
+            let before = self.read()?;
+            std::thread::sleep(Duration::from_secs(1));
+            let after = self.read()?;
+            quiet = if after[0] - before[0] < IDLE_PER_SECOND { quiet + 1 } else { 0 };
+            if quiet == SETTLED_SECONDS {
+                return Ok(after);
+            }
+        }
+        bail!("the node has not come to rest in {SETTLED_SECONDS_MAX} s");
     }
 
     fn read(&self) -> Result<[u64; 4]> {
@@ -162,6 +185,9 @@ fn load(stage: &mut Stage<'_>, shape: &str) -> Result<(Recorder, crate::host::Us
     }
     let mut recorder = Recorder::new(window);
     let usage = stage.run(&mut engine, &mut recorder)?;
+    if !recorder.errors.is_empty() {
+        bail!("{shape}: requests were refused, by code: {:?}", recorder.errors);
+    }
     Ok((recorder, usage))
 }
 

@@ -8,7 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
 
-use client::{Client, NewTopic};
+use client::{Client, Connection, NewTopic};
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::{BrokerId, ListOffsetsRequest, TopicName};
+use protocol::{ErrorCode, StrBytes};
 
 mod node;
 use node::cluster::{Cluster, NODES, wait_ready};
@@ -53,6 +56,60 @@ fn what_is_acknowledged_survives_the_death_of_each_node_in_turn() {
         cluster.wait_in_sync("t");
     }
     assert_all(&read_numbers(&cluster.bootstrap(), "t"), written, &again);
+}
+
+/// What a node tells of the end of partition 0.
+fn told_end(connection: &mut Connection, topic: &str) -> (ErrorCode, i64) {
+    let partition =
+        ListOffsetsPartition::default().with_current_leader_epoch(-1).with_timestamp(-1);
+    let topic = ListOffsetsTopic::default()
+        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partitions(vec![partition]);
+    let request =
+        ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
+    let answer = connection.call(&request).expect("an answer");
+    let told = &answer.topics[0].partitions[0];
+    (ErrorCode::from_code(told.error_code).expect("a code of Kafka"), told.offset)
+}
+
+#[test]
+fn the_first_end_that_a_new_leader_tells_has_everything_acknowledged() {
+    let mut cluster = Cluster::start();
+    cluster.create("t", 1);
+    let mut written = 0;
+    for _ in 0..2 * NODES {
+        for number in written..written + 10 {
+            write_number(&cluster.bootstrap(), "t", number);
+        }
+        written += 10;
+        let leader = cluster.leader("t", 0);
+        let (code, acknowledged) = told_end(&mut cluster.connect(leader), "t");
+        assert!(code == ErrorCode::None && acknowledged >= i64::from(written));
+        let others = (0..NODES).filter(|node| *node != leader);
+        let mut others: Vec<Connection> = others.map(|node| cluster.connect(node)).collect();
+        cluster.kill(leader);
+        // as often as can be, so that whoever leads next is asked as soon as it does
+        let told = eventually("somebody leads", || {
+            for _ in 0..100 {
+                for other in &mut others {
+                    match told_end(other, "t") {
+                        (ErrorCode::None, end) => return Some(end),
+                        (
+                            ErrorCode::NotLeaderOrFollower
+                            | ErrorCode::LeaderNotAvailable
+                            | ErrorCode::OffsetNotAvailable,
+                            _,
+                        ) => {}
+                        (code, _) => panic!("{code:?}"),
+                    }
+                }
+            }
+            None
+        });
+        assert!(told >= acknowledged, "{told} of {acknowledged} acknowledged");
+        cluster.restart(leader);
+        cluster.wait_in_sync("t");
+    }
 }
 
 #[test]

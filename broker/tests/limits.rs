@@ -16,7 +16,7 @@ use std::time::Duration;
 use client::{Connection, NewTopic};
 use node::records::{create, read_all, write};
 use node::requests::{BY_NAME_MAX, alter_broker, batch, fetch, produce, text};
-use node::{Node, eventually};
+use node::{Node, eventually, memory_peak_kib};
 use protocol::ErrorCode;
 use protocol::messages::describe_producers_request::TopicRequest;
 use protocol::messages::join_group_request::JoinGroupRequestProtocol;
@@ -55,13 +55,6 @@ fn frame(api_key: i16, version: i16, body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Largest resident memory so far, KiB.
-fn memory_peak(node: &Node) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says");
-    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
-}
-
 #[test]
 fn unknown_apis_and_versions_close_the_connection_and_api_versions_alone_is_answered() {
     let data = tempfile::tempdir().unwrap();
@@ -69,6 +62,16 @@ fn unknown_apis_and_versions_close_the_connection_and_api_versions_alone_is_answ
     for (api_key, version) in [(9_999, 0), (-1, 0), (3, 99), (0, -1)] {
         let answer = sent_until_closed(&node, &frame(api_key, version, &[]));
         assert!(answer.is_empty(), "{api_key} in version {version}: {answer:?}");
+    }
+    // what Kafka's nodes say to one another: LeaderAndIsr, StopReplica, UpdateMetadata, ControlledShutdown,
+    // WriteTxnMarkers, Vote, BeginQuorumEpoch, EndQuorumEpoch, AlterPartition, Envelope, FetchSnapshot,
+    // BrokerRegistration, BrokerHeartbeat, AllocateProducerIds, AssignReplicasToDirs, the state of share groups
+    let between_nodes = [4, 5, 6, 7, 27, 52, 53, 54, 56, 58, 59, 62, 63, 67, 70, 73, 82];
+    for api_key in between_nodes.into_iter().chain(83..=87) {
+        for version in 0..3 {
+            let answer = sent_until_closed(&node, &frame(api_key, version, &[0; 64]));
+            assert!(answer.is_empty(), "{api_key} in version {version}: {answer:?}");
+        }
     }
     let mut stream = raw(&node);
     // its header ends with an empty list of tags
@@ -139,7 +142,7 @@ fn requests_that_declare_millions_of_things_take_no_memory() {
     let data = tempfile::tempdir().unwrap();
     let node = Node::start(data.path(), 1, &[]);
     create(&node, "t", 1, &[]);
-    let before = memory_peak(&node);
+    let before = memory_peak_kib(&node);
     // Metadata, Produce, Fetch, CreateTopics, DeleteTopics, OffsetCommit, JoinGroup: an array of 2^31 - 1 elements
     for (api_key, version, head) in [
         (3, 1, &[][..]),
@@ -147,11 +150,15 @@ fn requests_that_declare_millions_of_things_take_no_memory() {
         (1, 4, &[0xff; 17]),
         (19, 2, &[]),
         (20, 1, &[]),
+        // a group, a generation, a member, a retention time
+        (8, 2, &[0, 1, b'g', 0, 0, 0, 1, 0, 1, b'm', 0, 0, 0, 0, 0, 0, 0, 0]),
+        // a group, two timeouts, a member, a type
+        (11, 1, &[0, 1, b'g', 0, 0, 0, 9, 0, 0, 0, 9, 0, 1, b'm', 0, 1, b'c']),
     ] {
         let body = [head, &i32::MAX.to_be_bytes(), &[0; 64]].concat();
         sent_until_closed(&node, &frame(api_key, version, &body));
     }
-    let grown = memory_peak(&node).saturating_sub(before);
+    let grown = memory_peak_kib(&node).saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB");
     write(&node, "t", 0, 10, 100);
     assert_eq!(read_all(&node, "t").len(), 10);
@@ -169,6 +176,30 @@ fn more_than_2000_partitions_in_one_request_are_refused() {
     assert_eq!(answer.error_code, ErrorCode::InvalidRequest.code());
     let too_many = NewTopic { name: "many".into(), partitions: Some(10_001), ..Default::default() };
     assert!(node.client().create_topic(&too_many).is_err());
+}
+
+#[test]
+fn names_that_no_topic_may_have_are_refused_wherever_they_stand() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path(), 1, &[]);
+    let too_long = "x".repeat(250);
+    let longest = "x".repeat(32_000);
+    for name in ["..", ".", "", "a\0b", "a/../b", &too_long, &longest] {
+        let new = NewTopic { name: name.into(), partitions: Some(1), ..Default::default() };
+        let refused = node.client().create_topic(&new).expect_err("it is refused").to_string();
+        assert!(refused.contains("INVALID_TOPIC_EXCEPTION"), "{name:?}: {refused}");
+        let asked = metadata_request::MetadataRequestTopic::default()
+            .with_name(Some(TopicName(text(name))));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(true);
+        let answer = node.connect().call(&request).expect("an answer");
+        let invalid = ErrorCode::InvalidTopicException.code();
+        assert_eq!(answer.topics[0].error_code, invalid, "{name:?}");
+        let codes = produce(&mut node.connect(), name, [0], &batch(10, None));
+        assert_ne!(codes, [ErrorCode::None.code()], "{name:?}");
+    }
+    assert!(node.client().topics().expect("a list").is_empty());
 }
 
 #[test]

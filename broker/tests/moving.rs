@@ -159,6 +159,81 @@ fn a_move_to_a_node_that_is_away_waits_is_shown_and_can_be_cancelled() {
     written.assert_read(&cluster, "t");
 }
 
+/// Directories of a partition on a node, also those that are being removed.
+fn dirs_of(cluster: &Cluster, index: usize, partition: &str) -> Vec<String> {
+    let listed = std::fs::read_dir(cluster.home(index).join("data")).expect("a directory");
+    let names = listed.map(|entry| entry.expect("an entry").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(partition)).collect()
+}
+
+#[test]
+fn files_of_a_partition_that_moved_while_its_node_was_away_go_and_it_can_come_back() {
+    let mut cluster = Cluster::start();
+    cluster.create_with("t", 1, 3);
+    let mut written = Written::default();
+    written.write(&cluster, "t", 0..20);
+    cluster.wait_in_sync("t");
+    cluster.stop(2);
+    assert_eq!(dirs_of(&cluster, 2, "t-0"), ["t-0"]);
+    place(&cluster, "t", &[&[1, 2]]);
+    wait_placed(&cluster, "t", &[&[1, 2]]);
+    cluster.restart(2);
+    eventually("they are gone", || dirs_of(&cluster, 2, "t-0").is_empty().then_some(()));
+    written.write(&cluster, "t", 20..40);
+    place(&cluster, "t", &[&[3]]);
+    wait_placed(&cluster, "t", &[&[3]]);
+    cluster.kill(2);
+    cluster.restart(2);
+    written.assert_read(&cluster, "t");
+}
+
+#[test]
+fn files_of_a_deleted_topic_go_where_a_new_one_of_that_name_has_no_replica() {
+    let mut cluster = Cluster::start();
+    cluster.create_with("t", 1, 3);
+    Written::default().write(&cluster, "t", 0..20);
+    cluster.wait_in_sync("t");
+    cluster.stop(2);
+    eventually("it is deleted", || cluster.client().delete_topic("t").ok());
+    eventually("another one is there", || {
+        let new = NewTopic {
+            name: "t".to_owned(),
+            partitions: Some(1),
+            replication: Some(1),
+            configs: Vec::new(),
+        };
+        cluster.client().create_topic(&new).ok()
+    });
+    let replicas = &cluster.client().describe_topic("t").expect("described").partitions[0].replicas;
+    assert_ne!(*replicas, [3], "who is away gets none");
+    cluster.restart(2);
+    eventually("they are gone", || dirs_of(&cluster, 2, "t-0").is_empty().then_some(()));
+}
+
+#[test]
+fn a_move_goes_on_when_a_node_that_keeps_the_partition_comes_back_with_other_shards() {
+    let on = |nodes: &'static [i32]| [nodes; 3];
+    let mut cluster = Cluster::start();
+    cluster.create_with("t", 3, 1);
+    place(&cluster, "t", &on(&[1, 2]));
+    wait_placed(&cluster, "t", &on(&[1, 2]));
+    let mut written = Written::default();
+    written.write(&cluster, "t", 0..60);
+    throttle(&cluster, Some("1"));
+    place(&cluster, "t", &on(&[2, 3]));
+    cluster.settings = |index| format!("millrace.shards={}\n", if index == 1 { 3 } else { 2 });
+    cluster.kill(1);
+    cluster.restart(1);
+    written.write(&cluster, "t", 60..90);
+    assert_eq!(cluster.client().reassignments().expect("they are told").len(), 3);
+    throttle(&cluster, None);
+    wait_placed(&cluster, "t", &on(&[2, 3]));
+    place(&cluster, "t", &on(&[2]));
+    wait_placed(&cluster, "t", &on(&[2]));
+    written.assert_read(&cluster, "t");
+}
+
 /// What `kafka-reassign-partitions --throttle` sets, or takes back.
 fn throttle(cluster: &Cluster, rate: Option<&str>) {
     let mut connection = cluster.connect(0);

@@ -12,8 +12,8 @@
 //! A partition that changes its group is copied alike (`moves/copying.rs`).
 //!
 //! Everything is in segments and in a checkpoint before Raft is told that its log begins behind it: a crash in between
-//! leaves a replica that knows more than its Raft log, which does no harm. One group at a time is copied on a shard, and
-//! half of the time it pauses: producers go first.
+//! leaves a replica that knows more than its Raft log, which does no harm. One data group at a time is copied on a shard,
+//! and half of the time it pauses: producers go first. It may need newer metadata, so these wait for no turn.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -139,7 +139,11 @@ impl Shard {
     async fn catch_up(self: Rc<Self>, group: RaftGroupId) {
         let Some(cluster) = self.cluster().cloned() else { return };
         let newest = || cluster.offers.borrow().get(&group).cloned();
-        let _turn = cluster.copying.acquire(1).await;
+        let _turn = match group {
+            // Whoever has a turn may be waiting for the metadata.
+            METADATA_GROUP => None,
+            _ => Some(cluster.copying.acquire(1).await),
+        };
         for _ in 0..ATTEMPTS {
             let Some(offer) = newest() else { return };
             let Some(from) = node_of(offer.from) else { break };

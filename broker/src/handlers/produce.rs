@@ -16,6 +16,7 @@ use protocol::produce::{
     CurrentLeader, PartitionOutcome, ProduceRequestView, ProduceResponseWriter, RecordErrorEntry,
 };
 use protocol::{ErrorCode, Uuid};
+use record::BatchHeader;
 use runtime::shards::ShardId;
 use server::Reply;
 
@@ -73,6 +74,19 @@ fn failure(outcome: &Outcome) -> Option<ErrorCode> {
     }
 }
 
+/// What is said of acks that do not exist: Kafka looks at topics and at the form of batches first.
+fn of_form(records: &[u8], api_version: i16) -> ErrorCode {
+    match record::validate_form(records, api_version) {
+        Ok(_) => ErrorCode::InvalidRequiredAcks,
+        Err(refusal) => AppendError::from(refusal).code(),
+    }
+}
+
+/// Whether a batch belongs to a transaction.
+fn begins_one(batch: &[u8]) -> bool {
+    BatchHeader::parse_prefix(batch).is_ok_and(|header| header.is_transactional())
+}
+
 /// Parts by owning shard; almost always one shard, so a list instead of a map.
 type PartsByShard = Vec<(ShardId, Vec<AppendPart>)>;
 
@@ -93,6 +107,10 @@ fn plan(call: &Call, request: &ProduceRequestView) -> (Vec<Outcome>, PartsByShar
             };
             let outcome = match located {
                 Err(code) => Outcome::Refused(code),
+                Ok(_) if !(-1..=1).contains(&request.acks) => {
+                    let records = partition.records.unwrap_or_default();
+                    Outcome::Refused(of_form(&records, call.version()))
+                }
                 Ok((id, _)) if named.again(id) => Outcome::Refused(ErrorCode::InvalidRequest),
                 Ok((id, shard)) => {
                     let records = partition.records.unwrap_or_default();
@@ -132,16 +150,16 @@ impl Named {
 
 /// Reasons that concern every partition alike.
 fn refuse_whole(call: &Call, request: &ProduceRequestView) -> Option<ErrorCode> {
-    if !(-1..=1).contains(&request.acks) {
-        return Some(ErrorCode::InvalidRequiredAcks);
-    }
     if request.partition_count() > call.shard.node.config.limits.request_partitions_max {
         return Some(ErrorCode::InvalidRequest);
     }
     if request.transactional_id().is_some() {
         return Some(ErrorCode::InvalidTxnState);
     }
-    None
+    // as in `KafkaApis.handleProduceRequest`: records of a transaction need one
+    let mut records = request.topics().flat_map(|topic| topic.partitions());
+    let is_transactional = records.any(|of| of.records.is_some_and(|records| begins_one(&records)));
+    is_transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 fn find_topic<'a>(

@@ -30,7 +30,8 @@ use super::{DataDirError, NodeContext, data_dir, lost_majority, serving, takeove
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::hosting_shard;
 use crate::shard::{
-    CheckpointFailure, METADATA_SHARD, Message, RecoveredLog, Shard, keep_newer, newest_logs,
+    CheckpointFailure, METADATA_SHARD, Message, MovedAway, RecoveredLog, Shard, keep_newer,
+    newest_logs,
 };
 
 /// Raft groups and the segments of partitions, on their way to the shards that host them.
@@ -291,12 +292,19 @@ async fn lead_boot(
         .bound
         .set(bound.iter().map(|listener| (listener.name.clone(), listener.address)).collect());
     shard.register_node(&bound).await?;
-    if !is_new && !runtime::mutant::is("strays-stay") {
-        // The metadata are those of now: whoever is registered has applied all that was there before.
-        shard.rename_strays().await;
-    }
+    // The metadata are those of now: whoever is registered has applied all that was there before.
+    let image = shard.metadata_writer().latest();
+    let moved_away = match is_new || runtime::mutant::is("strays-stay") {
+        true => MovedAway::default(),
+        false => shard.rename_strays(&image).await,
+    };
     shard.publish_metadata().await;
-    join_all(shard.shards().map(|to| shard.on(to, Shard::begin_to_host))).await;
+    let host = shard.shards().map(|to| {
+        let image = image.clone();
+        shard.on(to, move |there| there.begin_to_host(image))
+    });
+    join_all(host).await;
+    join_all(shard.shards().map(|to| shard.on(to, Shard::open_recovered_arrivals))).await;
     let ready = shard.shards().map(|to| shard.on(to, |there| there.groups_ready()));
     for result in join_all(ready).await {
         result?;
@@ -313,6 +321,7 @@ async fn lead_boot(
         result.map_err(BootError::Listen)?;
     }
     shard.clone().resume_deletions().await;
+    shard.delete_moved_away(moved_away);
     crate::shard::watch_disk(shard);
     Ok(())
 }

@@ -13,7 +13,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use runtime::sync::Semaphore;
 use runtime::task::{self, Class};
 use runtime::time::sleep;
@@ -51,17 +50,17 @@ impl Shard {
         }
     }
 
-    /// Opens what was on its way when the node ended, while what the checkpoint kept of it is known.
+    /// Opens what was on its way when the node ended, while what the checkpoint kept of it is known; when every shard has
+    /// what it has.
     ///
     /// What has left during this start and comes again is not what the checkpoint says: its files go. It is opened empty
     /// when they have gone.
-    pub(super) async fn open_recovered_arrivals(self: &Rc<Self>) {
+    pub(crate) async fn open_recovered_arrivals(self: Rc<Self>) {
         let image = self.image();
         let index = image.index;
         for id in image.moves.keys().copied().filter(|id| self.comes_here(&image, *id)) {
             let is_gone = move |there: Rc<Shard>| async move { there.is_gone(id, index) };
-            let asked = self.shards().map(|to| self.on(to, is_gone));
-            let gone = join_all(asked).await.into_iter().all(|gone| gone);
+            let gone = self.all_shards(is_gone).await;
             let image = self.image();
             if gone && self.comes_here(&image, id) {
                 self.open_arrival(&image, id);

@@ -204,6 +204,9 @@ impl Shard {
             self.node.fail(format!("{error}; the WAL has what was acknowledged"));
             runtime::shards::fail_stop("segments cannot be synced");
         }
+        if self.destage.is_idle() {
+            runtime::fs::give_back_slabs();
+        }
         done
     }
 

@@ -1,6 +1,7 @@
 //! The Raft groups of a shard: brought up at boot, created when metadata names a new one.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -97,7 +98,7 @@ impl Shard {
     /// A node of a cluster hosts none before it is registered: until then its image may be older than what its data
     /// groups were told to wait for in an earlier life.
     pub(super) fn host_groups(self: &Rc<Self>, image: &Image) {
-        if self.cluster().is_some_and(|cluster| !cluster.is_registered()) {
+        if self.owns_nothing_yet() {
             return;
         }
         for status in self.raft.statuses() {
@@ -133,14 +134,21 @@ impl Shard {
         }
     }
 
-    /// The node is registered and knows all metadata that were there before.
-    pub(crate) async fn begin_to_host(self: Rc<Self>) {
+    /// The node is registered and knows all metadata that were there before, in `image`; nothing on single nodes, which
+    /// host from the first image on.
+    ///
+    /// Every shard begins with the same image, and then follows to the newest as always: no shard opens what another one
+    /// still has to give up.
+    pub(crate) async fn begin_to_host(self: Rc<Self>, image: Arc<Image>) {
         let Some(cluster) = self.cluster() else { return };
-        self.open_recovered_arrivals().await;
         cluster.set_registered();
-        let image = self.image();
-        self.host_groups(&image);
-        self.groups_follow(&image, &image);
+        self.begin_to_own(&image);
+        let newest = self.image();
+        let (left, gone) = self.follow_topics(&image, &newest);
+        self.host_groups(&newest);
+        self.groups_follow(&image, &newest);
+        self.delete_left(left);
+        self.delete_logs(&gone).await;
     }
 
     /// The preferred leader of a new group asks for votes as soon as the others have created it, too.

@@ -56,6 +56,7 @@ pub(crate) use leadership::node_of;
 pub use lookups::{FoundOffset, LookupError, timestamp};
 pub use metadata_writer::{Change, ChangeError, METADATA_SHARD, MetadataWriter};
 pub use router::{Message, Router};
+pub(crate) use strays::MovedAway;
 
 pub use checkpointing::{CheckpointFailure, OwnerState, keep_newer, newest_logs};
 use copies::CopyWaiters;

@@ -2,6 +2,9 @@
 //!
 //! Lives on: every shard. Creating a partition touches no file (segments appear with the first destage); deleting one
 //! closes its waiters at once and removes its files in the background.
+//!
+//! A node of a cluster owns none before it is registered: what it learns on the way there may be old, or change which
+//! shard has what ([`Shard::begin_to_own`]).
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,24 +27,14 @@ impl Shard {
         }
         let before = self.image.replace(image.clone());
         self.follow_settings(&before, &image);
-        let placed_alike = before.groups == image.groups && before.moves == image.moves;
-        let mut left = Vec::new();
-        for topic in image.topics() {
-            match before.topic_by_id(topic.id) {
-                Some(old) if Arc::ptr_eq(old, topic) && placed_alike => {}
-                _ => left.extend(self.adopt_topic(&image, topic)),
-            }
-        }
-        let gone: Vec<_> = before
-            .topics()
-            .filter(|t| image.topic_by_id(t.id).is_none())
-            .flat_map(|t| self.drop_topic(t))
-            .collect();
+        let (left, gone) = match self.owns_nothing_yet() {
+            true => Default::default(),
+            false => self.follow_topics(&before, &image),
+        };
         if let Some(cluster) = self.cluster() {
             cluster.follow_nodes(&before, &image);
         }
         self.host_groups(&image);
-        self.metrics.partitions.set(self.partitions.borrow().len() as u64);
         self.groups_follow(&before, &image);
         self.apply_held();
         self.installed.notify_waiters();
@@ -49,6 +42,40 @@ impl Shard {
         if !runtime::mutant::is("deleted-topic-keeps-files") {
             self.delete_logs(&gone).await;
         }
+    }
+
+    /// Opens every partition that `image` says is this shard's.
+    pub(super) fn begin_to_own(self: &Rc<Self>, image: &Image) {
+        for topic in image.topics() {
+            let left = self.adopt_topic(image, topic);
+            debug_assert!(left.is_empty(), "nothing was owned");
+        }
+    }
+
+    /// Whether this is a node of a cluster that is not registered yet.
+    pub(super) fn owns_nothing_yet(&self) -> bool {
+        self.cluster().is_some_and(|cluster| !cluster.is_registered())
+    }
+
+    /// Creates, reconfigures and drops partitions from one image to the next. Returns those that left this shard, and
+    /// those that are deleted.
+    pub(super) fn follow_topics(
+        self: &Rc<Self>,
+        before: &Image,
+        image: &Image,
+    ) -> (Vec<Rc<Partition>>, Vec<Rc<Partition>>) {
+        let placed_alike = before.groups == image.groups && before.moves == image.moves;
+        let mut left = Vec::new();
+        for topic in image.topics() {
+            match before.topic_by_id(topic.id) {
+                Some(old) if Arc::ptr_eq(old, topic) && placed_alike => {}
+                _ => left.extend(self.adopt_topic(image, topic)),
+            }
+        }
+        let deleted = before.topics().filter(|topic| image.topic_by_id(topic.id).is_none());
+        let deleted = deleted.flat_map(|topic| self.drop_topic(topic)).collect();
+        self.metrics.partitions.set(self.partitions.borrow().len() as u64);
+        (left, deleted)
     }
 
     /// Returns the partitions that are not this shard's any more.

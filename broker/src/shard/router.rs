@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use runtime::collections::HashMap;
 use runtime::shards::{Mailbox, ShardId};
 use runtime::sync::oneshot;
@@ -81,6 +82,16 @@ impl Router {
 }
 
 impl Shard {
+    /// Whether every shard of this node says so; all are asked.
+    pub(crate) async fn all_shards<F, Fut>(self: &Rc<Self>, f: F) -> bool
+    where
+        F: FnOnce(Rc<Shard>) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = bool> + 'static,
+    {
+        let asked = self.shards().map(|to| self.on(to, f.clone()));
+        join_all(asked).await.into_iter().all(|yes| yes)
+    }
+
     /// Runs `f` on shard `to` and returns its result; at once if that is this shard.
     ///
     /// The future may be dropped: the remote part then still runs to its end, its result is discarded.

@@ -1,80 +1,147 @@
-//! Partition directories of topics that are gone.
+//! Partition directories that no partition of this node has any more.
 //!
-//! A crash between the commit of a topic's deletion and the renames of its directories leaves them: the next start does
-//! not know the topic and would keep them for ever. Kafka calls them stray partitions.
+//! - Of topics that are gone: a crash between the commit of a topic's deletion and the renames of its directories leaves
+//!   them, and the next start would keep them for ever. Kafka calls them stray partitions.
+//! - Of partitions that other nodes have now: they moved while this node was away.
 //!
-//! Lives on: the metadata shard, once per start, when the image is that of now: everything committed before this node
-//! registered is applied. Directories are listed before that image is taken, so whatever was made meanwhile is not judged.
-//! A directory goes only if its `partition.metadata` names a topic that is not in the image; without that file only if it
-//! holds nothing. One that has the name of a partition that is in the image is left to that partition
-//! (`Log::prepare`), unless this node writes none yet. Where the cluster was recovered without its majority, a topic may
-//! be unknown although nobody deleted it: its directories are kept under another name, and said.
+//! Lives on: the metadata shard, once per start, with the image in which this node is registered: everything committed
+//! before is in it. A node of a cluster has opened no partition then, and opens what that very image says
+//! ([`Shard::begin_to_host`]), so nothing judged here is in use.
+//!
+//! A directory goes only if its `partition.metadata` names what is not this node's; without that file only if it holds
+//! nothing. One that has the name of a partition of this node is left to that partition (`Log::prepare`), unless this node
+//! writes none yet. A partition that moved may come back, and then a checkpoint must not speak of files that are gone: so
+//! its directory goes after checkpoints that do not name it, and until then it is not opened here.
+//!
+//! Where the cluster was recovered without its majority, a topic or a move may be unknown although nobody deleted or undid
+//! it: such directories are kept under another name, and said.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use runtime::fs;
+use runtime::task::{self, Class};
+use runtime::time::sleep;
 use storage::log::{Aside, DirOwner, LogError, owner_of_dir, put_aside};
 
 use super::Shard;
-use crate::ids::TopicId;
-use crate::metadata::Image;
+use crate::ids::{PartitionId, TopicId};
+use crate::metadata::{Image, Topic};
+
+/// Between attempts at checkpoints that do not name what moved away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Directories of partitions that other nodes have now.
+#[derive(Default)]
+pub(crate) struct MovedAway {
+    dirs: BTreeMap<PartitionId, PathBuf>,
+    doomed: bool,
+}
 
 impl Shard {
-    /// Renames what belongs to nobody, so that it is removed with other deleted directories.
-    pub(crate) async fn rename_strays(self: &Rc<Self>) {
+    /// Renames what belongs to no topic, so that it is removed with other deleted directories, and keeps what belongs to
+    /// other nodes' partitions from being opened: [`Shard::delete_moved_away`] takes it.
+    pub(crate) async fn rename_strays(self: &Rc<Self>, image: &Image) -> MovedAway {
         let dir = &self.node.config.data_dir;
-        if let Err(error) = self.look_for_strays(dir).await {
+        let looked = self.look_for_strays(image, dir).await;
+        looked.unwrap_or_else(|error| {
             tracing::warn!(%error, "directories of deleted topics may stay");
-        }
+            MovedAway::default()
+        })
     }
 
-    async fn look_for_strays(&self, dir: &Path) -> Result<(), LogError> {
+    async fn look_for_strays(&self, image: &Image, dir: &Path) -> Result<MovedAway, LogError> {
         let listed = fs::read_dir(dir).await.map_err(|error| unreadable(dir, &error))?;
-        let before = self.metadata_writer().latest();
-        let mut owners = BTreeMap::new();
-        for entry in listed.into_iter().filter(|entry| entry.is_dir) {
-            if !self.is_expected(&before, &entry.name) {
-                let path = dir.join(&entry.name);
-                owners.insert(path.clone(), owner_of_dir(&path).await?);
-            }
-        }
-        let image = self.metadata_writer().latest();
         // The records of a recovery that is under way come later.
         let recovers = self.node.goes_on_alone.load(Ordering::Relaxed);
-        let aside = match recovers || image.may_have_forgotten() {
-            true => Aside::Stray,
-            false => Aside::Doomed,
-        };
-        owners.retain(|_, owner| is_stray(&image, *owner));
-        rename(&owners.into_keys().collect::<Vec<_>>(), aside).await
+        let doomed = !recovers && !image.may_have_forgotten();
+        let (mut strays, mut dirs) = (Vec::new(), BTreeMap::new());
+        for entry in listed.into_iter().filter(|entry| entry.is_dir) {
+            let Some((topic, index)) = partition_of(&entry.name) else { continue };
+            if self.is_expected(image, topic, index) {
+                continue;
+            }
+            let path = dir.join(&entry.name);
+            match owner_of_dir(&path).await? {
+                DirOwner::Unfinished => strays.push(path),
+                DirOwner::Unknown => {}
+                DirOwner::Topic(id) => {
+                    let id = PartitionId { topic: TopicId(id), index };
+                    match image.topic_by_id(id.topic) {
+                        None => strays.push(path),
+                        Some(_) if self.moved_away(image, id) => drop(dirs.insert(id, path)),
+                        Some(_) => {}
+                    }
+                }
+            }
+        }
+        if let Some(cluster) = self.cluster() {
+            cluster.leaving.borrow_mut().extend(dirs.keys().copied());
+        }
+        rename(&strays, if doomed { Aside::Doomed } else { Aside::Stray }).await?;
+        Ok(MovedAway { dirs, doomed })
     }
 
-    /// Names that no stray has; the others are looked at.
-    fn is_expected(&self, image: &Image, name: &str) -> bool {
-        let Some((topic, index)) = partition_of(name) else {
-            return true;
-        };
-        let there = image.topic(topic).filter(|topic| {
-            usize::try_from(index).is_ok_and(|index| index < topic.partitions.len())
-        });
-        // In a cluster partitions may be at work already.
-        there.is_some_and(|topic| {
-            let id = crate::ids::PartitionId { topic: topic.id, index };
-            self.cluster().is_some() || self.recovered_logs.borrow().contains_key(&id)
+    /// Whether a partition of this node has that name.
+    fn is_expected(&self, image: &Image, topic: &str, index: i32) -> bool {
+        image.topic(topic).is_some_and(|topic| {
+            let id = PartitionId { topic: topic.id, index };
+            match self.cluster() {
+                Some(_) => is_of_this_node(image, topic, id),
+                None => self.recovered_logs.borrow().contains_key(&id),
+            }
         })
+    }
+
+    fn moved_away(&self, image: &Image, id: PartitionId) -> bool {
+        self.cluster().is_some()
+            && image.topic_by_id(id.topic).is_some_and(|topic| {
+                image.placement(topic, id.index).is_some() && !is_of_this_node(image, topic, id)
+            })
+    }
+
+    /// Takes the directories of partitions that moved away out of the way, when the start is over; behind the caller.
+    pub(crate) fn delete_moved_away(self: &Rc<Self>, moved: MovedAway) {
+        if !moved.dirs.is_empty() {
+            task::spawn(Class::Background, self.clone().forget_moved_away(moved)).detach();
+        }
+    }
+
+    async fn forget_moved_away(self: Rc<Self>, moved: MovedAway) {
+        let Some(cluster) = self.cluster().cloned() else { return };
+        let forgotten = |there: Rc<Shard>| async move { there.has_forgotten().await };
+        while !self.all_shards(forgotten).await {
+            sleep(RETRY_AFTER).await;
+        }
+        let dirs: Vec<PathBuf> = moved.dirs.values().cloned().collect();
+        let gone = match moved.doomed {
+            true => self.log_store.delete_dirs(&dirs).await,
+            false => rename(&dirs, Aside::Stray).await,
+        };
+        match gone {
+            Ok(()) => tracing::info!(
+                partitions = dirs.len(),
+                "partitions moved to other nodes while this one was away: their files are removed"
+            ),
+            // They stay barred: what comes back would take these files for its own.
+            Err(error) => {
+                tracing::warn!(%error, "files of moved partitions stay until the next start");
+                return;
+            }
+        }
+        cluster.leaving.borrow_mut().retain(|id| !moved.dirs.contains_key(id));
     }
 }
 
-fn is_stray(image: &Image, owner: DirOwner) -> bool {
-    match owner {
-        DirOwner::Topic(id) => image.topic_by_id(TopicId(id)).is_none(),
-        DirOwner::Unfinished => true,
-        DirOwner::Unknown => false,
-    }
+/// Whether it is here or on its way here.
+fn is_of_this_node(image: &Image, topic: &Topic, id: PartitionId) -> bool {
+    let placement = image.placement(topic, id.index);
+    placement.is_some_and(|placement| placement.replicas.contains(&image.node))
+        || image.is_coming(id, image.node)
 }
 
 /// What Kafka keeps of its own where it has formatted the directory.
@@ -93,7 +160,7 @@ async fn rename(strays: &[PathBuf], aside: Aside) -> Result<(), LogError> {
         match renamed {
             Some(kept) if aside == Aside::Stray => tracing::warn!(
                 dir = %kept.display(),
-                "the recovered cluster does not know this topic: its records are kept there; delete them if they are not wanted"
+                "the recovered cluster does not know these records as this node's: they are kept there; delete them if they are not wanted"
             ),
             Some(_) => tracing::info!(dir = %dir.display(), "its topic was deleted: it is removed"),
             None => {}

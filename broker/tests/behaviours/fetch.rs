@@ -4,10 +4,11 @@ use std::thread;
 
 use protocol::ErrorCode;
 use protocol::messages::fetch_response::PartitionData;
+use record::BatchBuilder;
 
 use super::fresh;
-use super::node::Node;
 use super::node::records::create;
+use super::node::{Node, eventually};
 use super::questions::*;
 
 fn code(data: &PartitionData) -> ErrorCode {
@@ -100,6 +101,58 @@ fn who_asks_outside_of_the_log_is_told_no_offsets_and_who_asks_at_its_end_waits(
     let request = fetch_of("t", vec![from(0, 2)]).with_max_wait_ms(1);
     let end = fetched(&mut connection, &request).remove(0);
     assert_eq!((end.error_code, bytes_of(&end), end.high_watermark), (0, 0, 2));
+}
+
+/// A batch of one record with this key.
+fn keyed(key: &str, value_bytes: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    builder
+        .push(1_000, Some(key.as_bytes()), Some(&vec![b'v'; value_bytes]), &[])
+        .expect("it fits");
+    builder.finish().expect("a batch").to_vec()
+}
+
+#[test]
+fn the_end_of_a_compacted_log_is_reached_from_each_of_its_offsets() {
+    const BATCHES: i64 = 12;
+    let settings = ["log.cleaner.backoff.ms=50", "millrace.checkpoint.interval.ms=100"];
+    let (data, node) = fresh(&settings);
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("segment.bytes", "1048576"),
+    ];
+    create(&node, "t", 1, &configs);
+    let mut connection = node.connect();
+    for _ in 0..BATCHES {
+        let produced = produce(&mut connection, "t", &keyed("always the same", 300_000));
+        assert_eq!(produced.error_code, 0);
+    }
+    // of the three batches in the first segment nothing stays but an end
+    let first = data.path().join("t-0/00000000000000000000.log");
+    let bytes = || std::fs::metadata(&first).map_or(0, |file| file.len());
+    eventually("old values go", || (1..1_000).contains(&bytes()).then_some(()));
+    // what is read from memory has not gone
+    node.kill();
+    let node = Node::start(data.path(), 1, &settings);
+    let mut connection = node.connect();
+    let mut has_met_one_without_records = false;
+    for start in 0..BATCHES {
+        let mut offset = start;
+        while offset < BATCHES {
+            let answer = fetch_one(&mut connection, "t", from(0, offset));
+            assert_eq!((answer.error_code, answer.high_watermark), (0, BATCHES));
+            let records = answer.records.expect("a reader that gets none asks for ever");
+            let batches = record::batches(&records).map(|batch| batch.expect("a good one").header);
+            let batches: Vec<_> = batches.collect();
+            has_met_one_without_records |= batches.iter().any(|header| header.records_count == 0);
+            let next = batches.last().expect("a batch").next_offset();
+            assert!(next > offset, "{next} after {offset}");
+            offset = next;
+        }
+        assert_eq!(offset, BATCHES);
+    }
+    assert!(has_met_one_without_records, "a closed segment of which nothing is left has an end");
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub struct Cluster {
     pub ports: Vec<(u16, u16)>,
     pub running: Vec<Option<Child>>,
     /// More lines of each node's file.
-    settings: fn(usize) -> String,
+    /// More lines in the file of each node, given by its index; in force from its next start on.
+    pub settings: fn(usize) -> String,
 }
 
 /// Ports that were free a moment ago, all different.

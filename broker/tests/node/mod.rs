@@ -18,4 +18,4 @@ pub mod requests;
 pub mod small_disk;
 pub mod thin_disk;
 
-pub use process::{Node, eventually};
+pub use process::{Node, eventually, memory_peak_kib};

@@ -8,18 +8,18 @@ use super::eventually;
 
 /// Writes one number, again and again until it is acknowledged; how often. What was sent more than once may be there more
 /// than once.
-pub fn write_number(address: &str, topic: &str, number: u32) -> u32 {
-    let mut attempts = 0;
+pub fn write_number(address: &str, topic: &str, number: u32) -> u64 {
+    let mut sends = 0;
     eventually("the record is acknowledged", || {
-        attempts += 1;
         let mut client = Client::connect(address).ok()?;
         let mut writer = client.writer(topic, None, Codec::None).ok()?;
         let key = number.to_string().into_bytes();
         let record = NewRecord { key: Some(key.clone()), value: Some(key), ..Default::default() };
-        writer.write(&record).ok()?;
-        writer.flush().ok()
+        let written = writer.write(&record).and_then(|()| writer.flush());
+        sends += writer.sends();
+        written.ok()
     });
-    attempts
+    sends
 }
 
 /// All numbers of a topic, and how often each is there.

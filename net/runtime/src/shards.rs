@@ -43,7 +43,7 @@ pub enum CpuLatency {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Realtime {
     Never,
-    /// Its lowest priority, where the host grants it.
+    /// Its lowest priority, where the host grants it, as long as a shard uses little of its CPU.
     IfGranted,
     /// This priority, 1 to 99; a host that does not grant it refuses the start.
     Priority(u8),

@@ -8,7 +8,8 @@
 //!   term is durable (a sole voter with learners leads before that; were it to send then and stop,
 //!   it could lead the same term again with other entries);
 //! - everybody else sends only what is durable: messages wait for the last frames sealed before
-//!   them;
+//!   them. Answers to heartbeats promise nothing and do not wait, or the leader of replicas whose
+//!   disks are slow would take them for dead and step down;
 //! - a change of members takes effect only when a hard state whose commit index covers it is
 //!   durable. So a restarted replica knows all members it acted with before it campaigns.
 
@@ -169,6 +170,7 @@ impl Group {
         self.memory.mark(&mut messages);
         let ahead_of_write = self.is_leader() && self.durable.term == self.term();
         let is_early = |message: &Message| match message.get_msg_type() {
+            MessageType::MsgHeartbeatResponse => true,
             MessageType::MsgAppendResponse => mutant::is("follower-skips-its-disk"),
             MessageType::MsgRequestVoteResponse => mutant::is("vote-before-durable"),
             _ => false,

@@ -154,7 +154,7 @@ impl Membership {
     }
 
     /// Whether a majority of the voters, of both halves in a joint change, is such.
-    pub(crate) fn has_majority(&self, is_such: impl Fn(ReplicaId) -> bool) -> bool {
+    pub fn has_majority(&self, is_such: impl Fn(ReplicaId) -> bool) -> bool {
         let majority = |voters: &[ReplicaId]| {
             2 * voters.iter().filter(|voter| is_such(**voter)).count() > voters.len()
         };

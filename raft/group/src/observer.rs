@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use raft::eraftpb::{Message, MessageType};
 
 use crate::group::Group;
-use crate::{RaftGroupId, ReplicaId, Term};
+use crate::{Membership, RaftGroupId, ReplicaId, Term};
 
 /// Told by every replica of every group, in the order in which things happen.
 pub trait Observer {
-    /// An entry came to stand in a replica's log; `previous` is the term of the entry before it.
+    /// An entry came to stand in a replica's log, or stands in it when the replica begins; `previous` is the term of the
+    /// entry before it.
     fn appended(
         &mut self,
         at: (RaftGroupId, ReplicaId),
@@ -22,14 +23,8 @@ pub trait Observer {
     );
     /// A replica in `current` term knows that an entry is committed.
     fn committed(&mut self, at: (RaftGroupId, ReplicaId), entry: (u64, Term), current: Term);
-    /// A replica leads. `term_at` says which entry its log has at an index, nothing if none or if it is not known any more.
-    fn elected(
-        &mut self,
-        at: (RaftGroupId, ReplicaId),
-        term: Term,
-        log: (u64, u64),
-        term_at: &dyn Fn(u64) -> Option<Term>,
-    );
+    /// A replica leads.
+    fn elected(&mut self, at: (RaftGroupId, ReplicaId), term: Term, with: &Elected<'_>);
     /// A commit index went back while its replica lived.
     fn commit_went_back(&mut self, at: (RaftGroupId, ReplicaId), from: u64, to: u64);
     /// A replica gave its vote in a term, to itself or another one, and says so right now.
@@ -38,6 +33,16 @@ pub trait Observer {
     fn began(&mut self, at: (RaftGroupId, ReplicaId), term: Term, vote: Option<ReplicaId>);
     /// A message was refused as one that no correct replica sends.
     fn refused(&mut self, at: (RaftGroupId, ReplicaId), reason: &'static str);
+}
+
+/// What a replica has that leads from now on.
+pub struct Elected<'a> {
+    /// Where its log starts, and its last entry.
+    pub log: (u64, u64),
+    /// Which entry the log has at an index; nothing if none or if it is not known any more.
+    pub term_at: &'a dyn Fn(u64) -> Option<Term>,
+    /// Who decides, as it knows.
+    pub membership: &'a Membership,
 }
 
 thread_local! {
@@ -74,9 +79,13 @@ impl Group {
 
     pub(crate) fn show_elected(&self) {
         let log = &self.raft.raft_log.store;
-        let ends = (log.start_index(), log.last_index_known());
-        let at = (self.id, self.replica);
-        tell(|observer| observer.elected(at, self.term(), ends, &|index| log.term_at(index)));
+        let term_at = |index| log.term_at(index);
+        let with = Elected {
+            log: (log.start_index(), log.last_index_known()),
+            term_at: &term_at,
+            membership: self.membership(),
+        };
+        tell(|observer| observer.elected((self.id, self.replica), self.term(), &with));
     }
 
     pub(crate) fn show_commit_index(&mut self) {
@@ -91,6 +100,9 @@ impl Group {
     pub(crate) fn show_began(&self) {
         let (term, vote) = (self.term(), self.durable.vote);
         tell(|observer| observer.began((self.id, self.replica), term, vote));
+        let log = &self.raft.raft_log.store;
+        let entries: Vec<u64> = (log.start_index() + 1..=log.last_index_known()).collect();
+        self.show_appended(&entries);
     }
 
     pub(crate) fn show_refused(&self, reason: &'static str) {

@@ -95,6 +95,24 @@ fn a_leader_whose_connections_broke_is_replaced_within_a_few_ticks() {
 }
 
 #[test]
+fn a_leader_whose_followers_wait_for_their_disks_stays() {
+    let mut cluster = Cluster::new(3, 1);
+    cluster.elect(1);
+    cluster.at(1).append("a");
+    for _ in 0..60 {
+        cluster.tick();
+        while !cluster.network.is_empty() {
+            cluster.deliver(0);
+        }
+        assert_eq!(cluster.ready_leader(), Some(1));
+    }
+    assert!(cluster.at(2).wal.is_writing() && cluster.at(3).wal.is_writing());
+    assert_eq!(cluster.at(1).applied_text(), [""; 0], "nobody claims what is not durable");
+    cluster.settle();
+    assert_eq!(cluster.at(1).applied_text(), ["a"]);
+}
+
+#[test]
 fn a_follower_whose_log_is_too_short_leaves_it_to_the_other_one() {
     for shorter in [2, 3] {
         let mut cluster = Cluster::new(3, 1);

@@ -22,7 +22,7 @@ mod sequence;
 
 pub use append::{
     AppendRules, BatchRefusal, CompressedCheck, RecordError, RecordErrorFault, RefusalKind,
-    Scratch, Stored, Validated, validate_for_append,
+    Scratch, Stored, Validated, validate_for_append, validate_form,
 };
 pub use builder::{BatchBuilder, BuildError, ProducerFields};
 pub use checksum::crc32c;

@@ -19,6 +19,8 @@ pub enum Anomaly {
     LostWrite { partition: PartitionId, value: u64, writer: OpId },
     /// An acknowledged value was not seen by the reads to the end.
     Unseen { partition: PartitionId, value: u64, writer: OpId },
+    /// A value lay in the log, as somebody was told or saw, and the last reader did not find it.
+    Vanished { partition: PartitionId, value: u64, offset: i64 },
     /// An operation read what it was itself about to write.
     PrecommittedRead { partition: PartitionId, value: u64, op: OpId },
     /// Inside one operation, reads jumped over values.
@@ -67,6 +69,7 @@ pub enum AnomalyKind {
     Phantom,
     LostWrite,
     Unseen,
+    Vanished,
     PrecommittedRead,
     IntPollSkip,
     IntNonmonotonicPoll,
@@ -91,6 +94,7 @@ impl Anomaly {
             Self::Phantom { .. } => Phantom,
             Self::LostWrite { .. } => LostWrite,
             Self::Unseen { .. } => Unseen,
+            Self::Vanished { .. } => Vanished,
             Self::PrecommittedRead { .. } => PrecommittedRead,
             Self::IntPollSkip { .. } => IntPollSkip,
             Self::IntNonmonotonicPoll { .. } => IntNonmonotonicPoll,
@@ -115,6 +119,7 @@ impl Anomaly {
             | Self::Phantom { partition, .. }
             | Self::LostWrite { partition, .. }
             | Self::Unseen { partition, .. }
+            | Self::Vanished { partition, .. }
             | Self::PrecommittedRead { partition, .. }
             | Self::IntPollSkip { partition, .. }
             | Self::IntNonmonotonicPoll { partition, .. }

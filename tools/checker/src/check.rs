@@ -81,7 +81,7 @@ pub fn check(history: &History) -> Report {
 /// Checks everything. Cost: linear in operations, sends and reads, and a sort of the offsets.
 pub fn check_with(history: &History, options: Options) -> Report {
     let logs = log_order(history);
-    let seen = writes::seen(history);
+    let seen = writes::seen(history, |_| true);
     let mut out = Vec::new();
     let (mut duplicates, mut group_polls) = (Vec::new(), Vec::new());
     writes::offsets(&logs, &mut out, &mut duplicates);
@@ -89,6 +89,9 @@ pub fn check_with(history: &History, options: Options) -> Report {
     writes::lost(history, &logs, &seen, &mut out);
     if history.read_to_the_end {
         writes::unseen(history, &logs, &seen, &mut out);
+    }
+    if let Some(reader) = history.last_reader {
+        writes::vanished(history, &logs, reader, &mut out);
     }
     polls::polls(history, &logs, &mut out, &mut group_polls);
     polls::sends(history, &logs, &mut out);

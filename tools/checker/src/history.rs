@@ -136,6 +136,8 @@ pub struct History {
     partitions: Vec<String>,
     groups: Vec<String>,
     pub(crate) read_to_the_end: bool,
+    /// Who read everything last.
+    pub(crate) last_reader: Option<u32>,
 }
 
 fn slice<T>(all: &[T], (from, to): (u32, u32)) -> &[T] {
@@ -312,6 +314,13 @@ impl HistoryBuilder {
     /// what was acknowledged and not seen by then is an anomaly.
     pub fn read_to_the_end(&mut self) {
         self.history.read_to_the_end = true;
+    }
+
+    /// As [`HistoryBuilder::read_to_the_end`], and all of it was read by this process: what anybody
+    /// saw before must be there, too.
+    pub fn read_to_the_end_by(&mut self, process: u32) {
+        self.read_to_the_end();
+        self.history.last_reader = Some(process);
     }
 
     /// The history; what is open counts as `info`, ended at `u64::MAX`.

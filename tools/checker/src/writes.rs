@@ -3,7 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use crate::anomaly::Anomaly;
-use crate::history::{History, Outcome, PartitionId};
+use crate::history::{History, Op, Outcome, PartitionId};
 use crate::log_order::PartitionLog;
 
 /// Several values at one offset, one value at several.
@@ -44,10 +44,10 @@ pub(crate) fn offsets(
     }
 }
 
-/// Values read by `ok` operations, by partition.
-pub(crate) fn seen(history: &History) -> Vec<HashSet<u64>> {
+/// Values read by those of the `ok` operations, by partition.
+pub(crate) fn seen(history: &History, those: impl Fn(&Op) -> bool) -> Vec<HashSet<u64>> {
     let mut seen: Vec<HashSet<u64>> = vec![HashSet::new(); history.partition_count()];
-    for op in history.ops.iter().filter(|op| op.outcome == Outcome::Ok) {
+    for op in history.ops.iter().filter(|op| op.outcome == Outcome::Ok && those(op)) {
         for read in history.reads(op) {
             seen[read.partition.0 as usize].insert(read.value);
         }
@@ -133,6 +133,33 @@ pub(crate) fn unseen(
                 && !lost.contains(&(partition, value))
             {
                 out.push(Anomaly::Unseen { partition, value, writer: op.id });
+            }
+        }
+    }
+}
+
+/// What lay in a log and was not found by the last reader; what is lost or unseen is not told again.
+pub(crate) fn vanished(
+    history: &History,
+    logs: &[PartitionLog],
+    reader: u32,
+    out: &mut Vec<Anomaly>,
+) {
+    let told: HashSet<(PartitionId, u64)> = out
+        .iter()
+        .filter_map(|a| match a {
+            Anomaly::LostWrite { partition, value, .. }
+            | Anomaly::Unseen { partition, value, .. } => Some((*partition, *value)),
+            _ => None,
+        })
+        .collect();
+    let found = seen(history, |op| op.process == reader);
+    for (i, (log, found)) in logs.iter().zip(found).enumerate() {
+        let partition = PartitionId(i as u32);
+        for (offset, value) in log.by_index.iter().copied() {
+            let is_there = offset < log.log_start || found.contains(&value);
+            if !is_there && !told.contains(&(partition, value)) {
+                out.push(Anomaly::Vanished { partition, value, offset });
             }
         }
     }

@@ -203,6 +203,30 @@ fn an_acknowledged_value_that_the_reads_to_the_end_miss_is_unseen() {
 }
 
 #[test]
+fn what_somebody_saw_and_the_last_reader_does_not_find_has_vanished() {
+    let story = || {
+        let mut s = Story::new();
+        s.sent(1, 0);
+        s.sent(2, 1);
+        s.poll(2, &[(0, 1), (1, 2)]);
+        s.poll(3, &[(0, 1)]);
+        s
+    };
+    let mut s = story();
+    s.b.read_to_the_end_by(3);
+    s.expect(&[AnomalyKind::Vanished]);
+    let mut s = story();
+    s.poll(3, &[(1, 2)]);
+    s.b.read_to_the_end_by(3);
+    s.expect(&[]);
+    let mut s = story();
+    let t = s.t;
+    s.told(3, OpKind::Observe, Observation::LogStart { partition: t, offset: 2 });
+    s.b.read_to_the_end_by(3);
+    s.expect(&[]);
+}
+
+#[test]
 fn deleted_records_are_neither_lost_nor_unseen_nor_skipped() {
     let mut s = Story::new();
     for v in 0..6 {

@@ -34,6 +34,7 @@ pub struct Writer<'a> {
     /// Where records without a key go, until a batch is sent.
     sticky: usize,
     written: u64,
+    sends: u64,
 }
 
 impl Client {
@@ -63,6 +64,7 @@ impl Client {
             codec,
             sticky: 0,
             written: 0,
+            sends: 0,
         })
     }
 }
@@ -103,6 +105,11 @@ impl Writer<'_> {
         self.written
     }
 
+    /// How often batches were sent, those that were sent again included: a broker may have both.
+    pub fn sends(&self) -> u64 {
+        self.sends
+    }
+
     /// Kafka's choice: the key's murmur2 hash, or one partition for a whole batch of records without keys.
     fn partition_of(&self, key: Option<&[u8]>) -> i32 {
         let count = self.topic.partitions.len().max(1);
@@ -139,6 +146,7 @@ impl Writer<'_> {
         partition: i32,
         records: Bytes,
     ) -> Result<(), ClientError> {
+        self.sends += 1;
         let leader = self.topic.partitions.iter().find(|has| has.partition_index == partition);
         let leader = leader.map(|has| has.leader_id.0);
         let leader =

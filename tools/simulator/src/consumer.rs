@@ -20,7 +20,7 @@ pub type Positions = BTreeMap<(String, i32), i64>;
 /// Reads partitions from positions on.
 pub struct Consumer {
     run: Rc<Run>,
-    process: u32,
+    pub process: u32,
     assignment: Assignment,
     connection: Connection,
     pub next: Positions,

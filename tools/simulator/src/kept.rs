@@ -11,21 +11,15 @@ use crate::{cluster, seeds};
 pub struct Kept {
     pub seed: u64,
     pub cluster: bool,
-    /// With partitions that change their replicas.
-    pub moves: bool,
     pub found: &'static str,
 }
 
 const fn node(seed: u64, found: &'static str) -> Kept {
-    Kept { seed, cluster: false, moves: false, found }
+    Kept { seed, cluster: false, found }
 }
 
 const fn nodes(seed: u64, found: &'static str) -> Kept {
-    Kept { seed, cluster: true, moves: false, found }
-}
-
-const fn moves(seed: u64, found: &'static str) -> Kept {
-    Kept { seed, cluster: true, moves: true, found }
+    Kept { seed, cluster: true, found }
 }
 
 /// Seeds of one time are not told apart.
@@ -88,27 +82,34 @@ pub const ALL: &[Kept] = &[
     nodes(910_001_002, "who was cut off still names itself as the leader; the judge"),
     nodes(950_001_587, "a leader that was started again hears later where a log begins; the judge"),
     nodes(990_011_574, "a damaged WAL on a disk without room; the judge"),
-    moves(920_000_049, "a copy of a log that begins within a batch"),
-    moves(930_000_034, "batches of a group that a partition had left and was on its way back to"),
-    moves(
+    nodes(920_000_049, "a copy of a log that begins within a batch"),
+    nodes(930_000_034, "batches of a group that a partition had left and was on its way back to"),
+    nodes(
         930_000_360,
         "a leader of the metadata that had other shards before asked itself about moves",
     ),
-    moves(
+    nodes(
         960_000_239,
         "a partition that came back after a crash, and a checkpoint that named its old files",
     ),
-    moves(940_000_022, "a checkpoint for a move before the start was over; votes were gone"),
+    nodes(940_000_022, "a checkpoint for a move before the start was over; votes were gone"),
+    nodes(990_011_724, "files of a deleted topic beside a new one that has no replica here"),
+    nodes(
+        960_000_230,
+        "two groups of a partition on different shards after a start; one deleted what the other had opened",
+    ),
+    nodes(990_040_405, "files of partitions that moved away while the node was down"),
+    nodes(990_040_385, "the same"),
+    nodes(
+        992_000_022,
+        "a copy that waited for metadata, and the copy of these that waited for its turn behind it",
+    ),
 ];
 
 impl Kept {
     /// Runs it once more.
     pub fn run(&self) -> Result<Verdict, String> {
-        let scenario = match (self.cluster, self.moves) {
-            (true, true) => cluster::run_with_moves,
-            (true, false) => cluster::run,
-            (false, _) => scenario::run,
-        };
+        let scenario = if self.cluster { cluster::run } else { scenario::run };
         seeds::run(self.seed, false, scenario)
     }
 }

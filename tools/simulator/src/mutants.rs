@@ -15,20 +15,14 @@ pub struct Mutant {
     pub defect: &'static str,
     /// Several nodes are needed to see it.
     cluster: bool,
-    /// And partitions that change their replicas.
-    moves: bool,
 }
 
 const fn mutant(name: &'static str, defect: &'static str) -> Mutant {
-    Mutant { name, defect, cluster: false, moves: false }
+    Mutant { name, defect, cluster: false }
 }
 
 const fn in_cluster(name: &'static str, defect: &'static str) -> Mutant {
-    Mutant { name, defect, cluster: true, moves: false }
-}
-
-const fn in_moves(name: &'static str, defect: &'static str) -> Mutant {
-    Mutant { name, defect, cluster: true, moves: true }
+    Mutant { name, defect, cluster: true }
 }
 
 pub const ALL: &[Mutant] = &[
@@ -72,8 +66,8 @@ pub const ALL: &[Mutant] = &[
         "a replica that is behind takes the index without the data",
     ),
     in_cluster("copy-forgets-producers", "a copied partition has no producers"),
-    in_moves("sealed-takes-batches", "a partition takes batches while it changes its group"),
-    in_moves("moved-before-its-end", "it goes to replicas that lack its last batches"),
+    in_cluster("sealed-takes-batches", "a partition takes batches while it changes its group"),
+    in_cluster("moved-before-its-end", "it goes to replicas that lack its last batches"),
 ];
 
 /// What became of a mutant.
@@ -91,11 +85,7 @@ pub fn hunt(mutant: &Mutant, seeds: impl Iterator<Item = u64>) -> Fate {
     let mut caught_by = None;
     for seed in seeds {
         tried += 1;
-        let scenario = match (mutant.cluster, mutant.moves) {
-            (true, true) => cluster::run_with_moves,
-            (true, false) => cluster::run,
-            (false, _) => scenario::run,
-        };
+        let scenario = if mutant.cluster { cluster::run } else { scenario::run };
         let failure = match seeds::run(seed, false, scenario) {
             Ok(verdict) => verdict.failure,
             Err(panic) => Some(panic),

@@ -109,7 +109,7 @@ async fn judge(run: Rc<Run>) -> Result<(), String> {
     if !consumer.read_to_the_end().await {
         return Err("the last read never came to the end".to_owned());
     }
-    run.history.borrow_mut().read_to_the_end();
+    run.history.borrow_mut().read_to_the_end_by(consumer.process);
     if run.plan.members > 0 {
         group::fetch_committed(&run).await;
     }

@@ -28,9 +28,6 @@ struct Args {
     /// Three to seven nodes instead of one
     #[arg(long)]
     cluster: bool,
-    /// With --cluster: partitions change their replicas, too
-    #[arg(long, requires = "cluster")]
-    moves: bool,
     /// Print what the nodes say, as far as this filter lets it through: debug, raft_group=trace, ...
     #[arg(long)]
     log: Option<String>,
@@ -48,7 +45,6 @@ struct Args {
 #[derive(Default)]
 struct Summary {
     cluster: bool,
-    moves: bool,
     passed: u64,
     failed: u64,
     virtual_time: Duration,
@@ -80,13 +76,8 @@ pub fn main() -> ExitCode {
     }
     let (first, count) =
         args.seed.map_or((args.first, args.seeds.unwrap_or(SEEDS)), |seed| (seed, 1));
-    let scenario = match (args.cluster, args.moves) {
-        (true, true) => cluster::run_with_moves,
-        (true, false) => cluster::run,
-        (false, _) => scenario::run,
-    };
-    let (cluster, moves) = (args.cluster, args.moves);
-    let mut summary = Summary { cluster, moves, ..Summary::default() };
+    let scenario = if args.cluster { cluster::run } else { scenario::run };
+    let mut summary = Summary { cluster: args.cluster, ..Summary::default() };
     for seed in first..first.saturating_add(count) {
         summary.add(seed, &run(seed, args.meta, scenario));
     }
@@ -100,7 +91,6 @@ fn run_kept() -> ExitCode {
     several.cluster = true;
     for kept in kept::ALL {
         let summary = if kept.cluster { &mut several } else { &mut one };
-        summary.moves = kept.moves;
         let failed = summary.failed;
         summary.add(kept.seed, &kept.run());
         if summary.failed > failed {
@@ -156,8 +146,7 @@ impl Summary {
                 self.failed += 1;
                 println!("seed {seed} FAILED: {failure}");
                 let cluster = if self.cluster { "--cluster " } else { "" };
-                let moves = if self.moves { "--moves " } else { "" };
-                println!("  again: cargo xtask sim {cluster}{moves}--seed {seed}");
+                println!("  again: cargo xtask sim {cluster}--seed {seed}");
             }
         }
     }

@@ -13,7 +13,7 @@ pub(super) const KEYS: &[Key] = &[
     int("millrace.shards.spin.us").default("0").valid(Between(0, 1_000_000))
         .applied("How long an idle shard polls before it sleeps. It takes the whole core, so it is worth setting on dedicated ones only."),
     int("millrace.shards.realtime.priority").default("-1").valid(Between(-1, 99))
-        .applied("Priority of the shards in the system's real-time class (SCHED_FIFO), so that nothing else delays their waking up; one that runs 2 ms without a sleep is in the ordinary class until its next sleep. -1 takes priority 1 if the host grants it; 0 leaves them in the ordinary class."),
+        .applied("Priority of the shards in the system's real-time class (SCHED_FIFO), so that nothing else delays their waking up; one that runs 2 ms without a sleep is in the ordinary class until its next sleep. -1 takes priority 1 if the host grants it, and leaves it to shards that use no more than a quarter of their CPU; 0 leaves them in the ordinary class."),
     int("millrace.cpu.latency.us").default("-1").valid(Between(-2, 1_000_000))
         .applied("How long CPUs of this host may take to wake up while the node runs (the kernel's PM QoS, /dev/cpu_dma_latency): 0 keeps idle CPUs polling, which shortens every synced write and costs power on the whole host. -1 does so only while at least 20 synced writes come in a second, and only if this user may write to the device; -2 leaves it to the host."),
     boolean("millrace.quorum.standalone").default("false")

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use rpc::PeerId;
 use runtime::time::{Instant, sleep, timeout};
 
@@ -95,8 +94,7 @@ impl Shard {
 
     /// Whether no shard of this node has anything of a partition, nor files to take away.
     async fn has_left_everywhere(self: &Rc<Self>, id: PartitionId, index: u64) -> bool {
-        let asked = self.shards().map(|to| self.on(to, move |there| there.has_left(id, index)));
-        join_all(asked).await.into_iter().all(|left| left)
+        self.all_shards(move |there| there.has_left(id, index)).await
     }
 
     /// Whether these are here up to their ends, durably. Never before the start of the node is over: a checkpoint would let

@@ -19,7 +19,7 @@ use crate::cluster::messages::{
     COMPLETE_COPIES, MOVE_PROGRESS, SEAL_PARTITIONS, decode_call, encode,
 };
 use crate::ids::{NodeId, PartitionId, RaftGroupId};
-use crate::metadata::{Image, Move};
+use crate::metadata::{Image, Move, Placer};
 use crate::shard::{Change, Shard};
 
 /// Between two rounds.
@@ -97,18 +97,20 @@ impl Shard {
     async fn commit_steps(self: &Rc<Self>, steps: Vec<(PartitionId, Move, Step)>) {
         for (id, of, step) in &steps {
             match step {
-                Step::Cancel => tracing::warn!(
+                Step::Redirect => tracing::info!(
                     partition = ?id, to = %of.to,
-                    "a move is cancelled: a node has another number of shards now; ask for it again"
+                    "a move begins anew with another group: a node has another number of shards now"
                 ),
                 Step::Unseal => tracing::info!(partition = ?id, "a move takes too long and waits"),
                 step => tracing::debug!(partition = ?id, ?step, "a move goes on"),
             }
         }
         let change = move |image: &Image| {
-            let record =
-                |(id, of, step): &(PartitionId, Move, Step)| steps::records(image, *id, of, *step);
-            Change { records: steps.iter().filter_map(record).collect(), answer: () }
+            let mut placer = Placer::new(image);
+            let records = steps
+                .iter()
+                .flat_map(|(id, of, step)| steps::records(image, &mut placer, *id, of, *step));
+            Change { records: records.collect(), answer: () }
         };
         if let Err(error) = self.change_metadata(change).await {
             tracing::debug!(%error, "another leader drives the moves");

@@ -13,7 +13,9 @@ use config::NodeConfig;
 
 use super::steps::{self, End, SEALED_MAX, Seen, Step};
 use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
-use crate::metadata::{BrokerRecord, Image, LedGroup, MetadataRecord, Move, PartitionRecord};
+use crate::metadata::{
+    BrokerRecord, Image, LedGroup, MetadataRecord, Move, PartitionRecord, Placer,
+};
 
 const TOPIC: TopicId = TopicId([7; 16]);
 const ID: PartitionId = PartitionId { topic: TOPIC, index: 0 };
@@ -195,7 +197,7 @@ impl World {
         }
         let (moving, step) = self.decided.remove(which % self.decided.len());
         let image = self.told(self.newest());
-        self.commit(steps::records(&image, ID, &moving, step).into_iter().collect());
+        self.commit(steps::records(&image, &mut Placer::new(&image), ID, &moving, step));
     }
 
     fn ask(&mut self, cancel: bool) {
@@ -296,4 +298,32 @@ fn whatever_happens_in_between_nothing_acknowledged_is_lost() {
     let runs: Vec<(bool, bool)> = (0..4_000).map(run).collect();
     assert!(runs.iter().any(|(unsealed, _)| *unsealed), "no run broke a seal");
     assert!(runs.iter().any(|(_, cancelled)| *cancelled), "no run cancelled a move");
+}
+
+/// Node 2, which has the partition and keeps it, comes back with another number of shards.
+#[test]
+fn a_move_goes_on_to_another_group_where_a_node_came_back_with_other_shards() {
+    let mut world = World::new();
+    world.ask(false);
+    let first = world.newest().move_of(ID).copied().expect("it has begun");
+    let MetadataRecord::RegisterBroker(broker) = register(1) else { unreachable!() };
+    let broker = BrokerRecord { shards: 4, epoch: 2, ..broker };
+    // a third group of other voters, so that the next number is none that fits
+    let voters = vec![NodeId(1)];
+    world.commit(vec![
+        MetadataRecord::RegisterBroker(broker),
+        MetadataRecord::CreateRaftGroup { group: RaftGroupId(4), voters },
+    ]);
+    let image = world.told(world.newest());
+    assert!(!image.fits(OLD, NEW), "one shard of four hosts group 1, another one group 3");
+    let seen = Seen { near: true, complete: None, sealed_for: Duration::ZERO };
+    let step = steps::next(&image, ID, &first, &seen);
+    world.commit(steps::records(&image, &mut Placer::new(&image), ID, &first, step));
+    let image = world.newest();
+    let second = image.move_of(ID).expect("it still moves");
+    assert_ne!(second.id, first.id, "what was found out for the first one is not used");
+    assert!(image.fits(OLD, second.to), "{second:?}");
+    assert_eq!(image.voters(second.to), image.voters(NEW));
+    let late = steps::records(image, &mut Placer::new(image), ID, &first, step);
+    assert_eq!(late, [], "whoever decided the same comes too late");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use raft_group::{EpochBase, Term};
 
 use crate::ids::{PartitionId, RaftGroupId};
-use crate::metadata::{Image, MetadataRecord, Move, PartitionRecord};
+use crate::metadata::{Image, MetadataRecord, Move, PartitionRecord, Placer};
 
 /// How long a partition may be sealed.
 pub(super) const SEALED_MAX: Duration = Duration::from_secs(5);
@@ -47,15 +47,15 @@ pub(super) enum Step {
     Unseal,
     /// The new group has it.
     Finish(End),
-    /// It cannot go there any more.
-    Cancel,
+    /// It cannot go there any more, but to another group of the same voters: a node has other shards now.
+    Redirect,
 }
 
 /// The next step of a move.
 pub(super) fn next(image: &Image, id: PartitionId, moving: &Move, seen: &Seen) -> Step {
     let fits = image.group_of(id).is_some_and(|from| image.fits(from, moving.to));
     if !fits {
-        return Step::Cancel;
+        return Step::Redirect;
     }
     let is_led = image.groups.get(&moving.to).is_some_and(|to| to.leader.is_some());
     match (moving.sealed, seen.complete) {
@@ -68,26 +68,33 @@ pub(super) fn next(image: &Image, id: PartitionId, moving: &Move, seen: &Seen) -
 }
 
 /// The records that carry out `step` of the very move that it was decided for; none if the metadata say otherwise now.
+/// The groups that they need come first; `placer` is of the same image.
 pub(super) fn records(
     image: &Image,
+    placer: &mut Placer<'_>,
     id: PartitionId,
     decided_for: &Move,
     step: Step,
-) -> Option<MetadataRecord> {
-    let moving = image.move_of(id).filter(|moving| *moving == decided_for)?;
-    let from = image.group_of(id)?;
+) -> Vec<MetadataRecord> {
+    let moving = image.move_of(id).filter(|moving| *moving == decided_for);
+    let (Some(moving), Some(from)) = (moving, image.group_of(id)) else { return Vec::new() };
     let PartitionId { topic, index } = id;
-    let fits = image.fits(from, moving.to);
-    match step {
-        Step::Wait => None,
-        Step::Seal => fits.then_some(MetadataRecord::SealMove { topic, index, at: 0 }),
-        Step::Unseal => Some(MetadataRecord::UnsealMove { topic, index }),
-        Step::Cancel => Some(MetadataRecord::CancelMove { topic, index }),
-        Step::Finish(end) if fits => {
-            let partition = adopted(image, id, moving.to, end)?;
-            Some(MetadataRecord::FinishMove { topic, index, partition })
+    match (step, image.fits(from, moving.to)) {
+        (Step::Seal, true) => vec![MetadataRecord::SealMove { topic, index, at: 0 }],
+        (Step::Unseal, _) => vec![MetadataRecord::UnsealMove { topic, index }],
+        (Step::Finish(end), true) => {
+            let finish = |partition| MetadataRecord::FinishMove { topic, index, partition };
+            adopted(image, id, moving.to, end).map(finish).into_iter().collect()
         }
-        Step::Finish(_) => None,
+        (Step::Redirect, false) => {
+            let to = placer.place_move(from, image.voters(moving.to));
+            let begin = |to| MetadataRecord::BeginMove { topic, index, to, id: 0 };
+            let mut records = placer.take_created();
+            records.push(MetadataRecord::CancelMove { topic, index });
+            records.extend(to.map(begin));
+            records
+        }
+        (Step::Wait | Step::Seal | Step::Finish(_) | Step::Redirect, _) => Vec::new(),
     }
 }
 

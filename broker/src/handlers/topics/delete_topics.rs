@@ -60,7 +60,9 @@ pub(super) fn decide(
     let mut repeated = BTreeSet::new();
     for state in asked {
         let same = |other: &&DeleteTopicState| key(other) == key(state);
-        let is_repeated = asked.iter().filter(same).count() > 1;
+        // who gives both or neither is told so each time
+        let is_named = state.name.is_some() == state.topic_id.is_nil();
+        let is_repeated = is_named && asked.iter().filter(same).count() > 1;
         if is_repeated && !repeated.insert(key(state)) {
             continue;
         }

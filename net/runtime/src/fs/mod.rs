@@ -21,4 +21,4 @@ pub use names::{
     DirEntry, DiskSpace, beside, create_dir_all, disk_space, exists, read, read_dir,
     remove_dir_all, remove_file, rename, sync_dir, write_atomic, write_beside,
 };
-pub use slab::SLAB_BYTES;
+pub use slab::{SLAB_BYTES, give_back_slabs};

@@ -22,7 +22,7 @@ use super::realtime::Realtime;
 use super::ring::Ring;
 use super::shard::Shard;
 use super::time::now_ns;
-use crate::shards::Options;
+use crate::shards::{self, Options};
 use crate::task::Class;
 
 /// Latency tasks polled for each background task while both are ready.
@@ -114,6 +114,7 @@ impl Header {
 impl Executor {
     /// An executor for this thread.
     pub fn new(opts: &Options, realtime_priority: u8) -> io::Result<Executor> {
+        let is_required = matches!(opts.realtime, shards::Realtime::Priority(_));
         // SAFETY: plain system call; the descriptor is ours.
         let eventfd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if eventfd < 0 {
@@ -135,7 +136,7 @@ impl Executor {
             }),
             slice_ns: opts.slice.as_nanos() as u64,
             spin_ns: opts.spin.as_nanos() as u64,
-            realtime: Realtime::of_this_thread(realtime_priority)?,
+            realtime: Realtime::of_this_thread(realtime_priority, is_required)?,
             polled_since: Cell::new(0),
         })
     }

@@ -5,6 +5,10 @@
 //! its shard several times. In the real-time class it runs at once. But a busy thread of that class
 //! starves the very kernel threads that flush its disk, so a shard leaves the class when it has run
 //! for [`BUSY_NS`] without a sleep, and is back in it after the next one.
+//!
+//! Nor may threads of the class together take a CPU that others need, shards of other nodes among
+//! them: one that had left the class once waited there for seconds behind two that had not. So a shard that nobody gave a
+//! priority by name is in the class only as long as it uses little of its CPU ([`SHARE_MAX_PERCENT`]).
 
 use std::cell::Cell;
 use std::io;
@@ -16,28 +20,50 @@ const BUSY_NS: u64 = 2_000_000;
 /// What was shorter was no sleep in which others could have run: something had come in already.
 const SLEEP_NS: u64 = 20_000;
 
+/// Three shards that share a CPU leave a quarter of it to all others.
+const SHARE_MAX_PERCENT: u64 = 25;
+/// Over which time that is measured.
+const WINDOW_NS: u64 = 50_000_000;
+
 /// The class of the thread that owns this.
 pub(super) struct Realtime {
     /// Of SCHED_FIFO, 1 to 99; 0: never leave the ordinary class.
     priority: u8,
+    /// Whatever it uses.
+    always: bool,
+    /// It used little in the last window.
+    is_light: Cell<bool>,
+    /// When this window began, and what CPU time the thread had used by then.
+    window: Cell<(u64, u64)>,
     raised: Cell<bool>,
     woke_ns: Cell<u64>,
     set: fn(u8) -> io::Result<()>,
+    cpu_ns: fn() -> u64,
 }
 
 impl Realtime {
-    /// Puts this thread into its class.
+    /// Puts this thread into its class; with `always` it is in it also when it uses much of its CPU.
     ///
     /// # Errors
     /// The system's, when it refuses the priority.
-    pub fn of_this_thread(priority: u8) -> io::Result<Realtime> {
-        let realtime =
-            Realtime { priority, raised: Cell::new(false), woke_ns: Cell::new(0), set: set_class };
+    pub fn of_this_thread(priority: u8, always: bool) -> io::Result<Realtime> {
+        let realtime = Realtime::in_ordinary_class(priority, always, set_class, thread_cpu_ns);
         if priority > 0 {
             set_class(priority)?;
             realtime.raised.set(true);
         }
         Ok(realtime)
+    }
+
+    fn in_ordinary_class(
+        priority: u8,
+        always: bool,
+        set: fn(u8) -> io::Result<()>,
+        cpu_ns: fn() -> u64,
+    ) -> Realtime {
+        let (is_light, raised) = (Cell::new(true), Cell::new(false));
+        let (window, woke_ns) = (Cell::new((0, 0)), Cell::new(0));
+        Realtime { priority, always, is_light, window, raised, woke_ns, set, cpu_ns }
     }
 
     pub fn priority(&self) -> u8 {
@@ -47,8 +73,9 @@ impl Realtime {
     /// The thread would have slept from `since_ns` to `now_ns`, had it not been woken.
     pub fn parked(&self, since_ns: u64, now_ns: u64) {
         if now_ns - since_ns >= SLEEP_NS {
+            self.measure(now_ns);
             self.woke_ns.set(now_ns);
-            self.put(true);
+            self.put(self.is_light.get());
         } else {
             self.ran(now_ns);
         }
@@ -56,9 +83,28 @@ impl Realtime {
 
     /// The thread has run, and may go on without a sleep.
     pub fn ran(&self, now_ns: u64) {
-        if self.raised.get() && now_ns.saturating_sub(self.woke_ns.get()) > BUSY_NS {
+        if self.measure(now_ns) && self.is_light.get() {
+            // It may have waited for the CPU all the time, and could do so for ever.
+            self.woke_ns.set(now_ns);
+            self.put(true);
+        }
+        let is_busy = now_ns.saturating_sub(self.woke_ns.get()) > BUSY_NS;
+        if self.raised.get() && (is_busy || !self.is_light.get()) {
             self.put(false);
         }
+    }
+
+    /// Looks at what the thread uses once per window; whether one has just ended.
+    fn measure(&self, now_ns: u64) -> bool {
+        let (began, before) = self.window.get();
+        let passed = now_ns.saturating_sub(began);
+        if self.always || self.priority == 0 || passed < WINDOW_NS {
+            return false;
+        }
+        let used = (self.cpu_ns)();
+        self.window.set((now_ns, used));
+        self.is_light.set((used - before) * 100 <= passed * SHARE_MAX_PERCENT);
+        true
     }
 
     /// A refusal leaves the thread as it is: what was granted at the start may be taken away.
@@ -93,6 +139,14 @@ pub(super) fn granted(wanted: shards::Realtime) -> Result<u8, StartError> {
     }
 }
 
+/// CPU time of this thread; a system call, unlike other clocks.
+fn thread_cpu_ns() -> u64 {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is valid for writing; every Linux has this clock, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
+
 /// Puts this thread into SCHED_FIFO with that priority, or with 0 into the ordinary class.
 pub(super) fn set_class(priority: u8) -> io::Result<()> {
     // Threads that this one starts are in the ordinary class.
@@ -113,19 +167,55 @@ mod tests {
 
     thread_local! {
         static ASKED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        static USED: Cell<u64> = const { Cell::new(0) };
     }
 
-    fn thread_of(priority: u8) -> Realtime {
+    fn thread_of(priority: u8, always: bool) -> Realtime {
         let set = |priority| {
             ASKED.with_borrow_mut(|asked| asked.push(priority));
             Ok(())
         };
-        Realtime { priority, raised: Cell::new(false), woke_ns: Cell::new(0), set }
+        Realtime::in_ordinary_class(priority, always, set, || USED.get())
+    }
+
+    /// A window in which the thread uses that much and sleeps at the end.
+    fn window(realtime: &Realtime, end_ns: u64, percent: u64) {
+        USED.set(USED.get() + WINDOW_NS * percent / 100);
+        realtime.parked(end_ns - SLEEP_NS, end_ns);
+    }
+
+    #[test]
+    fn a_shard_that_uses_much_of_its_cpu_in_short_turns_leaves_the_class_until_it_uses_less() {
+        let realtime = thread_of(7, false);
+        window(&realtime, WINDOW_NS, 20);
+        assert_eq!(ASKED.take(), [7]);
+        window(&realtime, 2 * WINDOW_NS, 60);
+        assert_eq!(ASKED.take(), [0]);
+        realtime.parked(2 * WINDOW_NS, 2 * WINDOW_NS + SLEEP_NS);
+        assert!(ASKED.take().is_empty(), "one sleep says nothing yet");
+        window(&realtime, 3 * WINDOW_NS, 10);
+        assert_eq!(ASKED.take(), [7]);
+        let always = thread_of(7, true);
+        window(&always, WINDOW_NS, 90);
+        assert_eq!(ASKED.take(), [7], "whoever asks for a priority gets it");
+    }
+
+    #[test]
+    fn a_shard_that_waits_for_its_cpu_and_cannot_sleep_gets_into_the_class() {
+        let realtime = thread_of(7, false);
+        window(&realtime, WINDOW_NS, 60);
+        realtime.ran(3 * WINDOW_NS / 2);
+        assert!(ASKED.take().is_empty(), "it was never in it");
+        USED.set(USED.get() + WINDOW_NS / 100);
+        realtime.ran(2 * WINDOW_NS);
+        assert_eq!(ASKED.take(), [7], "it got next to nothing");
+        realtime.ran(2 * WINDOW_NS + BUSY_NS + 1);
+        assert_eq!(ASKED.take(), [0], "but not for long");
     }
 
     #[test]
     fn a_busy_shard_leaves_the_class_once_and_is_back_after_a_sleep() {
-        let realtime = thread_of(7);
+        let realtime = thread_of(7, true);
         realtime.parked(0, SLEEP_NS);
         let busy = SLEEP_NS + BUSY_NS;
         realtime.ran(busy);
@@ -140,7 +230,7 @@ mod tests {
 
     #[test]
     fn without_a_priority_the_system_is_never_asked() {
-        let realtime = thread_of(0);
+        let realtime = thread_of(0, false);
         realtime.parked(0, SLEEP_NS);
         realtime.ran(2 * BUSY_NS);
         realtime.parked(2 * BUSY_NS, 3 * BUSY_NS);
@@ -159,7 +249,7 @@ mod tests {
         std::thread::spawn(move || match required {
             Ok(priority) => {
                 assert_eq!((priority, if_granted), (1, 1));
-                let _realtime = Realtime::of_this_thread(1).unwrap();
+                let _realtime = Realtime::of_this_thread(1, false).unwrap();
                 assert_eq!(class(), libc::SCHED_FIFO);
                 let child = std::thread::spawn(class).join().unwrap();
                 assert_eq!(child, libc::SCHED_OTHER);

@@ -35,6 +35,7 @@ pub struct BatchFilter<'a> {
     aborted: &'a [AbortedTransaction],
     now_ms: i64,
     delete_retention_ms: i64,
+    keeps_tombstones: bool,
     decompressor: Decompressor,
     compressor: Compressor,
 }
@@ -52,9 +53,15 @@ impl<'a> BatchFilter<'a> {
             aborted,
             now_ms,
             delete_retention_ms,
+            keeps_tombstones: false,
             decompressor: Decompressor::default(),
             compressor: Compressor::default(),
         }
+    }
+
+    /// No tombstone goes, however old: there are records that are not compared with it.
+    pub fn keep_tombstones(&mut self) {
+        self.keeps_tombstones = true;
     }
 
     /// Whether the records of a batch were aborted, so that they count for nothing.
@@ -91,7 +98,8 @@ impl<'a> BatchFilter<'a> {
         while let Some(record) = records.next() {
             let record = record?;
             let stays = !is_aborted && {
-                let tombstone_stays = horizon.is_none_or(|horizon| self.now_ms < horizon);
+                let tombstone_stays =
+                    self.keeps_tombstones || horizon.is_none_or(|horizon| self.now_ms < horizon);
                 stays(self.map, records.offset_of(&record), &record, tombstone_stays)
             };
             if stays {

@@ -10,6 +10,8 @@
 //! 3. the old segments behind the first are renamed to `.deleted`, and the `.swap` files take the
 //!    place of the first, the log last.
 //!
+//! What is damaged, and what is before it, is left alone (`soundness.rs`).
+//!
 //! The last batch of each group stays, if only as a header, so that the group ends at the offset
 //! where the next segment begins. Readers notice a replacement by `Inner::generation`, which is odd
 //! while one is under way: then files and what is known of them do not fit each other.
@@ -109,16 +111,35 @@ impl Log {
         if self.config().min_compaction_lag_ms > 0 {
             self.largest_timestamps().await?;
         }
+        loop {
+            match self.compact_sound(now_ms, stable_offset, map_bytes_max).await {
+                Err(error) if error.is_damage() && self.leave_alone(&error) => {}
+                compacted => return compacted,
+            }
+        }
+    }
+
+    /// Compacts what is behind the damage that is known.
+    async fn compact_sound(
+        &self,
+        now_ms: i64,
+        stable_offset: i64,
+        map_bytes_max: usize,
+    ) -> Result<Compacted, LogError> {
         let (segments, dirty_from) = self.inner.borrow().compactible(stable_offset, now_ms);
+        let (segments, is_damaged) = self.inner.borrow().behind_damage(segments);
         let Some(last) = segments.last() else { return Ok(Compacted::default()) };
         let end_offset = self.inner.borrow().segment_after(last.base_offset).unwrap_or(0);
         let start = segments[0].base_offset;
         let aborted = self.aborted_transactions(start, end_offset).await?;
         let map =
             self.build_map(&segments, dirty_from, end_offset, &aborted, map_bytes_max).await?;
-        let producers = self.last_batches(&segments).await?;
+        let producers = self.survey(&segments, &aborted).await?;
         let delete_retention_ms = self.config().delete_retention_ms;
         let mut filter = BatchFilter::new(&map, &aborted, now_ms, delete_retention_ms);
+        if is_damaged {
+            filter.keep_tombstones();
+        }
         let mut compacted = Compacted { cleaned_offset: map.end_offset(), ..Compacted::default() };
         let groups = self.inner.borrow().groups(&segments, map.end_offset());
         for group in groups {
@@ -135,7 +156,10 @@ impl Log {
         Ok(compacted)
     }
 
-    async fn scan_closed(&self, segment: &ClosedSegment) -> Result<SegmentScan, LogError> {
+    pub(super) async fn scan_closed(
+        &self,
+        segment: &ClosedSegment,
+    ) -> Result<SegmentScan, LogError> {
         let path = self.path(segment.base_offset, FileKind::Log);
         let key = (self.id, segment.base_offset, FileKind::Log);
         let file = self.store.files.open(key, &path, false).await?;
@@ -155,7 +179,7 @@ impl Log {
         let mut decompressor = Decompressor::default();
         for segment in segments.iter().filter(|segment| segment.base_offset >= dirty_from) {
             let mut scan = self.scan_closed(segment).await?;
-            while let Some((header, bytes)) = scan.next().await? {
+            while let Some((header, bytes)) = scan.next_sound().await? {
                 if map.is_full() {
                     return Ok(map);
                 }
@@ -169,25 +193,6 @@ impl Log {
         }
         map.set_end(end_offset);
         Ok(map)
-    }
-
-    /// The last batch of each producer: its header stays, for its sequence.
-    async fn last_batches(
-        &self,
-        segments: &[ClosedSegment],
-    ) -> Result<BTreeMap<i64, i64>, LogError> {
-        let mut last = BTreeMap::new();
-        for segment in segments {
-            let mut scan = self.scan_closed(segment).await?;
-            while let Some(header) = scan.header().await? {
-                if header.has_producer_id() && !header.is_control() {
-                    last.insert(header.producer_id, header.base_offset);
-                }
-                scan.skip(&header);
-                runtime::task::yield_if_needed().await;
-            }
-        }
-        Ok(last)
     }
 
     /// Writes what stays of a group to `.cleaned` files, synced; `None` if all of it stays.
@@ -209,7 +214,7 @@ impl Log {
         let mut changed = group.len() > 1;
         for segment in group {
             let mut scan = self.scan_closed(segment).await?;
-            while let Some((header, bytes)) = scan.next().await? {
+            while let Some((header, bytes)) = scan.next_sound().await? {
                 let keep_header = header.next_offset() >= end_offset
                     || producers.get(&header.producer_id) == Some(&header.base_offset);
                 let kept = filter.apply(&bytes, keep_header);

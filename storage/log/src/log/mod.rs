@@ -29,6 +29,7 @@ mod reaper;
 mod removal;
 mod retention;
 mod segment_scan;
+mod soundness;
 mod state;
 mod sync;
 mod sync_together;

@@ -140,6 +140,8 @@ pub(super) struct Inner {
     pub failed: Option<LogError>,
     /// Changes when a segment is replaced: what a reader planned before is void.
     pub generation: u64,
+    /// Base offset of the last closed segment that compaction found damaged.
+    pub damaged: Option<i64>,
     /// Base offset of the active segment in the last durable checkpoint. A start may go back to
     /// it, so no segment from it on is deleted or rewritten.
     pub checkpointed_base: i64,
@@ -195,6 +197,7 @@ impl Log {
                 next_hint: 0,
                 failed: None,
                 generation: 0,
+                damaged: None,
                 checkpointed_base: state.active.base_offset,
             }),
             mutation: Semaphore::new(1),

@@ -53,6 +53,15 @@ impl LogStore {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Deletes directories that no log here has: they vanish at once, also for a later start, and their files in the
+    /// background. One that is not there is passed over.
+    pub async fn delete_dirs(&self, dirs: &[PathBuf]) -> Result<(), LogError> {
+        for dir in put_aside(dirs, Aside::Doomed).await?.into_iter().flatten() {
+            self.reaper.add_dir(dir, Duration::ZERO);
+        }
+        Ok(())
+    }
+
     /// Hands partition directories that an earlier start was deleting to the background task.
     pub async fn resume_deletions(&self, data_dir: &Path) -> Result<(), LogError> {
         let listed = fs::read_dir(data_dir).await.map_err(LogError::io("list", data_dir))?;

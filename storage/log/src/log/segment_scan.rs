@@ -72,16 +72,22 @@ impl SegmentScan {
         Ok(Some((header, bytes)))
     }
 
-    /// Checks the checksum of the batch at the cursor; moves over it.
-    pub async fn verify(&mut self) -> Result<(), LogError> {
+    /// The next batch, whole, if its checksum is right; moves over it.
+    pub async fn next_sound(&mut self) -> Result<Option<(BatchHeader, Bytes)>, LogError> {
         let at = self.position;
-        let Some((_, bytes)) = self.next().await? else { return Ok(()) };
+        let Some((header, bytes)) = self.next().await? else { return Ok(None) };
         let verified = BatchView::parse(&bytes).and_then(|batch| batch.verify_crc());
         verified.map_err(|error| LogError::Corrupt {
             file: self.path.clone(),
             position: at,
             reason: error.to_string(),
-        })
+        })?;
+        Ok(Some((header, bytes)))
+    }
+
+    /// Checks the checksum of the batch at the cursor; moves over it.
+    pub async fn verify(&mut self) -> Result<(), LogError> {
+        self.next_sound().await.map(drop)
     }
 
     /// Bytes left behind the cursor.

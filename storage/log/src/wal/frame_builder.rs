@@ -4,8 +4,8 @@
 //! what is appended here is what the disk, the peers and the tail cache get. Of a small one the tail
 //! cache gets a copy: a record of a hundred bytes would hold a whole aligned frame for minutes.
 //!
-//! Large frames are cut from slabs one behind the other; what the last one left is kept for the
-//! next. Small ones have an allocation of their own: a batch that is kept for long would hold a slab.
+//! Large frames are cut from slabs one behind the other; what they left is kept for the next, a few
+//! pieces of it, since several frames are open at a time. Small ones have an allocation of their own: a batch that is kept for long would hold a slab.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -26,8 +26,32 @@ const COPIED_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 const SLAB_FRAME_BYTES_MIN: usize = 128 << 10;
 
 thread_local! {
-    /// What the frames of this thread have left of their slab.
-    static REST: RefCell<Option<AlignedBuf>> = const { RefCell::new(None) };
+    /// What the frames of this thread have left of their slabs.
+    static RESTS: RefCell<Vec<AlignedBuf>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Pieces that a thread keeps: about as many as groups have a frame open on a shard at a time.
+const RESTS_MAX: usize = 4;
+
+/// The smallest piece that is left with room for `bytes`, or a new slab.
+fn room_for(bytes: usize) -> AlignedBuf {
+    RESTS.with_borrow_mut(|rests| {
+        let fits = rests.iter().enumerate().filter(|(_, rest)| rest.capacity() >= bytes);
+        let smallest = fits.min_by_key(|(_, rest)| rest.capacity()).map(|(at, _)| at);
+        smallest.map_or_else(AlignedBuf::in_slab, |at| rests.swap_remove(at))
+    })
+}
+
+/// Keeps a piece; of too many the smallest goes.
+fn keep(rest: AlignedBuf) {
+    RESTS.with_borrow_mut(|rests| {
+        rests.push(rest);
+        if rests.len() > RESTS_MAX {
+            let sizes = rests.iter().map(AlignedBuf::capacity).enumerate();
+            let smallest = sizes.min_by_key(|(_, size)| *size).map_or(0, |(at, _)| at);
+            rests.swap_remove(smallest);
+        }
+    });
 }
 
 /// The payload of a frame that is still open. Ranges are relative to the payload.
@@ -41,10 +65,7 @@ impl FrameBuilder {
     pub fn new(capacity: usize) -> FrameBuilder {
         let bytes = frame_bytes(capacity.min(PAYLOAD_BYTES_MAX));
         let mut buffer = match bytes {
-            SLAB_FRAME_BYTES_MIN..=SLAB_BYTES => {
-                let rest = REST.take().filter(|rest| rest.capacity() >= bytes);
-                rest.unwrap_or_else(AlignedBuf::in_slab)
-            }
+            SLAB_FRAME_BYTES_MIN..=SLAB_BYTES => room_for(bytes),
             _ => AlignedBuf::with_capacity(bytes),
         };
         buffer.resize(HEADER_BYTES);
@@ -82,7 +103,8 @@ impl FrameBuilder {
         let wanted = (self.buffer.len() + bytes).next_multiple_of(FRAME_ALIGNMENT);
         if wanted > self.buffer.capacity() && (SLAB_FRAME_BYTES_MIN..=SLAB_BYTES).contains(&wanted)
         {
-            let mut larger = AlignedBuf::in_slab();
+            // It may go on growing, and each time is a copy.
+            let mut larger = room_for(wanted.max(SLAB_BYTES / 4));
             larger.extend_from_slice(&self.buffer);
             self.buffer = larger;
         }
@@ -115,11 +137,7 @@ impl FrameBuilder {
         let end = self.buffer.len();
         self.buffer.pad();
         if let Some(rest) = self.buffer.take_rest() {
-            REST.with_borrow_mut(|kept| {
-                if kept.as_ref().is_none_or(|kept| kept.capacity() < rest.capacity()) {
-                    *kept = Some(rest);
-                }
-            });
+            keep(rest);
         }
         let frame = self.buffer.freeze();
         let payload = frame.slice(HEADER_BYTES..end);

@@ -36,11 +36,12 @@ impl Scratch {
 /// The files of one directory, by name.
 pub type Image = BTreeMap<String, Vec<u8>>;
 
+/// Without what is being removed in the background.
 #[allow(dead_code, reason = "not every test file uses it")]
 pub async fn take_image(dir: &Path) -> Image {
     let mut image = Image::new();
     for entry in fs::read_dir(dir).await.expect("directory lists") {
-        if !entry.is_dir {
+        if !entry.is_dir && !entry.name.ends_with(".deleted") {
             let bytes = fs::read(&dir.join(&entry.name)).await.expect("file reads");
             image.insert(entry.name, bytes.to_vec());
         }

@@ -66,15 +66,15 @@ pub fn validate_for_append(
     Ok(in_place(&view, rules, walk.max_timestamp))
 }
 
-/// Format and checksum of the one batch in `sent`.
-fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>, BatchRefusal> {
+/// What of a batch is wrong with every topic (`ProduceRequest.validateRecords`); its size.
+pub fn validate_form(sent: &[u8], api_version: i16) -> Result<usize, BatchRefusal> {
     let size = next_batch(sent).map_err(BatchRefusal::NotABatch)?.ok_or(BatchRefusal::NoBatch)?;
     let magic = sent[layout::MAGIC] as i8;
     if magic != layout::MAGIC_V2 {
         return Err(BatchRefusal::OldMagic { magic });
     }
     let codec = (layout::i16_at(sent, layout::ATTRIBUTES) & 7) as u8;
-    if rules.api_version < ZSTD_API_VERSION {
+    if api_version < ZSTD_API_VERSION {
         match Codec::from_id(codec) {
             None => return Err(BatchRefusal::UnknownCodec { id: codec }),
             Some(Codec::Zstd) => return Err(BatchRefusal::ZstdTooEarly),
@@ -84,6 +84,12 @@ fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>
     if next_batch(&sent[size..]).map_err(BatchRefusal::Corrupt)?.is_some() {
         return Err(BatchRefusal::SeveralBatches);
     }
+    Ok(size)
+}
+
+/// Format and checksum of the one batch in `sent`.
+fn single_batch<'a>(sent: &'a [u8], rules: &AppendRules) -> Result<BatchView<'a>, BatchRefusal> {
+    let size = validate_form(sent, rules.api_version)?;
     let base_offset = layout::i64_at(sent, layout::BASE_OFFSET);
     if base_offset != 0 {
         return Err(BatchRefusal::BaseOffset { base_offset });

@@ -23,7 +23,7 @@ mod refusal;
 mod rules;
 mod validated;
 
-pub use judge::validate_for_append;
+pub use judge::{validate_for_append, validate_form};
 pub use refusal::{BatchRefusal, RECORD_ERRORS_MAX, RecordError, RecordErrorFault, RefusalKind};
 pub use rules::{AppendRules, CompressedCheck, Scratch};
 pub use validated::{Stored, Validated};

@@ -1,7 +1,8 @@
 """kafka-python."""
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -57,15 +58,8 @@ ASSIGNORS = {
     "range": RangePartitionAssignor,
     "roundrobin": RoundRobinPartitionAssignor,
     "sticky": StickyPartitionAssignor,
+    "cooperative-sticky": CooperativeStickyAssignor,
 }
-
-
-class Listener(ConsumerRebalanceListener):
-    def on_partitions_revoked(self, revoked):
-        pass
-
-    def on_partitions_assigned(self, assigned):
-        driver.say("assigned", partitions=sorted(p.partition for p in assigned))
 
 
 def member(req):
@@ -74,8 +68,14 @@ def member(req):
     consumer = KafkaConsumer(
         bootstrap_servers=req["bootstrap"], group_id=req["group"], auto_offset_reset="earliest", **more
     )
-    consumer.subscribe([req["topic"]], listener=Listener())
+    consumer.subscribe([req["topic"]])
+    assigned = None
     while not ended.is_set():
+        # A listener of a cooperative assignor is told what is added or taken away; this is all of it.
+        now = sorted(p.partition for p in consumer.assignment())
+        if now != assigned:
+            assigned = now
+            driver.say("assigned", partitions=assigned)
         for messages in consumer.poll(timeout_ms=100).values():
             for message in messages:
                 say_message(message)

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::plan::Topic;
+use super::produce::Producer;
 use super::{At, Cluster};
 use crate::producer::{build, send_once};
 use crate::shared::topic_name;
@@ -16,6 +17,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Topics that one founder makes.
+const FOUNDED_MAX: u64 = 6;
 /// How long one attempt to write may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -67,6 +70,35 @@ pub async fn churn(cluster: Rc<Cluster>) {
         }
         sleep(Duration::from_millis(cluster.below(1_000))).await;
     }
+}
+
+/// Makes topics that stay and writes to them at once: some nodes may not have heard of them yet.
+pub async fn found(cluster: Rc<Cluster>) {
+    let mut client = Client::new(&cluster);
+    let mut producer = Producer::idempotent(&cluster).await;
+    for nth in 0..FOUNDED_MAX {
+        sleep(Duration::from_millis(cluster.below(3_000))).await;
+        if cluster.quiet.get() {
+            break;
+        }
+        let name = format!("late{nth}");
+        let most = cluster.nodes.len().min(3) as u64;
+        let replication = most.saturating_sub(cluster.below(4) / 2).max(1) as i16;
+        let topic = Topic { partitions: 1 + cluster.below(3) as i32, replication };
+        if let Err(refused) = client.create_topic(&name, topic).await {
+            return cluster.violation(refused);
+        }
+        cluster.mark("a topic was made while things broke");
+        let partitions = (0..topic.partitions).map(|index| (name.clone(), index));
+        cluster.partitions.borrow_mut().extend(partitions);
+        for _ in 0..1 + cluster.below(10) {
+            let at = (name.clone(), cluster.below(topic.partitions as u64) as i32);
+            if !producer.write(&at).await {
+                return;
+            }
+        }
+    }
+    producer.ends();
 }
 
 async fn delete(

@@ -24,7 +24,8 @@ pub async fn consume(cluster: Rc<Cluster>) {
         reader.rack = format!("r{}", cluster.below(3));
     }
     while !cluster.quiet.get() {
-        for at in cluster.partitions.clone() {
+        let partitions = cluster.partitions.borrow().clone();
+        for at in partitions {
             reader.poll(&at).await;
         }
     }
@@ -55,8 +56,13 @@ impl Reader {
         }
     }
 
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
     pub async fn read_to_the_end(&mut self) {
-        for at in self.client.cluster.partitions.clone() {
+        let partitions = self.client.cluster.partitions.borrow().clone();
+        for at in partitions {
             if self.client.cluster.with(Kind::Deleter) {
                 while self.earliest(&at).await.is_none() {
                     self.client.forget_leaders();

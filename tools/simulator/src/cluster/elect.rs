@@ -18,8 +18,9 @@ pub async fn elect(cluster: Rc<Cluster>) {
     let mut client = Client::new(&cluster);
     while !cluster.quiet.get() {
         sleep(Duration::from_millis(cluster.below(4_000))).await;
-        let nth = cluster.below(2 * cluster.partitions.len() as u64) as usize;
-        let asked = cluster.partitions.get(nth).map(|(name, index)| {
+        let count = cluster.partitions.borrow().len() as u64;
+        let nth = cluster.below(2 * count) as usize;
+        let asked = cluster.partitions.borrow().get(nth).map(|(name, index)| {
             let topic = TopicPartitions::default().with_topic(topic_name(name));
             vec![topic.with_partitions(vec![*index])]
         });

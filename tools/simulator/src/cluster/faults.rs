@@ -39,6 +39,7 @@ impl After {
 
 /// Rounds of faults, each with time to work before.
 pub async fn break_things(cluster: &Cluster) {
+    cluster.tails_fall.set(cluster.plan.tails_fall());
     for _ in 0..cluster.plan.rounds {
         sleep(Duration::from_millis(cluster.below(3_000))).await;
         let mut after = Vec::new();
@@ -63,10 +64,23 @@ pub async fn break_things(cluster: &Cluster) {
 
 /// No more faults; every node runs.
 pub async fn heal(cluster: &Cluster) {
+    cluster.tails_fall.set(false);
     calm(cluster);
     for node in &cluster.nodes {
         node.set_clock(0, 0);
     }
+    run_again(cluster).await;
+}
+
+/// A node ends and comes back when others lead what it led.
+pub async fn end_for_a_while(cluster: &Cluster, index: usize) {
+    let node = &cluster.nodes[index];
+    match cluster.below(3) {
+        0 => stop(cluster, node).await,
+        1 => node.kill(),
+        _ => node.power_cut(),
+    }
+    sleep(Duration::from_millis(1_000 + cluster.below(2_000))).await;
     run_again(cluster).await;
 }
 
@@ -80,6 +94,7 @@ fn calm(cluster: &Cluster) {
     for node in &cluster.nodes {
         node.with_disk(|disk| {
             disk.faults_mut().stall = 0.0;
+            disk.faults_mut().stall_time = DiskFaults::default().stall_time;
             disk.faults_mut().capacity = DiskFaults::default().capacity;
             disk.forget_rules();
         });
@@ -102,12 +117,12 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
         Fault::Kill => {
             cluster.mark("a node was killed");
             node.kill();
-            doom_a_voter(cluster);
+            trouble_voters(cluster);
         }
         Fault::PowerCut => {
             cluster.mark("a node lost power");
             node.power_cut();
-            doom_a_voter(cluster);
+            trouble_voters(cluster);
         }
         Fault::AllLosePower => {
             cluster.mark("all nodes lost power");
@@ -154,10 +169,21 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
     None
 }
 
-/// Has somebody fall who votes for the one that takes over from a node that fell: the vote must be known afterwards.
-fn doom_a_voter(cluster: &Cluster) {
+/// Has somebody fall who votes for the one that takes over from a node that fell: the vote must be known afterwards. Or has
+/// votes come so late that their candidates have asked again.
+fn trouble_voters(cluster: &Cluster) {
+    const STALL: Duration = Duration::from_millis(1_500);
     if cluster.plan.voters_fall() {
         cluster.voter_doom.set(VoterDoom::Next);
+    }
+    if cluster.plan.voters_are_slow() {
+        cluster.mark("votes came late");
+        for node in &cluster.nodes {
+            node.with_disk(|disk| {
+                disk.faults_mut().stall = 0.3;
+                disk.faults_mut().stall_time = STALL;
+            });
+        }
     }
 }
 

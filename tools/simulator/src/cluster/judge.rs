@@ -3,7 +3,7 @@
 use super::client::Client;
 use super::consume::Reader;
 use super::plan::Client as Kind;
-use super::{At, Cluster, reassign, voters};
+use super::{At, Cluster, faults, produce, reassign, voters};
 use protocol::messages::{MetadataRequest, MetadataResponse};
 use runtime::time::{Instant, sleep, timeout};
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ fn leaderless(
     answer: &MetadataResponse,
     named: &mut BTreeMap<At, (i32, i32)>,
 ) -> Option<String> {
-    for (name, index) in &cluster.partitions {
+    for (name, index) in cluster.partitions.borrow().iter() {
         let topic = answer.topics.iter().find(|topic| {
             topic.name.as_ref().is_some_and(|known| known.0.as_str() == name.as_str())
         });
@@ -99,8 +99,28 @@ pub async fn everything_is_read(cluster: &Rc<Cluster>) -> Result<(), String> {
     let mut reader = Reader::new(cluster);
     let read = timeout(READ, reader.read_to_the_end()).await;
     read.map_err(|_| format!("the last read did not end within {READ:?}"))?;
-    cluster.history.borrow_mut().read_to_the_end();
+    cluster.history.borrow_mut().read_to_the_end_by(reader.process());
     Ok(())
+}
+
+/// Sends the last batch of every producer to every partition once more: whoever leads must say where it stands.
+pub async fn last_batches_stand(cluster: &Rc<Cluster>) -> Result<(), String> {
+    let repeated = timeout(READ, produce::repeat_last(cluster)).await;
+    repeated.map_err(|_| format!("batches that were repeated were not answered in {READ:?}"))
+}
+
+/// Has every node end and come back, one after the other, so that others lead what it led: everything must be as before.
+pub async fn others_lead(cluster: &Rc<Cluster>) -> Result<(), String> {
+    if !cluster.plan.ends_in_turn() {
+        return Ok(());
+    }
+    for index in 0..cluster.nodes.len() {
+        faults::end_for_a_while(cluster, index).await;
+        leaders_are_there(cluster).await?;
+        last_batches_stand(cluster).await?;
+    }
+    cluster.mark("all nodes ended and came back, one after the other");
+    everything_is_read(cluster).await
 }
 
 /// Waits until no partition changes its replicas any more.

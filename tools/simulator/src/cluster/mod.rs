@@ -18,5 +18,5 @@ mod reassign;
 mod run;
 mod voters;
 
+pub use run::run;
 use run::{At, Cluster};
-pub use run::{run, run_with_moves};

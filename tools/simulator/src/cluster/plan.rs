@@ -57,6 +57,8 @@ pub struct Topic {
 pub enum Client {
     /// Makes, writes to and deletes topics.
     Churn,
+    /// Makes topics that stay while things break; all producers write to them as soon as they are there.
+    Founder,
     /// DeleteRecords.
     Deleter,
     /// A group without members whose offsets come and go.
@@ -115,19 +117,23 @@ impl Fault {
     ];
 }
 
-/// Who changes which nodes do what; not drawn, so that seeds without them are what they were.
-fn of_membership(batches: u64, moves: bool) -> impl Iterator<Item = Client> {
+/// Clients that are not drawn, so that seeds without them are what they were.
+fn not_drawn(batches: u64) -> impl Iterator<Item = Client> {
+    let founder = batches.is_multiple_of(5).then_some(Client::Founder);
+    of_membership(batches).chain(founder)
+}
+
+/// Who changes which nodes do what.
+fn of_membership(batches: u64) -> impl Iterator<Item = Client> {
     let all = [(Client::Reassigner, 1), (Client::Elector, 3), (Client::Voters, 9)];
-    let chosen = move |(client, digit): (Client, u64)| {
-        let is_on = moves || client != Client::Reassigner;
-        (is_on && (batches / digit).is_multiple_of(3)).then_some(client)
-    };
+    let chosen =
+        move |(client, digit): (Client, u64)| (batches / digit).is_multiple_of(3).then_some(client);
     all.into_iter().filter_map(chosen)
 }
 
 impl Plan {
-    /// Draws a plan from the world's seed; in some of those with `moves` partitions change their replicas.
-    pub fn draw(world: &World, moves: bool) -> Plan {
+    /// Draws a plan from the world's seed.
+    pub fn draw(world: &World) -> Plan {
         let below = |bound| world.random_below(bound);
         let nodes = [3, 3, 3, 3, 3, 4, 5, 5, 6, 7][below(10) as usize];
         let voters = if below(3) == 0 { 3 } else { nodes.min(5) };
@@ -176,13 +182,28 @@ impl Plan {
             // A batch has to fit into a segment.
             segment_bytes: [16_384, 65_536, 1 << 20][below(3) as usize].max(6 * value_bytes),
         };
-        plan.clients.extend(of_membership(plan.batches, moves));
+        plan.clients.extend(not_drawn(plan.batches));
         plan
     }
 
     /// Whether a second node falls after the first, at the moment in which it votes.
     pub fn voters_fall(&self) -> bool {
         self.batches.is_multiple_of(4)
+    }
+
+    /// Whether the disks of all others are slow after a node fell, while they vote.
+    pub fn voters_are_slow(&self) -> bool {
+        self.batches % 4 == 2
+    }
+
+    /// Whether nodes fall soon after a tail of one of their logs was replaced.
+    pub fn tails_fall(&self) -> bool {
+        self.batches % 4 == 1
+    }
+
+    /// Whether after healing every node ends once more, one after the other, and others lead what it led.
+    pub fn ends_in_turn(&self) -> bool {
+        self.batches % 7 < 2
     }
 
     pub fn disk(&self) -> DiskFaults {

@@ -34,55 +34,91 @@ enum Answer {
     Error(Option<ErrorCode>),
 }
 
-struct Producer {
+/// The last batch of each partition that a producer, by its process, wrote to, with its base offset.
+pub type LastBatches = (u32, BTreeMap<At, (Bytes, i64)>);
+
+/// Whoever writes.
+pub struct Producer {
     cluster: Rc<Cluster>,
     client: Client,
     process: u32,
     /// Absent for plain ones.
     id: Option<i64>,
     sequences: BTreeMap<At, i32>,
+    /// Batches.
+    sent: u64,
     /// The last batch of each partition, with its base offset.
     last: BTreeMap<At, (Bytes, i64)>,
 }
 
 /// Writes until the run is quiet or its batches are sent; every batch that an idempotent one began it brings to an end.
 pub async fn produce(cluster: Rc<Cluster>) {
-    let mut client = Client::new(&cluster);
     let is_plain = cluster.plan.plain && cluster.below(2) == 0;
-    let id = if is_plain { None } else { Some(client.producer_id().await) };
-    let mut producer = Producer {
-        process: cluster.process(),
-        cluster: cluster.clone(),
-        client,
-        id,
-        sequences: BTreeMap::new(),
-        last: BTreeMap::new(),
+    let mut producer = match is_plain {
+        true => Producer::new(Client::new(&cluster), None),
+        false => Producer::idempotent(&cluster).await,
     };
-    let mut sent = 0;
-    while sent < cluster.plan.batches && !cluster.quiet.get() {
-        let partitions = &cluster.partitions;
-        let at = partitions[cluster.below(partitions.len() as u64) as usize].clone();
-        // An unknown producer may begin at any sequence: its first batch must stand before the next one is sent.
-        let begins = id.is_some() && !producer.sequences.contains_key(&at);
-        let pipelines = cluster.plan.pipelining && !begins;
-        let count = if pipelines { 1 + cluster.below(BATCHES_MAX) } else { 1 };
-        let batches: Vec<Batch> = (0..count).map(|_| producer.next_batch(&at)).collect();
-        sent += count;
-        let goes_on = match id {
-            Some(_) => producer.bring_in(&at, batches).await,
-            None => producer.try_once(&at, batches).await,
-        };
-        if !goes_on {
+    while producer.sent < cluster.plan.batches && !cluster.quiet.get() {
+        if !producer.write(&cluster.any_partition()).await {
             return;
         }
         if cluster.below(4) == 0 {
-            producer.repeat().await;
+            producer.repeat_any().await;
         }
         sleep(Duration::from_millis(cluster.below(200))).await;
+    }
+    producer.ends();
+}
+
+/// Sends the last batches of all producers once more, until each was answered.
+pub async fn repeat_last(cluster: &Rc<Cluster>) {
+    let ended = cluster.last_batches.borrow().clone();
+    for (process, last) in ended {
+        let partitions: Vec<At> = last.keys().cloned().collect();
+        let client = Client::new(cluster);
+        let mut producer = Producer { process, last, ..Producer::new(client, None) };
+        for at in partitions {
+            while !producer.repeat(&at).await {
+                sleep(RETRY_PAUSE).await;
+            }
+        }
     }
 }
 
 impl Producer {
+    fn new(client: Client, id: Option<i64>) -> Producer {
+        let cluster = client.cluster.clone();
+        let process = cluster.process();
+        let (sequences, last) = (BTreeMap::new(), BTreeMap::new());
+        Producer { cluster, client, process, id, sequences, sent: 0, last }
+    }
+
+    pub async fn idempotent(cluster: &Rc<Cluster>) -> Producer {
+        let mut client = Client::new(cluster);
+        let id = client.producer_id().await;
+        Producer::new(client, Some(id))
+    }
+
+    /// It writes no more; others may repeat what it wrote last.
+    pub fn ends(self) {
+        self.cluster.last_batches.borrow_mut().push((self.process, self.last));
+    }
+
+    /// Writes one batch, or several before it hears of the first; an idempotent producer does not go on before they stand.
+    /// False after a violation.
+    pub async fn write(&mut self, at: &At) -> bool {
+        // An unknown producer may begin at any sequence: its first batch must stand before the next one is sent.
+        let begins = self.id.is_some() && !self.sequences.contains_key(at);
+        let pipelines = self.cluster.plan.pipelining && !begins;
+        let count = if pipelines { 1 + self.cluster.below(BATCHES_MAX) } else { 1 };
+        let batches: Vec<Batch> = (0..count).map(|_| self.next_batch(at)).collect();
+        self.sent += count;
+        match self.id {
+            Some(_) => self.bring_in(at, batches).await,
+            None => self.try_once(at, batches).await,
+        }
+    }
+
     fn next_batch(&mut self, at: &At) -> Batch {
         let cluster = &self.cluster;
         let values: Vec<u64> = (0..1 + cluster.below(5)).map(|_| cluster.value()).collect();
@@ -176,32 +212,41 @@ impl Producer {
         }
     }
 
-    /// Sends a batch that stands in the log again, as a client does that never got the answer: whoever leads must say
-    /// where it stands.
-    async fn repeat(&mut self) {
+    async fn repeat_any(&mut self) {
         let nth = self.cluster.below(self.last.len().max(1) as u64) as usize;
-        let Some((at, (records, base))) = self.last.iter().nth(nth) else {
-            return;
-        };
-        let (at, records, base) = (at.clone(), records.clone(), *base);
+        if let Some(at) = self.last.keys().nth(nth).cloned() {
+            self.repeat(&at).await;
+        }
+    }
+
+    /// Sends a batch that stands in the log again, as a client does that never got the answer: whoever leads must say
+    /// where it stands. False if nobody did.
+    async fn repeat(&mut self, at: &At) -> bool {
+        let (records, base) = self.last[at].clone();
         let op = self.cluster.begin(self.process, OpKind::Observe);
         let batch = Batch { op, values: Vec::new(), records };
-        let (answers, _) = self.exchange(&at, &[batch]).await;
-        match answers.first() {
+        let (answers, _) = self.exchange(at, &[batch]).await;
+        let answered = match answers.first() {
             Some(Answer::Stands(found)) => {
                 self.cluster.mark("a batch was repeated");
                 if *found != base {
                     let what = format!("a repeated batch of {at:?} at {base} came to {found}");
                     self.cluster.violation(what);
                 }
+                true
             }
             Some(Answer::Error(error)) if !may_retry(*error, false) => {
                 let what = format!("a repeated batch of {at:?} was answered {error:?}");
                 self.cluster.violation(what);
+                true
             }
-            _ => self.client.forget_leaders(),
-        }
+            _ => {
+                self.client.forget_leaders();
+                false
+            }
+        };
         self.cluster.end(op, Outcome::Info);
+        answered
     }
 
     /// Sends all batches to the leader, then reads its answers; as many as came, and whether the connection broke.

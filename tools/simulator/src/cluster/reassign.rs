@@ -24,9 +24,7 @@ pub async fn reassign(cluster: Rc<Cluster>) {
         sleep(Duration::from_millis(cluster.below(3_000))).await;
         let at = match cluster.below(5) {
             0 => (format!("churn{}", cluster.below(4)), 0),
-            _ => {
-                cluster.partitions[cluster.below(cluster.partitions.len() as u64) as usize].clone()
-            }
+            _ => cluster.any_partition(),
         };
         let list = (cluster.below(5) > 0).then(|| draw(&cluster));
         let takes_back = list.is_none();

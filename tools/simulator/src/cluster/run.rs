@@ -11,7 +11,7 @@ use checker::{Anomaly, AnomalyKind, HistoryBuilder, OpId, OpKind, Outcome};
 use client::Client;
 use config::NodeConfig;
 use raft_group::ReplicaId;
-use runtime::sim::{NodeHandle, World};
+use runtime::sim::{Crash, NodeHandle, World};
 use runtime::task::{Class, Task, spawn};
 use runtime::time::{Instant, sleep, timeout};
 use std::cell::{Cell, RefCell};
@@ -50,11 +50,16 @@ pub struct Cluster {
     pub(super) lives: RefCell<Vec<Option<Arc<NodeContext>>>>,
     /// How often each node was started.
     pub(super) starts: RefCell<Vec<usize>>,
-    pub partitions: Vec<At>,
+    /// What producers write to and consumers read.
+    pub partitions: RefCell<Vec<At>>,
+    /// The last batches of producers that have come to their end.
+    pub last_batches: RefCell<Vec<produce::LastBatches>>,
     pub history: RefCell<HistoryBuilder>,
     pub(super) violations: raft_rules::Found,
     pub(super) marks: RefCell<BTreeMap<&'static str, u64>>,
     pub(super) voter_doom: Rc<Cell<VoterDoom>>,
+    /// Whoever replaces a tail of its log falls soon afterwards.
+    pub(super) tails_fall: Rc<Cell<bool>>,
     /// Topics that must be there, or must not, at the end.
     pub expected: RefCell<BTreeMap<String, bool>>,
     pub deletions: RefCell<BTreeMap<At, Deletion>>,
@@ -75,16 +80,7 @@ pub struct Cluster {
 
 /// Runs a seed.
 pub fn run(seed: u64) -> Verdict {
-    live_and_judge(seed, false)
-}
-
-/// Runs a seed in which partitions may change their replicas, too.
-pub fn run_with_moves(seed: u64) -> Verdict {
-    live_and_judge(seed, true)
-}
-
-fn live_and_judge(seed: u64, moves: bool) -> Verdict {
-    let (cluster, elections) = form(seed, moves);
+    let (cluster, elections) = form(seed);
     let finished = {
         let _tell = TellPlan(&cluster);
         cluster.world.run(live(cluster.clone()))
@@ -96,9 +92,9 @@ fn live_and_judge(seed: u64, moves: bool) -> Verdict {
 }
 
 /// The cluster of a seed before anything happens, watched from now on; and how many replicas are elected.
-fn form(seed: u64, moves: bool) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
+fn form(seed: u64) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let world = World::with_seed(seed);
-    let plan = Plan::draw(&world, moves);
+    let plan = Plan::draw(&world);
     world.set_network(plan.network());
     let nodes = (0..plan.nodes).map(|i| world.add_node(&format!("node{i}"), plan.disk()));
     let nodes: Vec<NodeHandle> = nodes.collect();
@@ -110,24 +106,35 @@ fn form(seed: u64, moves: bool) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
     let elections = Rc::new(RefCell::new(0));
     let voter_doom = Rc::new(Cell::new(VoterDoom::None));
     let (doom, voters) = (voter_doom.clone(), nodes.clone());
-    let on_vote = move |voter: ReplicaId| {
+    let vote = move |voter: ReplicaId| {
         if doom.get() == VoterDoom::Next {
             doom.set(VoterDoom::Fell);
-            // Ids of nodes count from 1, those of replicas from 2.
-            voters[voter.0 as usize - 2].power_cut();
+            node_of(&voters, voter).power_cut();
         }
     };
-    let rules = raft_rules::Rules::new(violations.clone(), elections.clone(), on_vote);
+    let tails_fall = Rc::new(Cell::new(false));
+    let (falls, owners, dice) = (tails_fall.clone(), nodes.clone(), world.clone());
+    let replaced = move |replica: ReplicaId| {
+        if falls.get() {
+            let crash = [Crash::Kill, Crash::PowerCut][dice.random_below(2) as usize];
+            let operation = 1 + dice.random_below(8);
+            node_of(&owners, replica).crash_at_disk_operation(operation, crash);
+        }
+    };
+    let told = raft_rules::Told { vote: Box::new(vote), replaced: Box::new(replaced) };
+    let rules = raft_rules::Rules::new(violations.clone(), elections.clone(), told);
     raft_group::observer::observe(Some(Box::new(rules)));
     let cluster = Rc::new(Cluster {
         nodes,
         lives: RefCell::new(vec![None; plan.nodes]),
         starts: RefCell::new(vec![0; plan.nodes]),
-        partitions: partitions.collect(),
+        partitions: RefCell::new(partitions.collect()),
+        last_batches: RefCell::default(),
         history: RefCell::default(),
         violations,
         marks: RefCell::default(),
         voter_doom,
+        tails_fall,
         expected: RefCell::default(),
         deletions: RefCell::default(),
         ends: RefCell::default(),
@@ -143,6 +150,11 @@ fn form(seed: u64, moves: bool) -> (Rc<Cluster>, Rc<RefCell<u64>>) {
         plan,
     });
     (cluster, elections)
+}
+
+/// Ids of nodes count from 1, those of replicas from 2.
+fn node_of(nodes: &[NodeHandle], replica: ReplicaId) -> &NodeHandle {
+    &nodes[replica.0 as usize - 2]
 }
 
 /// Prints the plan of a run that panics.
@@ -181,7 +193,9 @@ async fn live(cluster: Rc<Cluster>) -> Result<(), String> {
         judge::leaders_are_there(&cluster).await?;
     }
     judge::everything_is_read(&cluster).await?;
+    judge::last_batches_stand(&cluster).await?;
     judge::nothing_is_on_its_way(&cluster).await?;
+    judge::others_lead(&cluster).await?;
     judge::nodes_agree(&cluster).await
 }
 
@@ -196,6 +210,7 @@ fn start_clients(cluster: &Rc<Cluster>) -> Vec<Task<()>> {
     for kind in &cluster.plan.clients {
         clients.push(match kind {
             Kind::Churn => spawn(Class::Latency, churn::churn(cluster.clone())),
+            Kind::Founder => spawn(Class::Latency, churn::found(cluster.clone())),
             Kind::Deleter => spawn(Class::Latency, churn::delete_records(cluster.clone())),
             Kind::Committer => spawn(Class::Latency, committer::commit(cluster.clone())),
             Kind::Reassigner => spawn(Class::Latency, reassign::reassign(cluster.clone())),
@@ -221,6 +236,13 @@ impl Cluster {
 
     pub fn with(&self, kind: Kind) -> bool {
         self.plan.clients.contains(&kind)
+    }
+
+    /// A partition that is written to.
+    pub fn any_partition(&self) -> At {
+        let count = self.partitions.borrow().len() as u64;
+        let nth = self.below(count) as usize;
+        self.partitions.borrow()[nth].clone()
     }
 
     pub fn process(&self) -> u32 {
@@ -336,7 +358,7 @@ mod tests {
     #[test]
     fn a_node_that_waits_for_a_majority_ends_when_it_is_asked_to() {
         for seed in 1..6 {
-            let (cluster, _) = form(seed, false);
+            let (cluster, _) = form(seed);
             let alone = cluster.clone();
             cluster.world.run(async move {
                 alone.start(0);

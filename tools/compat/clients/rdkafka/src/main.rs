@@ -50,7 +50,8 @@ fn main() -> Done {
         "member" => member(&request),
         "codecs" => {
             say(json!({
-                "event": "codecs", "codecs": ["gzip", "snappy", "lz4", "zstd"], "idempotent": true,
+                "event": "codecs", "codecs": ["gzip", "snappy", "lz4", "zstd"],
+                "assignors": ["range", "roundrobin", "cooperative-sticky"], "idempotent": true,
             }));
             Ok(())
         }
@@ -227,8 +228,11 @@ struct Assignments;
 impl ClientContext for Assignments {}
 
 impl ConsumerContext for Assignments {
-    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Assign(list) = rebalance {
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // A cooperative assignor tells what is added or taken away; this is all of it.
+        if let (Rebalance::Assign(_) | Rebalance::Revoke(_), Ok(list)) =
+            (rebalance, consumer.assignment())
+        {
             let mut partitions: Vec<i32> = list.elements().iter().map(|p| p.partition()).collect();
             partitions.sort_unstable();
             say(json!({"event": "assigned", "partitions": partitions}));
@@ -241,6 +245,9 @@ fn member(request: &Request) -> Done {
     config
         .set("group.id", request.text("group"))
         .set("auto.offset.reset", "earliest");
+    if !request.text("assignor").is_empty() {
+        config.set("partition.assignment.strategy", request.text("assignor"));
+    }
     let consumer: BaseConsumer<Assignments> = config.create_with_context(Assignments)?;
     consumer.subscribe(&[request.text("topic")])?;
     let ended = Arc::new(AtomicBool::new(false));
