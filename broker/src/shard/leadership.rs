@@ -18,7 +18,9 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use raft_group::{Committed, EntryKind, Leadership, LeadershipChange, ProposeError, ReplicaId};
+use raft_group::{
+    Committed, EntryKind, Leadership, LeadershipChange, ProposeError, RaftIndex, ReplicaId,
+};
 use runtime::task::{self, Class};
 use runtime::time::{sleep, timeout};
 
@@ -146,15 +148,15 @@ impl Shard {
     }
 
     /// Puts an entry into a group's log that holds every later leader until it has this shard's image, and waits until all
-    /// before it is applied here. False if this node does not lead the group, or not for long enough.
-    pub(crate) async fn bar_older_images(&self, group: RaftGroupId) -> bool {
-        let Some(cluster) = self.cluster() else { return false };
+    /// before it is applied here. Returns its index; none if this node does not lead the group, or not for long enough.
+    pub(crate) async fn bar_older_images(&self, group: RaftGroupId) -> Option<RaftIndex> {
+        let cluster = self.cluster()?;
         let index = self.image().index;
         let ticket = match self.raft.propose(group, EntryKind::Control, &index.to_le_bytes()) {
             Ok(ticket) => ticket,
             Err(error) => {
                 tracing::debug!(%group, %error, "no entry that bars older images");
-                return false;
+                return None;
             }
         };
         cluster.bind_metadata(group, index);
@@ -164,7 +166,7 @@ impl Shard {
             }
         };
         let leads = || self.led.borrow().get(&group) == Some(&ticket.term.0);
-        timeout(BAR_MAX, applied).await.is_ok() && leads()
+        (timeout(BAR_MAX, applied).await.is_ok() && leads()).then_some(ticket.index)
     }
 
     /// Leadership of a group changed here, in order with its entries.

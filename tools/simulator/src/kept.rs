@@ -104,6 +104,11 @@ pub const ALL: &[Kept] = &[
         992_000_022,
         "a copy that waited for metadata, and the copy of these that waited for its turn behind it",
     ),
+    nodes(
+        998_000_855,
+        "records were deleted just before a move's seal, and one replica did not hear of it",
+    ),
+    nodes(1_795_333_963_823, "a stop while the disk stalls; the judge"),
 ];
 
 impl Kept {

@@ -39,6 +39,9 @@ impl Moving {
 pub(super) struct SealedAt {
     pub end: i64,
     pub leader_epoch: i32,
+    /// Up to this entry of the old group's log. A replica that is in both groups has no more of the partition than its
+    /// batches before that: where the log begins is in later entries.
+    pub entry: u64,
 }
 
 impl Shard {

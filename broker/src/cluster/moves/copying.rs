@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use raft_group::RaftIndex;
 use rpc::PeerId;
 use runtime::time::{Instant, sleep, timeout};
 
@@ -110,7 +111,7 @@ impl Shard {
         let give_up = Instant::now() + LAST_ROUND_MAX;
         let mut complete = Vec::with_capacity(asked.len());
         for ((moving, at), is_sealed) in asked.iter().zip(self.see_seals(&moves).await) {
-            complete.push(is_sealed && self.reach(moving.partition(), at.end, give_up).await);
+            complete.push(is_sealed && self.reach(moving.partition(), *at, give_up).await);
         }
         if complete.contains(&true)
             && let Err(error) = self.clone().checkpoint_now().await
@@ -135,19 +136,19 @@ impl Shard {
     }
 
     /// Whether a sealed partition gets to its end here in time.
-    async fn reach(self: &Rc<Self>, id: PartitionId, end: i64, give_up: Instant) -> bool {
+    async fn reach(self: &Rc<Self>, id: PartitionId, at: SealedAt, give_up: Instant) -> bool {
         let comes = self.image().is_coming(id, self.node.node_id());
         if runtime::mutant::is("moved-before-its-end") {
             return true;
         }
         loop {
             // also if all batches are here: their producers must be, too
-            let copied = match comes {
+            let is_whole = match comes {
                 true => self.copy_round(id, false).await.is_ok(),
-                false => true,
+                false => self.has_applied_for(id, at.entry),
             };
             let reached = self.partition(id).map(|p| p.state.borrow().high_watermark());
-            if copied && reached == Some(end) {
+            if is_whole && reached == Some(at.end) {
                 return true;
             }
             if Instant::now() >= give_up {
@@ -155,6 +156,13 @@ impl Shard {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Whether the group that has the partition is applied here up to `entry`: the log start and what was deleted, too.
+    fn has_applied_for(&self, id: PartitionId, entry: u64) -> bool {
+        let group = self.partition(id).map(|partition| partition.state.borrow().group);
+        let applied = group.and_then(|group| self.applied(group));
+        applied.is_some_and(|applied| applied.0 >= entry)
     }
 
     /// Where these sealed partitions end, if this shard leads them.
@@ -165,29 +173,30 @@ impl Shard {
             let state = partition.state.borrow();
             (state.leads && state.sealed).then_some(state.group)
         };
-        let mut barred: BTreeMap<RaftGroupId, bool> = BTreeMap::new();
+        let mut barred: BTreeMap<RaftGroupId, Option<RaftIndex>> = BTreeMap::new();
         let mut ends = Vec::with_capacity(asked.len());
         for (moving, is_sealed) in asked.iter().zip(sealed) {
             let Some(group) = group(moving).filter(|_| is_sealed) else {
                 ends.push(None);
                 continue;
             };
-            let is_barred = match barred.get(&group) {
+            let bar = match barred.get(&group) {
                 Some(done) => *done,
                 None => self.bar_older_images(group).await,
             };
-            barred.insert(group, is_barred);
-            ends.push(self.end_under(moving).filter(|_| is_barred));
+            barred.insert(group, bar);
+            ends.push(bar.and_then(|bar| self.end_under(moving, bar)));
         }
         ends
     }
 
-    fn end_under(&self, moving: &Moving) -> Option<SealedAt> {
+    fn end_under(&self, moving: &Moving, bar: RaftIndex) -> Option<SealedAt> {
         let partition = self.partition(moving.partition())?;
         let state = partition.state.borrow();
         let is_whole = state.log_end_offset() == state.high_watermark();
         let holds = state.leads && state.sealed && is_whole && is_sealed_so(&self.image(), moving);
-        holds.then(|| SealedAt { end: state.high_watermark(), leader_epoch: state.leader_epoch })
+        let (end, leader_epoch) = (state.high_watermark(), state.leader_epoch);
+        holds.then_some(SealedAt { end, leader_epoch, entry: bar.0 })
     }
 }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A node that cannot go on, or was asked to stop, must have ended by then.
 const ENDED: Duration = Duration::from_secs(60);
+/// The same where operations of the disk stall: two checkpoints, one behind the other, sync dozens of files.
+const ENDED_STALLING: Duration = Duration::from_secs(600);
 /// A node that refuses to start has done so by then.
 const REFUSED: Duration = Duration::from_secs(5);
 
@@ -194,7 +196,9 @@ fn any_crash(cluster: &Cluster) -> Crash {
 async fn stop(cluster: &Cluster, node: &NodeHandle) {
     cluster.mark("a node was stopped");
     node.stop();
-    if timeout(ENDED, node.ended()).await.is_err() {
+    let stalls = node.with_disk(|disk| disk.faults_mut().stall > 0.0);
+    let patience = if stalls { ENDED_STALLING } else { ENDED };
+    if timeout(patience, node.ended()).await.is_err() {
         cluster.violation("a node that was asked to stop did not".to_owned());
     }
 }
