@@ -109,6 +109,7 @@ pub const ALL: &[Kept] = &[
         "records were deleted just before a move's seal, and one replica did not hear of it",
     ),
     nodes(1_795_333_963_823, "a stop while the disk stalls; the judge"),
+    nodes(998_201_271, "a damaged WAL that was read late, since the disk stalled; the judge"),
 ];
 
 impl Kept {

@@ -13,10 +13,11 @@ use std::time::Duration;
 
 /// A node that cannot go on, or was asked to stop, must have ended by then.
 const ENDED: Duration = Duration::from_secs(60);
-/// The same where operations of the disk stall: two checkpoints, one behind the other, sync dozens of files.
-const ENDED_STALLING: Duration = Duration::from_secs(600);
 /// A node that refuses to start has done so by then.
 const REFUSED: Duration = Duration::from_secs(5);
+/// So many times longer may it take where operations of the disk stall: at a stop two checkpoints, one behind the other, sync
+/// dozens of files.
+const STALLING: u32 = 10;
 
 /// What a fault leaves to be done when it is over.
 enum After {
@@ -196,11 +197,16 @@ fn any_crash(cluster: &Cluster) -> Crash {
 async fn stop(cluster: &Cluster, node: &NodeHandle) {
     cluster.mark("a node was stopped");
     node.stop();
-    let stalls = node.with_disk(|disk| disk.faults_mut().stall > 0.0);
-    let patience = if stalls { ENDED_STALLING } else { ENDED };
-    if timeout(patience, node.ended()).await.is_err() {
+    if !ends_within(node, ENDED).await {
         cluster.violation("a node that was asked to stop did not".to_owned());
     }
+}
+
+/// Whether the life of `node` ends in time; a disk that stalls makes it longer.
+async fn ends_within(node: &NodeHandle, patience: Duration) -> bool {
+    let stalls = node.with_disk(|disk| disk.faults_mut().stall > 0.0);
+    let patience = if stalls { patience * STALLING } else { patience };
+    timeout(patience, node.ended()).await.is_ok()
 }
 
 /// Lives that end while they begin, some of them several times in a row.
@@ -322,9 +328,9 @@ async fn ended_for_its_sync(cluster: &Cluster, index: usize) {
     if node.with_disk(|disk| disk.rules()) > 0 {
         return cluster.mark("no sync came to fail");
     }
-    match timeout(ENDED, node.ended()).await {
-        Ok(()) => cluster.mark("a failed sync ended a node"),
-        Err(_) => cluster.violation("a node went on after its WAL was not synced".to_owned()),
+    match ends_within(node, ENDED).await {
+        true => cluster.mark("a failed sync ended a node"),
+        false => cluster.violation("a node went on after its WAL was not synced".to_owned()),
     }
     cluster.forget_life(index);
     node.power_cut();
@@ -333,7 +339,7 @@ async fn ended_for_its_sync(cluster: &Cluster, index: usize) {
 /// A node with a damaged WAL has said so, or did not look there.
 async fn refused_its_wal(cluster: &Cluster, index: usize, path: &std::path::Path) {
     let node = &cluster.nodes[index];
-    if timeout(REFUSED, node.ended()).await.is_err() {
+    if !ends_within(node, REFUSED).await {
         return cluster.mark("a bit flipped in a WAL where nobody looked");
     }
     let reason = cluster.forget_life(index);
