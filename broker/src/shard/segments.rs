@@ -55,8 +55,10 @@ impl PartitionExtra {
 /// The segment store of one shard.
 pub(super) fn log_store(node: &NodeContext) -> Rc<LogStore> {
     let descriptors = node.descriptors.get().copied().unwrap_or_default();
+    let defaults = LogStoreOptions::default();
     LogStore::new(LogStoreOptions {
         open_files_max: descriptors.segment_files_per_shard,
+        close_idle_after: defaults.close_idle_after.max(2 * node.config.checkpoint_interval),
         together_from: node.config.checkpoint_together_from,
     })
 }

@@ -24,7 +24,11 @@ fn batch(offset: i64, epoch: i32) -> Bytes {
 }
 
 async fn store(data_dir: &Path, together_from: usize) -> Rc<LogStore> {
-    let store = LogStore::new(LogStoreOptions { open_files_max: 7, together_from });
+    let store = LogStore::new(LogStoreOptions {
+        open_files_max: 7,
+        together_from,
+        ..LogStoreOptions::default()
+    });
     store.open_file_system(data_dir).await.expect("it opens");
     store
 }

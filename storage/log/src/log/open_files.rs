@@ -1,15 +1,20 @@
 //! The open segment files of one shard: a bounded cache, least recently used first out.
 //!
-//! Idle partitions hold no descriptor. A file that is evicted while an operation uses it closes
-//! when the operation ends.
+//! Idle partitions hold no descriptor: one background task closes what was not used between two of its looks, and
+//! sleeps without a timer while nothing is open. A file that is evicted while an operation uses it closes when the
+//! operation ends.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use runtime::collections::HashMap;
 use runtime::fs::{File, OpenOptions};
+use runtime::sync::Notify;
+use runtime::task::{self, Class};
+use runtime::time;
 
 use super::error::LogError;
 use super::file_names::FileKind;
@@ -20,6 +25,10 @@ pub(crate) type FileKey = (u64, i64, FileKind);
 pub(crate) struct OpenFiles {
     capacity: usize,
     inner: RefCell<Inner>,
+    /// Something is open now, and nothing was.
+    first: Rc<Notify>,
+    /// Ends with this value.
+    task: RefCell<Option<task::Task<()>>>,
 }
 
 #[derive(Default)]
@@ -31,9 +40,19 @@ struct Inner {
 }
 
 impl OpenFiles {
-    pub fn new(capacity: usize) -> OpenFiles {
+    /// Keeps at most `capacity` files open. What is not used for `idle` is closed before twice that has passed.
+    pub fn start(capacity: usize, idle: Duration) -> Rc<OpenFiles> {
         assert!(capacity > 0, "no file may be open");
-        OpenFiles { capacity, inner: RefCell::default() }
+        let first = Rc::new(Notify::new());
+        let files = Rc::new(OpenFiles {
+            capacity,
+            inner: RefCell::default(),
+            first: Rc::clone(&first),
+            task: RefCell::default(),
+        });
+        let run = close_idle(Rc::downgrade(&files), first, idle);
+        *files.task.borrow_mut() = Some(task::spawn(Class::Background, run));
+        files
     }
 
     /// The file, opened for reading and writing if it is not open. Made if `create` says so.
@@ -49,6 +68,9 @@ impl OpenFiles {
         let options = OpenOptions { read: true, write: true, create, ..OpenOptions::default() };
         let file = File::open(path, &options).await.map_err(LogError::io("open", path))?;
         let file = Rc::new(file);
+        if self.len() == 0 {
+            self.first.notify_one();
+        }
         self.inner.borrow_mut().insert(key, Rc::clone(&file), self.capacity);
         Ok(file)
     }
@@ -75,7 +97,32 @@ impl OpenFiles {
     }
 }
 
+async fn close_idle(files: Weak<OpenFiles>, first: Rc<Notify>, idle: Duration) {
+    let mut seen = 0;
+    loop {
+        let Some(strong) = files.upgrade() else { return };
+        seen = strong.inner.borrow_mut().close_unused_since(seen);
+        let is_empty = strong.len() == 0;
+        drop(strong);
+        match is_empty {
+            true => first.notified().await,
+            false => time::sleep(idle).await,
+        }
+    }
+}
+
 impl Inner {
+    /// Closes what was used last at `seen` or before; returns the time of the last use of all.
+    fn close_unused_since(&mut self, seen: u64) -> u64 {
+        while let Some((used, key)) = self.by_use.first_key_value()
+            && *used <= seen
+        {
+            let key = *key;
+            self.remove(key);
+        }
+        self.clock
+    }
+
     fn touch(&mut self, key: FileKey) -> Option<Rc<File>> {
         let (used, file) = self.files.get_mut(&key)?;
         self.by_use.remove(used);

@@ -34,7 +34,7 @@ use super::time_index::TimestampOffset;
 
 /// What the logs of one shard share.
 pub struct LogStore {
-    pub(super) files: OpenFiles,
+    pub(super) files: Rc<OpenFiles>,
     pub(super) reaper: Rc<Reaper>,
     next_log: Cell<u64>,
     pub(super) together_from: usize,
@@ -49,21 +49,28 @@ pub struct LogStore {
 pub struct LogStoreOptions {
     /// Most segment files kept open on the shard.
     pub open_files_max: usize,
+    /// A file that nobody uses for this long is closed before twice this has passed. Longer than what is written waits for
+    /// its sync: the kernel may forget an error of a write whose file is closed.
+    pub close_idle_after: Duration,
     /// Logs from which on they are synced together ([`LogStore::sync_all`]).
     pub together_from: usize,
 }
 
 impl Default for LogStoreOptions {
     fn default() -> LogStoreOptions {
-        LogStoreOptions { open_files_max: 1024, together_from: TOGETHER_FROM }
+        LogStoreOptions {
+            open_files_max: 1024,
+            close_idle_after: Duration::from_secs(30),
+            together_from: TOGETHER_FROM,
+        }
     }
 }
 
 impl LogStore {
-    /// The store of a shard; starts the background task that removes deleted files.
+    /// The store of a shard; starts the background tasks that remove deleted files and close idle ones.
     pub fn new(options: LogStoreOptions) -> Rc<LogStore> {
         Rc::new(LogStore {
-            files: OpenFiles::new(options.open_files_max),
+            files: OpenFiles::start(options.open_files_max, options.close_idle_after),
             reaper: Reaper::start(),
             next_log: Cell::new(0),
             together_from: options.together_from,
