@@ -5,13 +5,16 @@
 //! ```
 //!
 //! The header has a checksum of its own, so a length is believed before the body is there. Memory
-//! for a body is reserved as its bytes arrive, at most as much again as have arrived. Bodies are
+//! for a body is reserved as its bytes arrive, at most as much again as have arrived; a large one is read into a part of
+//! a slab, which is used again and again, and becomes resident as bytes arrive where it is new. Bodies are
 //! written from the pieces they were given as, and read into one piece.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use runtime::fs::{AlignedBuf, SLAB_BYTES, SlabRests};
 use runtime::net::TcpStream;
 use runtime::time::{Instant, timeout};
 
@@ -20,6 +23,13 @@ use crate::{Ended, FrameError};
 pub(crate) const HEADER_BYTES: usize = 24;
 /// Room that a reader always makes, so that several small frames take one read.
 const READ_BYTES: usize = 64 * 1024;
+/// Bodies that are read into a slab.
+const SLAB_BODY_BYTES: RangeInclusive<usize> = 256 << 10..=SLAB_BYTES;
+
+thread_local! {
+    /// Bodies live until they are in the WAL here. They come one after the other on a connection, so one rest is enough.
+    static RESTS: RefCell<SlabRests> = const { RefCell::new(SlabRests::new(1)) };
+}
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,13 +132,15 @@ impl Header {
 pub(crate) struct FrameReader {
     buffer: BytesMut,
     header: Option<Header>,
+    /// As much as has arrived of a large body; nothing is in `buffer` then.
+    large: Option<AlignedBuf>,
     body_bytes_max: usize,
 }
 
 impl FrameReader {
     /// Begins with bytes that came with the hello.
     pub fn new(buffer: BytesMut, body_bytes_max: usize) -> FrameReader {
-        FrameReader { buffer, header: None, body_bytes_max }
+        FrameReader { buffer, header: None, large: None, body_bytes_max }
     }
 
     /// The next frame, if all of it is there.
@@ -140,10 +152,14 @@ impl FrameReader {
             let header = self.buffer.split_to(HEADER_BYTES);
             self.header = Some(Header::decode(&header, self.body_bytes_max)?);
         }
-        let Some(header) = self.header.take_if(|header| header.length <= self.buffer.len()) else {
+        let have = self.large.as_ref().map_or(self.buffer.len(), |large| large.len());
+        let Some(header) = self.header.take_if(|header| header.length <= have) else {
             return Ok(None);
         };
-        let body = self.buffer.split_to(header.length).freeze();
+        let body = match self.large.take() {
+            Some(large) => large.freeze(),
+            None => self.buffer.split_to(header.length).freeze(),
+        };
         if crc32c::crc32c(&body) != header.body_sum {
             return Err(FrameError::BodyChecksum);
         }
@@ -151,9 +167,21 @@ impl FrameReader {
         Ok(Some(Frame { kind, method, call, body }))
     }
 
-    /// Makes room for the next read: for small frames a fixed amount, for the rest of a large body
-    /// at most as much as has arrived of it.
-    pub fn make_room(&mut self) {
+    /// Makes room for the next read: for small frames a fixed amount, a part of a slab for the body of a large one, and
+    /// for what is larger than that at most as much as has arrived of it.
+    fn make_room(&mut self) {
+        if self.large.is_some() {
+            return;
+        }
+        if let Some(Header { length, .. }) = self.header
+            && SLAB_BODY_BYTES.contains(&length)
+        {
+            let mut large = RESTS.with_borrow_mut(|rests| rests.cut(length));
+            large.extend_from_slice(&self.buffer);
+            self.buffer.clear();
+            self.large = Some(large);
+            return;
+        }
         let have = self.buffer.len();
         let missing = match &self.header {
             Some(header) => header.length.saturating_sub(have),
@@ -162,6 +190,18 @@ impl FrameReader {
         let room = missing.min(have.max(READ_BYTES));
         if self.buffer.capacity() - have < room.max(1) {
             self.buffer.reserve(room.max(READ_BYTES));
+        }
+    }
+
+    /// Reads what there is into the room that it makes; of a large body no byte beyond it.
+    async fn read(&mut self, stream: &TcpStream) -> std::io::Result<usize> {
+        self.make_room();
+        match (&mut self.large, &self.header) {
+            (Some(large), Some(header)) => {
+                let missing = header.length - large.len();
+                stream.read_into(&mut large.limit(missing)).await
+            }
+            _ => stream.read(&mut self.buffer).await,
         }
     }
 
@@ -177,8 +217,7 @@ impl FrameReader {
             if let Some(frame) = self.split()? {
                 return Ok(frame);
             }
-            self.make_room();
-            let read = timeout(silence_max, stream.read(&mut self.buffer)).await;
+            let read = timeout(silence_max, self.read(stream)).await;
             match read.map_err(|_| Ended::Silent)?? {
                 0 if self.buffer.is_empty() && self.header.is_none() => return Err(Ended::Closed),
                 0 => return Err(FrameError::Cut.into()),
@@ -234,6 +273,44 @@ mod tests {
             ];
             assert_eq!(frames, expected, "cut at {cut}");
         }
+    }
+
+    /// As much of `bytes` as the reader has room for.
+    fn feed(reader: &mut FrameReader, bytes: &[u8]) -> usize {
+        reader.make_room();
+        let (Some(large), Some(header)) = (&mut reader.large, &reader.header) else {
+            let room = reader.buffer.capacity() - reader.buffer.len();
+            let taken = room.min(bytes.len());
+            reader.buffer.extend_from_slice(&bytes[..taken]);
+            return taken;
+        };
+        let taken = (header.length - large.len()).min(bytes.len());
+        large.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    #[test]
+    fn large_bodies_between_small_ones_come_out_whole_from_memory_that_is_used_again() {
+        const LARGE: usize = 300_000;
+        let large = |fill| OutFrame::new(FrameKind::Message, 9, 0, vec![vec![fill; LARGE].into()]);
+        let bytes = bytes_of([message(&[b"one"]), large(1), large(2), message(&[b"two"])]);
+        let mut places = Vec::new();
+        for piece in [1_000, 70_001, LARGE] {
+            let mut reader = FrameReader::new(BytesMut::new(), 1 << 20);
+            let (mut sent, mut bodies) = (0, Vec::new());
+            while bodies.len() < 4 {
+                let next = &bytes[sent..bytes.len().min(sent + piece)];
+                sent += feed(&mut reader, next);
+                while let Some(frame) = reader.split().expect("good frames") {
+                    bodies.push(frame.body);
+                }
+            }
+            let expected = [&b"one"[..], &[1; LARGE], &[2; LARGE], b"two"];
+            assert!(bodies.iter().eq(expected.iter()), "in pieces of {piece}");
+            places.push(bodies[1].as_ptr());
+        }
+        let one_slab = places[0].wrapping_sub(SLAB_BYTES)..places[0].wrapping_add(SLAB_BYTES);
+        assert!(places.iter().all(|place| one_slab.contains(place)), "{places:?}");
     }
 
     #[test]

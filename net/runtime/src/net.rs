@@ -6,7 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::world;
 
@@ -81,6 +81,12 @@ impl TcpStream {
         if buf.capacity() == buf.len() {
             buf.reserve(READ_RESERVE);
         }
+        self.0.read(buf).await
+    }
+
+    /// As [`TcpStream::read`], into the room that `buf` has. Panics if it has none.
+    pub async fn read_into(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+        assert!(buf.has_remaining_mut(), "a read without room");
         self.0.read(buf).await
     }
 

@@ -4,8 +4,8 @@
 //! hands on, so that a row of frames wastes nothing.
 //!
 //! Invariants: `ptr` is aligned to [`ALIGNMENT`]; `capacity` is a multiple of it; `len <= capacity`;
-//! the first `len` bytes are initialised; the `capacity` bytes belong to this buffer alone. Fresh memory is not cleared, which for a frame of a megabyte
-//! would cost more than writing it.
+//! the first `len` bytes are initialised; the `capacity` bytes belong to this buffer alone. Fresh memory is not cleared,
+//! which for a frame of a megabyte would cost more than writing it.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::fmt;
@@ -13,7 +13,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::buf::UninitSlice;
+use bytes::{BufMut, Bytes};
 
 use super::slab::{SLAB_BYTES, Slab};
 
@@ -57,9 +58,14 @@ impl AlignedBuf {
     /// Cuts off what is not filled, from the next multiple of [`ALIGNMENT`] on, as a buffer of its
     /// own. Only slabs are shared: an allocation has no rest.
     pub fn take_rest(&mut self) -> Option<AlignedBuf> {
+        self.take_rest_behind(self.len)
+    }
+
+    /// As [`AlignedBuf::take_rest`], and this buffer keeps room for `bytes` in all.
+    pub fn take_rest_behind(&mut self, bytes: usize) -> Option<AlignedBuf> {
         let slab = Arc::clone(self.slab.as_ref()?);
-        let used = self.len.next_multiple_of(ALIGNMENT);
-        let rest = self.capacity - used;
+        let used = bytes.max(self.len).next_multiple_of(ALIGNMENT);
+        let rest = self.capacity.saturating_sub(used);
         if rest == 0 {
             return None;
         }
@@ -166,6 +172,25 @@ impl AlignedBuf {
             // SAFETY: allocated in `grow_to` with this very layout, and not used afterwards.
             unsafe { dealloc(self.ptr.as_ptr(), Self::layout(self.capacity)) };
         }
+    }
+}
+
+// SAFETY: what `chunk_mut` gives lies behind the first `len` bytes and within the capacity, and `advance_mut` takes in no
+// more than that.
+unsafe impl BufMut for AlignedBuf {
+    fn remaining_mut(&self) -> usize {
+        self.capacity - self.len
+    }
+
+    unsafe fn advance_mut(&mut self, bytes: usize) {
+        assert!(bytes <= self.remaining_mut(), "{bytes} bytes beyond the capacity");
+        self.len += bytes;
+    }
+
+    fn chunk_mut(&mut self) -> &mut UninitSlice {
+        let room = self.remaining_mut();
+        // SAFETY: the capacity belongs to this buffer alone.
+        unsafe { UninitSlice::from_raw_parts_mut(self.ptr.as_ptr().add(self.len), room) }
     }
 }
 

@@ -12,6 +12,7 @@ mod file;
 mod file_system;
 mod names;
 mod slab;
+mod slab_rests;
 
 pub use aligned_buf::{ALIGNMENT, AlignedBuf};
 pub use direct_file::{DirectFile, WriteBackend};
@@ -22,3 +23,4 @@ pub use names::{
     remove_dir_all, remove_file, rename, sync_dir, write_atomic, write_beside,
 };
 pub use slab::{SLAB_BYTES, give_back_slabs};
+pub use slab_rests::SlabRests;

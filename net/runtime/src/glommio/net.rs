@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::Poll;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::readiness::readable;
@@ -119,7 +119,7 @@ impl TcpStream {
         Ok(self.stream.borrow().local_addr()?)
     }
 
-    pub async fn read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+    pub async fn read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
         let n = poll_fn(|cx| {
             let spare = buf.chunk_mut();
             // SAFETY: handed to `recv`, which writes and never reads it.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::readiness::readable;
 use super::ring::{Poller, advance};
@@ -131,7 +131,7 @@ impl TcpStream {
         self.socket.local_addr()
     }
 
-    pub async fn read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+    pub async fn read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
         loop {
             if self.worth_a_try() {
                 let spare = buf.chunk_mut();

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::task::Poll;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 
 use super::kernel::{Kernel, Place};
 use super::network::{Backlog, Connection, End, delay, passes, send, send_fin, send_reset};
@@ -162,7 +162,7 @@ impl TcpStream {
         Ok(self.connection.borrow().ends[self.side].addr)
     }
 
-    pub async fn read(&self, buf: &mut BytesMut) -> io::Result<usize> {
+    pub async fn read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
         poll_fn(|cx| {
             let kernel = Kernel::current();
             let mut guard = self.connection.borrow_mut();
@@ -173,7 +173,7 @@ impl TcpStream {
             }
             let pipe = &mut c.pipes[1 - self.side];
             if !pipe.arrived.is_empty() {
-                let most = pipe.arrived.len().min(buf.capacity() - buf.len());
+                let most = pipe.arrived.len().min(buf.chunk_mut().len());
                 let short = kernel.chance(0.2);
                 let len = if short { 1 + kernel.below(most as u64) as usize } else { most };
                 buf.put(pipe.arrived.split_to(len));

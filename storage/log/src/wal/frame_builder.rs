@@ -5,13 +5,14 @@
 //! cache gets a copy: a record of a hundred bytes would hold a whole aligned frame for minutes.
 //!
 //! Large frames are cut from slabs one behind the other; what they left is kept for the next, a few
-//! pieces of it, since several frames are open at a time. Small ones have an allocation of their own: a batch that is kept for long would hold a slab.
+//! pieces of it, since several frames are open at a time. Small ones have an allocation of their own:
+//! a batch that is kept for long would hold a slab.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
-use runtime::fs::{AlignedBuf, SLAB_BYTES};
+use runtime::fs::{AlignedBuf, SLAB_BYTES, SlabRests};
 
 use super::FRAME_ALIGNMENT;
 use super::frame::{FrameHeader, HEADER_BYTES, frame_bytes};
@@ -25,33 +26,16 @@ const COPIED_PAYLOAD_BYTES_MAX: usize = 4 << 10;
 /// Frames that expect less than this do not come from slabs.
 const SLAB_FRAME_BYTES_MIN: usize = 128 << 10;
 
-thread_local! {
-    /// What the frames of this thread have left of their slabs.
-    static RESTS: RefCell<Vec<AlignedBuf>> = const { RefCell::new(Vec::new()) };
-}
-
 /// Pieces that a thread keeps: about as many as groups have a frame open on a shard at a time.
 const RESTS_MAX: usize = 4;
 
-/// The smallest piece that is left with room for `bytes`, or a new slab.
-fn room_for(bytes: usize) -> AlignedBuf {
-    RESTS.with_borrow_mut(|rests| {
-        let fits = rests.iter().enumerate().filter(|(_, rest)| rest.capacity() >= bytes);
-        let smallest = fits.min_by_key(|(_, rest)| rest.capacity()).map(|(at, _)| at);
-        smallest.map_or_else(AlignedBuf::in_slab, |at| rests.swap_remove(at))
-    })
+thread_local! {
+    /// What the frames of this thread have left of their slabs.
+    static RESTS: RefCell<SlabRests> = const { RefCell::new(SlabRests::new(RESTS_MAX)) };
 }
 
-/// Keeps a piece; of too many the smallest goes.
-fn keep(rest: AlignedBuf) {
-    RESTS.with_borrow_mut(|rests| {
-        rests.push(rest);
-        if rests.len() > RESTS_MAX {
-            let sizes = rests.iter().map(AlignedBuf::capacity).enumerate();
-            let smallest = sizes.min_by_key(|(_, size)| *size).map_or(0, |(at, _)| at);
-            rests.swap_remove(smallest);
-        }
-    });
+fn room_for(bytes: usize) -> AlignedBuf {
+    RESTS.with_borrow_mut(|rests| rests.take(bytes))
 }
 
 /// The payload of a frame that is still open. Ranges are relative to the payload.
@@ -137,7 +121,7 @@ impl FrameBuilder {
         let end = self.buffer.len();
         self.buffer.pad();
         if let Some(rest) = self.buffer.take_rest() {
-            keep(rest);
+            RESTS.with_borrow_mut(|rests| rests.keep(rest));
         }
         let frame = self.buffer.freeze();
         let payload = frame.slice(HEADER_BYTES..end);
