@@ -23,6 +23,8 @@ mod limits;
 pub mod mailbox;
 #[path = "../linux/names.rs"]
 pub mod names;
+#[path = "../linux/queue.rs"]
+mod queue;
 #[path = "../linux/random.rs"]
 pub mod random;
 #[path = "../linux/realtime.rs"]

@@ -5,8 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use crossbeam_channel::Sender;
-
+use super::queue::{Receiver, Sender, start_worker};
 use super::shard::Shard;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -15,13 +14,8 @@ pub(super) struct HelperThread(Sender<Job>);
 
 impl HelperThread {
     pub fn start() -> io::Result<HelperThread> {
-        let (jobs, queue) = crossbeam_channel::unbounded::<Job>();
-        std::thread::Builder::new().name("helper".to_owned()).spawn(move || {
-            while let Ok(job) = queue.recv() {
-                job();
-            }
-        })?;
-        Ok(HelperThread(jobs))
+        let run = |jobs: Receiver<Job>| jobs.for_each(|job| job());
+        Ok(HelperThread(start_worker("helper", run)?))
     }
 }
 

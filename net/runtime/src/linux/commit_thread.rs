@@ -15,12 +15,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender};
-
+use super::queue::{Receiver, Sender, start_worker};
 use super::realtime;
 use super::ring::advance;
 use super::time::now_ns;
+use bytes::Bytes;
 
 /// The most buffers in one vectored write (the kernel's UIO_MAXIOV).
 const BUFFERS_MAX: usize = 1024;
@@ -55,13 +54,12 @@ impl CommitThread {
     /// Starts the thread, in the real-time class if it is given a priority there: it sleeps in the
     /// disk nearly all of the time.
     pub fn start(realtime_priority: u8) -> io::Result<CommitThread> {
-        let (requests, queue) = crossbeam_channel::unbounded();
-        std::thread::Builder::new().name("commit".to_owned()).spawn(move || {
+        let requests = start_worker("commit", move |requests| {
             if realtime_priority > 0 {
                 // The shards' own threads were granted it, or nothing would have started.
                 let _ = realtime::set_class(realtime_priority);
             }
-            serve(&queue);
+            serve(requests);
         })?;
         Ok(CommitThread {
             requests,
@@ -141,9 +139,8 @@ fn bytes_of(bufs: &[Bytes]) -> usize {
     bufs.iter().map(Bytes::len).sum()
 }
 
-fn serve(queue: &Receiver<Request>) {
-    while let Ok(request) = queue.recv() {
-        let Request { fd, pos, bufs, answer } = request;
+fn serve(requests: Receiver<Request>) {
+    for Request { fd, pos, bufs, answer } in requests {
         let begin = now_ns();
         let result = write_all(&fd, pos, bufs);
         let took_ns = now_ns() - begin;

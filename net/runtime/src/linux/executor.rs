@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crossbeam_queue::SegQueue;
-
+use super::queue::Queue;
 use super::realtime::Realtime;
 use super::ring::Ring;
 use super::shard::Shard;
@@ -59,7 +58,7 @@ struct Task {
 
 /// What other threads see of the shard.
 struct Remote {
-    woken: SegQueue<Arc<Header>>,
+    woken: Queue<Arc<Header>>,
     parked: AtomicBool,
     eventfd: OwnedFd,
 }
@@ -130,7 +129,7 @@ impl Executor {
             timers: RefCell::default(),
             timer_number: Cell::new(0),
             remote: Arc::new(Remote {
-                woken: SegQueue::new(),
+                woken: Queue::new(),
                 parked: AtomicBool::new(false),
                 eventfd,
             }),
@@ -316,7 +315,7 @@ impl Executor {
     }
 
     fn take_remote(&self) {
-        while let Some(header) = self.remote.woken.pop() {
+        for header in self.remote.woken.take() {
             self.queue(header);
         }
     }
@@ -379,7 +378,7 @@ impl Executor {
         }
         let queues = (self.latency.take(), self.background.take(), self.timers.take());
         drop(queues);
-        while self.remote.woken.pop().is_some() {}
+        drop(self.remote.woken.take());
         self.cancelled.borrow_mut().clear();
         *self.tasks.borrow_mut() = Tasks::default();
     }

@@ -1,4 +1,4 @@
-//! The mailbox between shards: one lock-free queue per receiver.
+//! The mailbox between shards: one lock-free queue per receiver (`queue.rs`).
 //!
 //! A sender pushes and then looks whether the receiver has said that it waits; only then does it
 //! wake it, which costs one write to an eventfd. The receiver says that it waits and then looks at
@@ -6,20 +6,41 @@
 //! read, so at least one of them sees the other: no wake-up is lost.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use crossbeam_queue::SegQueue;
-
+use super::queue::{Queue, Taken};
 use crate::shards::ShardId;
 
 struct Inbox<M> {
-    queue: SegQueue<(ShardId, M)>,
+    queue: Queue<(ShardId, M)>,
+    /// What the receiver has taken and not handed out; nobody else ever locks it.
+    taken: Mutex<Taken<(ShardId, M)>>,
+    len: AtomicUsize,
     waiting: AtomicBool,
     /// Taken by the sender that swaps `waiting` to false, set by the receiver before `waiting`;
     /// the lock is never contended for longer than a move.
     waker: Mutex<Option<Waker>>,
+}
+
+impl<M> Inbox<M> {
+    /// By the receiver.
+    fn pop(&self) -> Option<(ShardId, M)> {
+        let mut taken = self.taken.lock().expect("no panic while locked");
+        let next = match taken.next() {
+            None if self.queue.is_empty() => None,
+            None => {
+                *taken = self.queue.take();
+                taken.next()
+            }
+            next => next,
+        };
+        if next.is_some() {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        next
+    }
 }
 
 pub struct Mailbox<M> {
@@ -38,7 +59,9 @@ impl<M> Mailbox<M> {
     pub(super) fn mesh(count: usize) -> Vec<Mailbox<M>> {
         let inboxes: Arc<[Inbox<M>]> = (0..count)
             .map(|_| Inbox {
-                queue: SegQueue::new(),
+                queue: Queue::new(),
+                taken: Mutex::default(),
+                len: AtomicUsize::new(0),
                 waiting: AtomicBool::new(false),
                 waker: Mutex::new(None),
             })
@@ -50,6 +73,7 @@ impl<M> Mailbox<M> {
 
     pub fn send(&self, to: ShardId, m: M) {
         let inbox = &self.inboxes[to.index()];
+        inbox.len.fetch_add(1, Ordering::Relaxed);
         inbox.queue.push((self.me, m));
         fence(Ordering::SeqCst);
         if inbox.waiting.load(Ordering::Relaxed) && inbox.waiting.swap(false, Ordering::AcqRel) {
@@ -61,19 +85,19 @@ impl<M> Mailbox<M> {
     }
 
     pub fn try_recv(&self) -> Option<(ShardId, M)> {
-        self.inboxes[self.me.index()].queue.pop()
+        self.inboxes[self.me.index()].pop()
     }
 
     pub async fn recv(&self) -> (ShardId, M) {
         let inbox = &self.inboxes[self.me.index()];
         poll_fn(|cx| {
-            if let Some(m) = inbox.queue.pop() {
+            if let Some(m) = inbox.pop() {
                 return Poll::Ready(m);
             }
             *inbox.waker.lock().expect("no panic while locked") = Some(cx.waker().clone());
             inbox.waiting.store(true, Ordering::Release);
             fence(Ordering::SeqCst);
-            match inbox.queue.pop() {
+            match inbox.pop() {
                 Some(m) => {
                     inbox.waiting.store(false, Ordering::Relaxed);
                     Poll::Ready(m)
@@ -85,6 +109,6 @@ impl<M> Mailbox<M> {
     }
 
     pub fn len(&self) -> usize {
-        self.inboxes[self.me.index()].queue.len()
+        self.inboxes[self.me.index()].len.load(Ordering::Relaxed)
     }
 }

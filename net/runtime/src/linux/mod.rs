@@ -21,6 +21,7 @@ mod commit_thread;
 mod cpu_latency;
 mod executor;
 mod limits;
+mod queue;
 mod readiness;
 mod realtime;
 mod ring;
