@@ -19,12 +19,17 @@ use bytes::Bytes;
 use super::names::blocking;
 use super::ring::is_transient;
 use super::shard::Shard;
-use crate::fs::{ALIGNMENT, AlignedBuf, OpenOptions, SLAB_BYTES};
+use crate::fs::{ALIGNMENT, OpenOptions, SLAB_BYTES, SlabRests};
 
 /// From this size on a write is bulk, and its pages leave the page cache as soon as they are on disk.
 const BULK_BYTES_MIN: usize = 64 << 10;
 /// From this size on a write is worth three calls instead of one.
 const DIRECT_BYTES_MIN: usize = 256 << 10;
+
+thread_local! {
+    /// What is gathered lives as long as its write. Several logs are written side by side, from one slab.
+    static GATHERED: RefCell<SlabRests> = const { RefCell::new(SlabRests::new(1)) };
+}
 
 pub struct File {
     fd: Rc<OwnedFd>,
@@ -122,7 +127,7 @@ impl File {
         let (mut at, mut left) = (pos + head as u64, len - head - tail);
         while left > 0 {
             let part = left.min(SLAB_BYTES);
-            let mut gathered = AlignedBuf::in_slab();
+            let mut gathered = GATHERED.with_borrow_mut(|rests| rests.cut(part));
             for piece in pieces.take(part) {
                 gathered.extend_from_slice(&piece);
             }
