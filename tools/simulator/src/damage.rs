@@ -111,11 +111,6 @@ fn durable_frames(node: &NodeHandle, dir: &std::path::Path) -> Vec<Frame> {
     frames
 }
 
-/// Whether a node that ended names a damaged segment.
-pub fn is_of_segment(reason: &str) -> bool {
-    reason.starts_with("segment /data/") && reason.contains(" is corrupt at ")
-}
-
 /// Flips bits of segments, has the clients meet them, and sets them right.
 pub async fn flip_in_segments(run: &Run) {
     let flips: Vec<BitFlip> = (0..1 + run.below(3))

@@ -4,7 +4,6 @@ use super::plan::{Client as Kind, Plan};
 use super::{
     churn, client, committer, consume, elect, faults, judge, produce, raft_rules, reassign, voters,
 };
-use crate::damage;
 use crate::scenario::Verdict;
 use broker::node::{NodeContext, shard_main};
 use checker::{AnomalyKind, HistoryBuilder, OpId, OpKind, Outcome};
@@ -299,12 +298,8 @@ impl Cluster {
 
     /// A node that ended by itself says why; there is no reason here.
     pub(super) fn check_last_life(&self, index: usize) {
-        match self.forget_life(index) {
-            Some(reason) if damage::is_of_segment(&reason) && self.may_be_damaged() => {
-                self.mark("a node with a damaged segment did not start with other shards");
-            }
-            Some(reason) => self.violation(format!("node {index} ended by itself: {reason}")),
-            None => {}
+        if let Some(reason) = self.forget_life(index) {
+            self.violation(format!("node {index} ended by itself: {reason}"));
         }
     }
 
