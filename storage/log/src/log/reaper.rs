@@ -16,9 +16,9 @@ use runtime::task::{self, Class};
 use runtime::time::{self, Instant, timeout};
 
 /// Bytes freed at once.
-const STEP_BYTES: u64 = 16 << 20;
+const STEP_BYTES: u64 = 2 << 20;
 /// Pause after each step and each file.
-const STEP_PAUSE: Duration = Duration::from_millis(10);
+const STEP_PAUSE: Duration = Duration::from_millis(2);
 
 struct Doomed {
     path: PathBuf,
