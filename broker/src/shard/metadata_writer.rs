@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use raft_group::{EntryKind, Leadership};
+use raft_group::{EntryKind, Leadership, ProposeError};
 use runtime::shards::ShardId;
 use runtime::sync::{Notify, Permit, Semaphore, oneshot};
 
@@ -266,10 +266,14 @@ impl Shard {
     ) -> Result<u64, ChangeError> {
         let writer = self.metadata_writer();
         let payload = encode_records(records);
-        let ticket = self
-            .raft
-            .propose(METADATA_GROUP, EntryKind::Control, &payload)
-            .map_err(|_| ChangeError::NotController)?;
+        let ticket = loop {
+            match self.raft.propose(METADATA_GROUP, EntryKind::Control, &payload) {
+                Ok(ticket) => break ticket,
+                // Produce fills the WAL faster than the disk takes it: this waits for its turn like a batch.
+                Err(ProposeError::Backlog { .. }) => self.raft.window_closed().await,
+                Err(_) => return Err(ChangeError::NotController),
+            }
+        };
         let (tx, rx) = oneshot::channel();
         writer.expected.borrow_mut().insert(ticket.index.0, (ticket.term.0, tx));
         match rx.await {
