@@ -182,16 +182,6 @@ impl<M: Send + 'static> Mailbox<M> {
     pub fn try_recv(&self) -> Option<(ShardId, M)> {
         self.0.try_recv()
     }
-
-    /// Messages waiting for this shard, for metrics.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether no message waits for this shard.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// Runs `main` on every shard and blocks until all of them have returned.

@@ -1,40 +1,22 @@
 //! Compaction against a model, whole and interrupted at every step.
 
+mod compacted;
 mod scratch;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use compacted::{MAP_BYTES, NOW, open};
 use proptest::prelude::*;
 use record::{BatchBuilder, BatchView, Codec, Decompressor, Records};
 use scratch::{Image, Scratch, put_image, take_image};
-use storage::log::{
-    Dirty, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions, ReadRequest,
-};
-
-const NOW: i64 = 1_800_000_000_000;
-const MAP_BYTES: usize = 1 << 20;
+use storage::log::{Dirty, Log, LogError, LogState, ReadRequest};
 
 /// Key and value of a record.
 type Change = (u8, Option<u16>);
 /// The same behind its offset.
 type Read = (i64, u8, Option<u16>);
-
-fn open(dir: &Path, state: LogState) -> Rc<Log> {
-    let store = LogStore::new(LogStoreOptions::default());
-    let config = LogConfig {
-        segment_bytes: 600,
-        index_interval_bytes: 100,
-        delete: false,
-        compact: true,
-        delete_retention_ms: 1000,
-        file_delete_delay_ms: 0,
-        ..LogConfig::default()
-    };
-    Log::open(&store, dir.to_path_buf(), [0; 16], Rc::new(config), state)
-}
 
 async fn append(log: &Log, changes: &[Change], codec: Codec) {
     let mut builder =

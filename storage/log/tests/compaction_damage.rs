@@ -1,34 +1,13 @@
 //! Compaction of a log of which something was lost: what is damaged stays as it is, what is behind it is compacted.
 
+mod compacted;
 mod scratch;
 
-use std::path::Path;
-use std::rc::Rc;
-
 use bytes::Bytes;
+use compacted::{KEPT_MS, MAP_BYTES, NOW, open};
 use record::{BatchBuilder, BatchHeader, Codec, EndTxnMarker, ProducerFields};
 use scratch::{Image, Scratch, put_image, take_image};
-use storage::log::{
-    AbortedTransaction, Log, LogConfig, LogError, LogState, LogStore, LogStoreOptions, ReadRequest,
-};
-
-const NOW: i64 = 1_800_000_000_000;
-const MAP_BYTES: usize = 1 << 20;
-const KEPT_MS: i64 = 1_000;
-
-fn open(dir: &Path, state: LogState) -> Rc<Log> {
-    let store = LogStore::new(LogStoreOptions::default());
-    let config = LogConfig {
-        segment_bytes: 600,
-        index_interval_bytes: 100,
-        delete: false,
-        compact: true,
-        delete_retention_ms: KEPT_MS,
-        file_delete_delay_ms: 0,
-        ..LogConfig::default()
-    };
-    Log::open(&store, dir.to_path_buf(), [0; 16], Rc::new(config), state)
-}
+use storage::log::{AbortedTransaction, Log, LogError, LogState, ReadRequest};
 
 fn record(key: &str, value: Option<&str>, producer: Option<i64>) -> Vec<u8> {
     let mut builder = BatchBuilder::new().codec(Codec::None);

@@ -39,8 +39,8 @@ impl Moving {
 pub(super) struct SealedAt {
     pub end: i64,
     pub leader_epoch: i32,
-    /// Up to this entry of the old group's log. A replica that is in both groups has no more of the partition than its
-    /// batches before that: where the log begins is in later entries.
+    /// The old group's log up to this entry is all there is of the partition. A replica of both groups that has all
+    /// batches may still lack an entry behind them, which moves the log start.
     pub entry: u64,
 }
 

@@ -12,8 +12,8 @@
 //!    its image says the same: whoever leads the group later refuses batches, too. What is committed before that entry is
 //!    all there ever will be; it tells the end.
 //! 3. **Complete**: every replica of the new group has the partition up to exactly that end, with its producers and its log
-//!    start, and makes that durable by a checkpoint. As in Kafka all of them must: one that is away holds the move up. If that takes longer
-//!    than [`SEALED_MAX`], the seal is broken and the partition takes batches where it is.
+//!    start, and makes that durable by a checkpoint. As in Kafka all of them must: one that is away holds the move up. If
+//!    that takes longer than [`SEALED_MAX`], the seal is broken and the partition takes batches where it is.
 //! 4. **Adopt**: `FinishMove` names the group and a base for its leader epochs above all that the old group can have told.
 //!    From this entry on the partition is the new group's. Its leader puts the entry's index into the group's log before
 //!    the first batch (`shard/leadership.rs`), so a replica that has not heard of the move waits for it. Nodes that are

@@ -15,11 +15,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
+use bytes::Bytes;
+
 use super::queue::{Receiver, Sender, start_worker};
 use super::realtime;
 use super::ring::advance;
 use super::time::now_ns;
-use bytes::Bytes;
 
 /// The most buffers in one vectored write (the kernel's UIO_MAXIOV).
 const BUFFERS_MAX: usize = 1024;

@@ -6,7 +6,7 @@
 //! read, so at least one of them sees the other: no wake-up is lost.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
@@ -17,7 +17,6 @@ struct Inbox<M> {
     queue: Queue<(ShardId, M)>,
     /// What the receiver has taken and not handed out; nobody else ever locks it.
     taken: Mutex<Taken<(ShardId, M)>>,
-    len: AtomicUsize,
     waiting: AtomicBool,
     /// Taken by the sender that swaps `waiting` to false, set by the receiver before `waiting`;
     /// the lock is never contended for longer than a move.
@@ -28,18 +27,10 @@ impl<M> Inbox<M> {
     /// By the receiver.
     fn pop(&self) -> Option<(ShardId, M)> {
         let mut taken = self.taken.lock().expect("no panic while locked");
-        let next = match taken.next() {
-            None if self.queue.is_empty() => None,
-            None => {
-                *taken = self.queue.take();
-                taken.next()
-            }
-            next => next,
-        };
-        if next.is_some() {
-            self.len.fetch_sub(1, Ordering::Relaxed);
+        if taken.is_empty() && !self.queue.is_empty() {
+            *taken = self.queue.take();
         }
-        next
+        taken.next()
     }
 }
 
@@ -61,7 +52,6 @@ impl<M> Mailbox<M> {
             .map(|_| Inbox {
                 queue: Queue::new(),
                 taken: Mutex::default(),
-                len: AtomicUsize::new(0),
                 waiting: AtomicBool::new(false),
                 waker: Mutex::new(None),
             })
@@ -73,7 +63,6 @@ impl<M> Mailbox<M> {
 
     pub fn send(&self, to: ShardId, m: M) {
         let inbox = &self.inboxes[to.index()];
-        inbox.len.fetch_add(1, Ordering::Relaxed);
         inbox.queue.push((self.me, m));
         fence(Ordering::SeqCst);
         if inbox.waiting.load(Ordering::Relaxed) && inbox.waiting.swap(false, Ordering::AcqRel) {
@@ -106,9 +95,5 @@ impl<M> Mailbox<M> {
             }
         })
         .await
-    }
-
-    pub fn len(&self) -> usize {
-        self.inboxes[self.me.index()].len.load(Ordering::Relaxed)
     }
 }

@@ -86,6 +86,13 @@ pub(super) struct Taken<T> {
 // SAFETY: it owns its values like a list of boxes.
 unsafe impl<T: Send> Send for Taken<T> {}
 
+impl<T> Taken<T> {
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.oldest.is_null()
+    }
+}
+
 impl<T> Default for Taken<T> {
     fn default() -> Taken<T> {
         Taken { oldest: ptr::null_mut() }
@@ -179,19 +186,17 @@ impl<T> Iterator for Receiver<T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
+            if let Some(value) = self.taken.next() {
+                return Some(value);
+            }
             // Before the look: what was sent before the end is in the queue by then.
             let is_closed = self.channel.is_closed.load(Ordering::Acquire);
-            if let Some(value) = self.taken.next() {
-                return Some(value);
-            }
             self.taken = self.channel.queue.take();
-            if let Some(value) = self.taken.next() {
-                return Some(value);
+            match self.taken.is_empty() {
+                true if is_closed => return None,
+                true => thread::park(),
+                false => {}
             }
-            if is_closed {
-                return None;
-            }
-            thread::park();
         }
     }
 }

@@ -75,8 +75,4 @@ impl<M: 'static> Mailbox<M> {
         })
         .await
     }
-
-    pub fn len(&self) -> usize {
-        self.inboxes[self.me.index()].queue.borrow().len()
-    }
 }
