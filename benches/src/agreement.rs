@@ -1,9 +1,12 @@
 //! Whether the load generator tells the truth: the throughput that `kafka-producer-perf-test` finds
 //! beside what it finds itself, with the same settings, on the same nodes, in turns.
 //!
-//! One producer, 1 KiB records in batches of a megabyte, acks=all, idempotent, five requests out.
-//! Where the broker is the limit both must come to the same; where Java's producer is, on its one
-//! CPU, only the load generator tells what the broker can do.
+//! One producer, acks=all, idempotent, five requests of a megabyte out. Both can only come to the same
+//! where the broker is the limit. So that Java's producer, on its one CPU, is not, records are of 8 KiB
+//! and Kafka's tool takes them from a file: otherwise it makes every byte of every record while it runs.
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,11 +16,13 @@ use crate::scenarios::{Settings, Stage, warm_up};
 use crate::wire::Connection;
 
 const PARTITIONS: i32 = 16;
-const RECORD_BYTES: usize = 1024;
+const RECORD_BYTES: usize = 8192;
 const BATCH_BYTES: usize = 1_000_000;
 const ROUNDS: usize = 3;
 /// Of one run of Kafka's tool, about ten seconds of it.
-const RECORDS: u32 = 2_000_000;
+const RECORDS: u32 = 400_000;
+/// Records in the file that it draws from.
+const PAYLOADS: usize = 100;
 
 /// Megabytes (10^6) of records a second.
 pub struct Agreement {
@@ -37,12 +42,14 @@ pub fn run(
     let mut cluster = Cluster::format(system, dir.path(), place)?;
     cluster.start()?;
     cluster.ready()?;
+    let payloads = dir.path().join("payloads");
+    fs::write(&payloads, lines_of_text()).context("payloads cannot be written")?;
     let mut agreements = Vec::new();
     {
         let mut stage = Stage::new(&cluster, system, durability, settings, place)?;
         warm_up(&mut stage, settings.warm_up)?;
         for _ in 0..ROUNDS {
-            let (ours, theirs) = (ours(&mut stage)?, theirs(&mut stage)?);
+            let (ours, theirs) = (ours(&mut stage)?, theirs(&mut stage, &payloads)?);
             agreements.push(Agreement { ours, theirs });
         }
     }
@@ -73,12 +80,13 @@ fn ours(stage: &mut Stage<'_>) -> Result<f64> {
     Ok(recorder.acked_records as f64 * RECORD_BYTES as f64 / 1e6 / window.seconds())
 }
 
-fn theirs(stage: &mut Stage<'_>) -> Result<f64> {
+fn theirs(stage: &mut Stage<'_>, payloads: &Path) -> Result<f64> {
     let topic = stage.topic("theirs", PARTITIONS)?;
     let output = kafka_tool("org.apache.kafka.tools.ProducerPerformance", "-Xms512m -Xmx512m")?
         .args(["--topic", &topic, "--throughput", "-1"])
         .args(["--num-records", &RECORDS.to_string()])
-        .args(["--record-size", &RECORD_BYTES.to_string()])
+        .arg("--payload-file")
+        .arg(payloads)
         .arg("--producer-props")
         .arg(format!("bootstrap.servers={}", stage.cluster.address()))
         .args(["acks=all", "enable.idempotence=true", "linger.ms=5", "compression.type=none"])
@@ -93,6 +101,16 @@ fn theirs(stage: &mut Stage<'_>) -> Result<f64> {
     Ok(records * RECORD_BYTES as f64 / 1e6)
 }
 
+/// Records of printable characters, one a line.
+fn lines_of_text() -> Vec<u8> {
+    let mut bytes = Payload::new(5).bytes(PAYLOADS * (RECORD_BYTES + 1));
+    for line in bytes.chunks_mut(RECORD_BYTES + 1) {
+        line.iter_mut().for_each(|byte| *byte = b'a' + *byte % 26);
+        line[RECORD_BYTES] = b'\n';
+    }
+    bytes
+}
+
 /// From the last line: `N records sent, R records/sec (M MB/sec), ...`.
 fn records_per_second(text: &str) -> Option<f64> {
     let last = text.lines().rfind(|line| line.contains("records/sec"))?;
@@ -102,6 +120,13 @@ fn records_per_second(text: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kafkas_tool_draws_from_records_of_the_size_that_is_compared() {
+        let text = String::from_utf8(lines_of_text()).unwrap();
+        assert_eq!(text.lines().count(), PAYLOADS);
+        assert!(text.lines().all(|line| line.len() == RECORD_BYTES));
+    }
 
     #[test]
     fn the_rate_is_read_from_the_summary_of_kafkas_tool() {

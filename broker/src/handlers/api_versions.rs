@@ -11,7 +11,7 @@ const SOFTWARE_NAME_FROM: i16 = 3;
 
 /// Features of Kafka 4.3 that this node has, at the level it has them. Clients act on
 /// `transaction.version` alone; the others gate APIs that are not advertised.
-const FEATURES: &[Feature] =
+pub(super) const FEATURES: &[Feature] =
     &[Feature { name: "metadata.version", min_level: 7, max_level: 30, finalized_level: 30 }];
 
 /// Finalized features never change while this is the only one.

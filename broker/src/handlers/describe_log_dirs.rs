@@ -1,6 +1,7 @@
 //! DescribeLogDirs (key 35, KIP-113, KIP-827): the data directory, its room, and the bytes of the partitions in it.
 //!
-//! A node has one directory. Bytes are those of segments; what was committed in the last moments is not in them yet.
+//! A node has one directory. A partition's bytes are those of its batches, also of those that were committed in the last
+//! moments and stand in the WAL alone.
 //! Source: Kafka's `ReplicaManager.describeLogDirs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +66,11 @@ async fn topics(
 }
 
 fn sizes(shard: &Rc<Shard>) -> Vec<(PartitionId, u64)> {
-    let size = |partition: Rc<crate::shard::Partition>| (partition.id, partition.log.bytes());
+    // A write from the tail into a segment that is under way counts in both.
+    let size = |partition: Rc<crate::shard::Partition>| {
+        let tail = partition.state.borrow().tail.undestaged_bytes();
+        (partition.id, partition.log.bytes() + tail as u64)
+    };
     shard.owned().into_iter().map(size).collect()
 }
 

@@ -80,10 +80,15 @@ fn node(replica: &ReplicaReport) -> Node {
         .with_listeners(replica.peer.iter().map(listener).collect())
 }
 
-fn refuse(topics: &[AskedTopic], error: ErrorCode, _version: i16) -> DescribeQuorumResponse {
+fn refuse(topics: &[AskedTopic], error: ErrorCode, version: i16) -> DescribeQuorumResponse {
     let topic = |topic: &AskedTopic| {
         let partition = |index| {
-            PartitionData::default().with_partition_index(index).with_error_code(error.code())
+            let refused =
+                PartitionData::default().with_partition_index(index).with_error_code(error.code());
+            match version >= NODES_FROM {
+                true => refused.with_error_message(Some(StrBytes::from_static_str(words(error)))),
+                false => refused,
+            }
         };
         let partitions = topic.partitions.iter().map(|one| partition(one.partition_index));
         TopicData::default()
@@ -91,4 +96,14 @@ fn refuse(topics: &[AskedTopic], error: ErrorCode, _version: i16) -> DescribeQuo
             .with_partitions(partitions.collect())
     };
     DescribeQuorumResponse::default().with_topics(topics.iter().map(topic).collect())
+}
+
+/// What a person who asks for another partition is told.
+fn words(error: ErrorCode) -> &'static str {
+    match error {
+        ErrorCode::UnknownTopicOrPartition => {
+            "Only partition 0 of __cluster_metadata has a quorum to describe."
+        }
+        _ => "This node does not know the leader of the metadata group; ask again.",
+    }
 }

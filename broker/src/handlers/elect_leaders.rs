@@ -67,7 +67,14 @@ pub async fn handle(call: Call, request: ElectLeadersRequest) -> ElectLeadersRes
     };
     let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     elect(&call, &asked, limit.clamp(WAIT_MIN, WAIT_MAX)).await;
-    answer(&call.shard.image(), asked, asks_all)
+    let mut response = answer(&call.shard.image(), asked, asks_all);
+    let without_partitions =
+        request.topic_partitions.iter().flatten().filter(|topic| topic.partitions.is_empty());
+    response.replica_election_results.extend(
+        without_partitions
+            .map(|topic| ReplicaElectionResult::default().with_topic(topic.topic.clone())),
+    );
+    response
 }
 
 fn named(image: &Image, request: &ElectLeadersRequest) -> Vec<Asked> {

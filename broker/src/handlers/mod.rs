@@ -27,5 +27,6 @@ mod scatter;
 mod service;
 mod topics;
 mod unregister_broker;
+mod update_features;
 
 pub use service::{Call, KafkaService};

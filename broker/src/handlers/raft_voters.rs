@@ -61,7 +61,7 @@ async fn carry_out(call: &Call, cluster_id: Option<&str>, change: VoterChange) -
         let message = "The clusterId in the request does not match that found on the server";
         return Some((ErrorCode::InconsistentClusterId, message.to_owned()));
     }
-    if change.node.0 < 0 {
+    if change.node.0 < 0 || change.directory == TopicId::ZERO {
         let which = if change.add { "Add" } else { "Remove" };
         let message = format!("{which} voter request didn't include a valid voter");
         return Some((ErrorCode::InvalidRequest, message));

@@ -11,7 +11,7 @@ use super::{
     api_versions, configs, delete_records, describe_cluster, describe_log_dirs, describe_producers,
     describe_quorum, describe_topic_partitions, elect_leaders, fetch, groups, init_producer_id,
     list_offsets, metadata, offset_for_leader_epoch, produce, raft_voters, topics,
-    unregister_broker,
+    unregister_broker, update_features,
 };
 use crate::shard::Shard;
 
@@ -90,6 +90,7 @@ impl Service for KafkaService {
             ApiKey::DescribeQuorum => answer(call, body, describe_quorum::handle).await,
             ApiKey::ElectLeaders => answer(call, body, elect_leaders::handle).await,
             ApiKey::UnregisterBroker => answer(call, body, unregister_broker::handle).await,
+            ApiKey::UpdateFeatures => answer(call, body, update_features::handle).await,
             ApiKey::AddRaftVoter => answer(call, body, raft_voters::add).await,
             ApiKey::RemoveRaftVoter => answer(call, body, raft_voters::remove).await,
             ApiKey::DescribeProducers => answer(call, body, describe_producers::handle).await,

@@ -62,6 +62,7 @@ pub const SUPPORTED: &[ApiVersionRange] = &[
     api(ApiKey::ListPartitionReassignments, 0, 0, 0),
     ApiVersionRange { flexible_from: None, ..api(ApiKey::OffsetDelete, 0, 0, 0) },
     api(ApiKey::DescribeQuorum, 0, 2, 0),
+    api(ApiKey::UpdateFeatures, 0, 2, 0),
     api(ApiKey::DescribeCluster, 0, 2, 0),
     api(ApiKey::DescribeProducers, 0, 0, 0),
     api(ApiKey::UnregisterBroker, 0, 0, 0),

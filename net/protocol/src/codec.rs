@@ -166,6 +166,7 @@ messages! {
     OffsetDelete, OffsetDeleteRequest, OffsetDeleteResponse;
     ElectLeaders, ElectLeadersRequest, ElectLeadersResponse;
     DescribeQuorum, DescribeQuorumRequest, DescribeQuorumResponse;
+    UpdateFeatures, UpdateFeaturesRequest, UpdateFeaturesResponse;
     UnregisterBroker, UnregisterBrokerRequest, UnregisterBrokerResponse;
     RemoveRaftVoter, RemoveRaftVoterRequest, RemoveRaftVoterResponse;
     DescribeCluster, DescribeClusterRequest, DescribeClusterResponse;

@@ -230,6 +230,7 @@ fn decode_any(api: ApiKey, version: i16, body: Bytes) {
         OffsetDelete: OffsetDeleteRequest;
         ElectLeaders: ElectLeadersRequest;
         DescribeQuorum: DescribeQuorumRequest;
+        UpdateFeatures: UpdateFeaturesRequest;
         UnregisterBroker: UnregisterBrokerRequest;
         AddRaftVoter: AddRaftVoterRequest;
         RemoveRaftVoter: RemoveRaftVoterRequest;

@@ -81,6 +81,7 @@ fn what_kafka_wrote_is_read_and_written_again_byte_for_byte() {
             OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse;
             ElectLeaders: ElectLeadersRequest, ElectLeadersResponse;
             DescribeQuorum: DescribeQuorumRequest, DescribeQuorumResponse;
+            UpdateFeatures: UpdateFeaturesRequest, UpdateFeaturesResponse;
             UnregisterBroker: UnregisterBrokerRequest, UnregisterBrokerResponse;
             AddRaftVoter: AddRaftVoterRequest, AddRaftVoterResponse;
             RemoveRaftVoter: RemoveRaftVoterRequest, RemoveRaftVoterResponse;

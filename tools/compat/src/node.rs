@@ -52,7 +52,7 @@ impl Brokers {
                 let (bootstrap, members) = (bootstrap.clone(), Vec::new());
                 Ok(Node { bootstrap, data: None, members, keep: true })
             }
-            None if self.nodes > 1 => self.cluster(&fresh_folder()?),
+            None if self.nodes > 1 => self.cluster(self.kind, &fresh_folder()?),
             None => self.start(self.kind, &fresh_folder()?),
         }
     }
@@ -69,16 +69,16 @@ impl Brokers {
     }
 
     /// As many nodes as asked for, each in both roles, in folders of their own.
-    fn cluster(&self, data: &Path) -> Result<Node> {
+    pub fn cluster(&self, kind: Broker, data: &Path) -> Result<Node> {
         let ports = free_ports(2 * self.nodes)?;
         let ports: Vec<(u16, u16)> = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
         let mut commands = Vec::new();
         for (index, (port, _)) in ports.iter().enumerate() {
             let home = data.join(format!("node-{}", index + 1));
             fs::create_dir_all(&home)?;
-            commands.push((self.configured(self.kind, index, &ports, &home)?, *port));
+            commands.push((self.configured(kind, index, &ports, &home)?, *port));
         }
-        self.launch(commands, self.kind, data)
+        self.launch(commands, kind, data)
     }
 
     /// A broker of this kind on a directory that may hold data.

@@ -9,6 +9,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.apache.kafka.common.Uuid;
+import org.apache.kafka.common.message.ApiMessageType;
 import org.apache.kafka.common.protocol.types.BoundField;
 import org.apache.kafka.common.protocol.types.Struct;
 import org.apache.kafka.common.record.internal.RecordBatch;
@@ -28,10 +29,18 @@ final class Answers {
         "log_append_time_ms", "endpoints", "node_endpoints");
     private static final Set<String> BY_PRESENCE = Set.of("error_message", "message", "batch_index_error_message", "documentation");
 
+    /** What one API alone leaves to each: how far the metadata log is, where data lies and how much room there is. */
+    private static final Map<ApiMessageType, Set<String>> CHOSEN_IN = Map.of(
+        ApiMessageType.DESCRIBE_QUORUM, Set.of("leader_epoch", "high_watermark", "log_end_offset", "last_fetch_timestamp",
+            "last_caught_up_timestamp", "replica_directory_id", "listeners"),
+        ApiMessageType.DESCRIBE_LOG_DIRS, Set.of("log_dir", "total_bytes", "usable_bytes"));
+
     /** One line per value: its path and what it is. */
-    static List<String> lines(Struct answer) {
+    static List<String> lines(ApiMessageType api, Struct answer) {
         List<String> lines = new ArrayList<>();
         walk("", answer, lines);
+        Set<String> chosen = CHOSEN_IN.getOrDefault(api, Set.of());
+        lines.removeIf(line -> Stream.of(line.split(" ")[0].split("[/\\[\\]]+")).anyMatch(chosen::contains));
         return lines;
     }
 

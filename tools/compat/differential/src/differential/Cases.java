@@ -29,16 +29,19 @@ final class Cases {
         ApiMessageType.FIND_COORDINATOR, ApiMessageType.JOIN_GROUP, ApiMessageType.SYNC_GROUP, ApiMessageType.HEARTBEAT,
         ApiMessageType.OFFSET_COMMIT, ApiMessageType.OFFSET_FETCH, ApiMessageType.LIST_GROUPS,
         ApiMessageType.DESCRIBE_GROUPS, ApiMessageType.LEAVE_GROUP, ApiMessageType.OFFSET_DELETE,
-        ApiMessageType.DELETE_GROUPS);
+        ApiMessageType.DELETE_GROUPS, ApiMessageType.DESCRIBE_LOG_DIRS, ApiMessageType.ELECT_LEADERS,
+        ApiMessageType.ALTER_PARTITION_REASSIGNMENTS, ApiMessageType.LIST_PARTITION_REASSIGNMENTS, ApiMessageType.DESCRIBE_QUORUM,
+        ApiMessageType.UPDATE_FEATURES, ApiMessageType.UNREGISTER_BROKER, ApiMessageType.ADD_RAFT_VOTER, ApiMessageType.REMOVE_RAFT_VOTER);
 
     /**
      * Metadata that cannot say so creates topics, at once or a moment later; a list of groups of every state is what time
-     * has made of them.
+     * has made of them. A random addition of a voter can end Kafka: its thread of metadata dies of listeners that it cannot use.
      */
     static boolean hasRandom(ApiMessageType api, short version) {
         return switch (api) {
             case METADATA -> version >= 4;
             case LIST_GROUPS -> version >= 4;
+            case ADD_RAFT_VOTER -> false;
             default -> true;
         };
     }
@@ -60,6 +63,11 @@ final class Cases {
             });
             case INIT_PRODUCER_ID -> request.computeIfPresent("transactional_id", (field, id) -> "");
             case LIST_GROUPS -> request.put("states_filter", List.of("Dead"));
+            // A node would be gone.
+            case UNREGISTER_BROKER -> request.computeIfPresent("broker_id", (field, id) -> id.equals(1) || id.equals(2) ? 0 : id);
+            // What is still on its way can be cancelled, or not any more.
+            case ALTER_PARTITION_REASSIGNMENTS -> change(request, (field, value) ->
+                field.equals("replicas") && value == null && !Cluster.isOne() ? List.of(1) : value);
             case PRODUCE -> change(request, (field, value) -> switch (field) {
                 case "acks" -> ((Number) value).intValue() == 0 ? Integer.valueOf(1) : value;
                 case "transactional_id" -> null;
@@ -144,6 +152,9 @@ final class Cases {
             case DELETE_GROUPS -> steps.addAll(List.of(create, learn, commit, new Step(api, Map.of("groups_names", List.of(group, "no-group")))));
             default -> {
                 steps.addAll(List.of(create, learn, produce));
+                if (api == ApiMessageType.DESCRIBE_LOG_DIRS) {
+                    steps.add(Traps.ready(topic, 3));
+                }
                 steps.add(new Step(api, onTopic(api, topic)));
             }
         }
@@ -151,7 +162,7 @@ final class Cases {
     }
 
     private static Map<String, ?> createTopics(String topic, int partitions) {
-        return Map.of("timeout_ms", 30000, "topics", List.of(Map.of("name", topic, "num_partitions", partitions, "replication_factor", 1,
+        return Map.of("timeout_ms", 30000, "topics", List.of(Map.of("name", topic, "num_partitions", partitions, "replication_factor", Cluster.all().length,
             "configs", List.of(Map.of("name", "retention.ms", "value", "100000000")))));
     }
 
@@ -214,7 +225,7 @@ final class Cases {
                 Map.of("partition_index", 0, "offset", 1), Map.of("partition_index", 1, "offset", 100)))));
             case DELETE_TOPICS -> Map.of("timeout_ms", 30000, "topic_names", List.of(topic, "no-topic"),
                 "topics", List.of(Map.of("name", topic), Map.of("name", "no-topic")));
-            default -> Map.of();
+            default -> Cluster.has(api) ? Cluster.request(api, topic) : Map.of();
         };
     }
 

@@ -72,14 +72,14 @@ final class Traps {
             }
             case PRODUCE -> timeStamps(topic);
             case FETCH -> version == ApiMessageType.FETCH.highestSupportedVersion(false) ? codecs(topic) : limits(topic);
-            default -> List.of();
+            default -> Cluster.traps(api, topic, made);
         };
     }
 
     private static Step create(String topic, int partitions, Map<String, String> configs) {
         List<Map<String, String>> set = configs.entrySet().stream().map(e -> Map.of("name", e.getKey(), "value", e.getValue())).toList();
         return new Step(ApiMessageType.CREATE_TOPICS, Map.of("timeout_ms", 30000, "topics", List.of(
-            Map.of("name", topic, "num_partitions", partitions, "replication_factor", 1, "configs", set))));
+            Map.of("name", topic, "num_partitions", partitions, "replication_factor", Cluster.all().length, "configs", set))));
     }
 
     private static Step learn(String topic) {
@@ -87,7 +87,7 @@ final class Traps {
     }
 
     /** Every partition answers: a broker names leaders a moment before they serve. */
-    private static Step ready(String topic, int partitions) {
+    static Step ready(String topic, int partitions) {
         List<Map<String, ?>> asked = new ArrayList<>();
         for (int partition = 0; partition < partitions; partition++) {
             asked.addAll(at(partition, "timestamp", -1));
@@ -108,7 +108,7 @@ final class Traps {
         return List.of(Map.of("partition_index", partition, "current_leader_epoch", -1, field, value));
     }
 
-    private static Map<String, Object> with(Map<String, ?> request, String field, Object value) {
+    static Map<String, Object> with(Map<String, ?> request, String field, Object value) {
         Map<String, Object> copy = new java.util.HashMap<>(request);
         copy.put(field, value);
         return copy;
