@@ -1,7 +1,7 @@
 //! The client programs (`clients/README.md`): how they are installed, started, listened to and ended.
 
 use crate::args::Args;
-use crate::recorder::Recorder;
+use crate::recorder::{OPS_PER_PROGRAM_MAX, Recorder};
 use anyhow::{Context, Result, bail};
 use compat::cache::Cache;
 use compat::jars::Jars;
@@ -9,7 +9,8 @@ use compat::process::{Line, Process};
 use compat::toolchain::{CARGO, must};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +74,8 @@ struct Running {
     process: Option<JoinHandle<Result<Process>>>,
     /// Whether it may go on: when this is unset its input ends.
     go_on: Arc<AtomicBool>,
+    /// Where what it said on standard error is kept.
+    log: PathBuf,
 }
 
 pub struct Load {
@@ -82,12 +85,20 @@ pub struct Load {
     recorder: Arc<Recorder>,
     running: Vec<Running>,
     roles: u64,
+    /// Where the logs of programs go.
+    out: PathBuf,
 }
 
 impl Load {
-    pub fn new(args: &Args, clients: Clients, bootstrap: String, recorder: Arc<Recorder>) -> Self {
-        let (partitions, running) = (args.partitions, Vec::new());
-        Self { bootstrap, partitions, clients, recorder, running, roles: 0 }
+    pub fn new(
+        args: &Args,
+        clients: Clients,
+        bootstrap: String,
+        recorder: Arc<Recorder>,
+        out: &Path,
+    ) -> Self {
+        let (partitions, out) = (args.partitions, out.to_path_buf());
+        Self { bootstrap, partitions, clients, recorder, running: Vec::new(), roles: 0, out }
     }
 
     fn process_number(&mut self) -> u64 {
@@ -104,10 +115,12 @@ impl Load {
         let mut command = Command::new(program);
         let process = Process::start(command.args(args).arg(request.to_string()))?;
         let (recorder, first_op) = (self.recorder.clone(), self.recorder.add_program());
+        let number = first_op / OPS_PER_PROGRAM_MAX;
+        let log = self.out.join(format!("clients-{number}-{name}.log"));
         let go_on = Arc::new(AtomicBool::new(true));
         let open = go_on.clone();
         let listener = std::thread::spawn(move || listen(process, &recorder, first_op, &open));
-        Ok(Running { name, process: Some(listener), go_on })
+        Ok(Running { name, process: Some(listener), go_on, log })
     }
 
     pub fn create_topic(&mut self) -> Result<()> {
@@ -194,6 +207,9 @@ impl Running {
         let mut process = process?;
         let status = process.wait(Duration::from_secs(5))?;
         let errors = process.errors();
+        if !errors.is_empty() {
+            fs::write(&self.log, &errors)?;
+        }
         let fatal = errors.lines().find(|line| line.starts_with("fatal:"));
         match (status.success(), fatal) {
             (true, None) => Ok(()),

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A program numbers its operations from 0, up to this.
-const OPS_PER_PROGRAM_MAX: u64 = 1 << 40;
+pub const OPS_PER_PROGRAM_MAX: u64 = 1 << 40;
 
 struct State {
     file: BufWriter<File>,

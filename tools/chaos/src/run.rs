@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut cluster = Cluster::create(args, seed, &binary(), Path::new(BASE), &out)?;
     cluster.start()?;
     let clients = Clients::install(args)?;
-    let load = Load::new(args, clients, cluster.bootstrap(), recorder.clone());
+    let load = Load::new(args, clients, cluster.bootstrap(), recorder.clone(), &out);
     let began = Instant::now();
     let mut running = Running { args, cluster, load, recorder, stop, began, told: began };
     running.load.create_topic()?;

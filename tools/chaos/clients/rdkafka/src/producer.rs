@@ -3,11 +3,12 @@
 use crate::history::{self, Op};
 use crate::{Done, Job};
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const DELIVERY_TIMEOUT_MS: u64 = 60_000;
 const FLUSH_PATIENCE: Duration = Duration::from_millis(DELIVERY_TIMEOUT_MS + 5_000);
@@ -22,7 +23,14 @@ struct Sent {
     value: u64,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    /// What it makes of refusals, above all when it gives its records other sequences: without that nobody can say whose a
+    /// record is that stands there twice.
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        eprintln!("{}.{:03} {facility}: {message}", now.as_secs(), now.subsec_millis());
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Box<Sent>;
@@ -52,6 +60,8 @@ pub fn run(job: &Job, first_process: u64, rate: u64) -> Done {
         let producer: ThreadedProducer<Deliveries> = job
             .config()
             .set("enable.idempotence", "true")
+            .set("debug", "eos")
+            .set_log_level(RDKafkaLogLevel::Debug)
             .set("acks", "all")
             .set("linger.ms", "5")
             .set("message.timeout.ms", DELIVERY_TIMEOUT_MS.to_string())
