@@ -42,7 +42,7 @@ fn answer(request: &UpdateFeaturesRequest, version: i16) -> UpdateFeaturesRespon
         true => updates.iter().map(result).collect(),
         false => Vec::new(),
     };
-    UpdateFeaturesResponse::default().with_results(results)
+    UpdateFeaturesResponse::default().with_error_message(None).with_results(results)
 }
 
 /// Why a feature stays at its level; nothing if that is the level asked for.
@@ -84,7 +84,7 @@ mod tests {
     fn only_the_level_that_is_finalized_already_is_taken() {
         let level = FEATURES[0].finalized_level;
         let taken = asked("metadata.version", level, UPGRADE, 1);
-        assert_eq!((taken.error_code, taken.results.len()), (0, 1));
+        assert_eq!((taken.error_code, taken.error_message, taken.results.len()), (0, None, 1));
         assert!(asked("metadata.version", level, UPGRADE, 2).results.is_empty());
         for (feature, level, kind) in [
             ("metadata.version", level - 1, UNSAFE_DOWNGRADE),
