@@ -68,6 +68,7 @@ pub async fn handle(call: Call, request: ElectLeadersRequest) -> ElectLeadersRes
     let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     elect(&call, &asked, limit.clamp(WAIT_MIN, WAIT_MAX)).await;
     let mut response = answer(&call.shard.image(), asked, asks_all);
+    // As Kafka: a topic that is named without partitions is in the answer, too.
     let without_partitions =
         request.topic_partitions.iter().flatten().filter(|topic| topic.partitions.is_empty());
     response.replica_election_results.extend(

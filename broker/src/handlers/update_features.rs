@@ -12,7 +12,7 @@ use protocol::{ErrorCode, StrBytes};
 use super::Call;
 use super::api_versions::FEATURES;
 
-/// The kinds of change that a request names.
+/// The first and the last kind of change that a request names.
 const UPGRADE: i8 = 1;
 const UNSAFE_DOWNGRADE: i8 = 3;
 /// Up to this version the answer names each feature.
@@ -48,16 +48,11 @@ fn answer(request: &UpdateFeaturesRequest, version: i16) -> UpdateFeaturesRespon
 /// Why a feature stays at its level; nothing if that is the level asked for.
 fn refusal(update: &FeatureUpdateKey, version: i16) -> Option<String> {
     let (name, level) = (&*update.feature, update.max_version_level);
-    let kind = match (version, update.allow_downgrade) {
-        (0, true) => UNSAFE_DOWNGRADE,
-        (0, false) => UPGRADE,
-        _ => update.upgrade_type,
-    };
+    // Before version 1 a request only says whether it may be a downgrade.
+    let is_known_kind = version == 0 || (UPGRADE..=UNSAFE_DOWNGRADE).contains(&update.upgrade_type);
     let known = FEATURES.iter().find(|feature| feature.name == name);
     let reason = match known {
-        _ if !(UPGRADE..=UNSAFE_DOWNGRADE).contains(&kind) => {
-            "The controller does not support the given upgrade type.".to_owned()
-        }
+        _ if !is_known_kind => "The controller does not support the given upgrade type.".to_owned(),
         _ if level < 0 => "A feature version cannot be less than 0.".to_owned(),
         None => "This cluster does not know the feature.".to_owned(),
         Some(feature) if level == feature.finalized_level => return None,

@@ -35,7 +35,7 @@ final class Cases {
 
     /**
      * Metadata that cannot say so creates topics, at once or a moment later; a list of groups of every state is what time
-     * has made of them. A random addition of a voter can end Kafka: its thread of metadata dies of listeners that it cannot use.
+     * has made of them. Kafka was gone after a random addition of a voter, with listeners that nobody has.
      */
     static boolean hasRandom(ApiMessageType api, short version) {
         return switch (api) {
