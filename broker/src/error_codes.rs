@@ -21,7 +21,9 @@ impl KafkaCode for AppendError {
     fn code(&self) -> ErrorCode {
         match self {
             AppendError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
-            AppendError::NotLeader | AppendError::Stopping => ErrorCode::NotLeaderOrFollower,
+            AppendError::NotLeader | AppendError::TooEarly | AppendError::Stopping => {
+                ErrorCode::NotLeaderOrFollower
+            }
             AppendError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
             AppendError::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
             AppendError::DiskFull => ErrorCode::KafkaStorageError,

@@ -320,6 +320,7 @@ fn as_failure(error: &AppendError) -> AppendFailure {
         | AppendError::DiskFull
         | AppendError::NotEnoughReplicas
         | AppendError::NotEnoughReplicasAfterAppend
+        | AppendError::TooEarly
         | AppendError::TimedOut => AppendFailure::NotAvailable,
     }
 }

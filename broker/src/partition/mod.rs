@@ -9,7 +9,7 @@ mod waiters;
 
 pub use partition_state::{AppendOutcome, PartitionState, ReadStart, StoredLog};
 pub use producer_state::{
-    ActiveProducer, BatchSequence, ProducerStates, SequenceCheck, SequenceError,
+    ActiveProducer, BatchSequence, MissingBatch, ProducerStates, SequenceCheck, SequenceError,
 };
 pub use tail_cache::{TailBatch, TailCache};
 pub use waiters::{FetchSignal, ProduceJoin, ProduceTicket, Waiters};

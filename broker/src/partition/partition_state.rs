@@ -13,7 +13,9 @@ use config::TopicConfig;
 use record::BatchHeader;
 use storage::log::LeaderEpochs;
 
-use super::producer_state::{BatchSequence, ProducerStates, SequenceCheck, SequenceError};
+use super::producer_state::{
+    BatchSequence, MissingBatch, ProducerStates, SequenceCheck, SequenceError,
+};
 use super::tail_cache::{TailBatch, TailCache};
 use super::waiters::Waiters;
 use crate::ids::{PartitionId, RaftGroupId};
@@ -156,6 +158,17 @@ impl PartitionState {
         self.destaged_end
     }
 
+    /// Whether a batch is the next of a producer that is known, or stands in the log, or is judged whatever came before.
+    pub fn continues(&self, batch: &BatchHeader) -> bool {
+        let (first, last) = (batch.base_sequence, batch.last_sequence());
+        let judged = self.producers.check(batch.producer_id, batch.producer_epoch, first, last);
+        match judged {
+            Ok(SequenceCheck::Append) => self.producers.knows(batch.producer_id),
+            Ok(SequenceCheck::Duplicate(_)) | Err(SequenceError::StaleEpoch { .. }) => true,
+            Err(SequenceError::OutOfOrder { .. }) => false,
+        }
+    }
+
     /// Judges a batch and, if it is new, gives it the next offsets.
     ///
     /// # Errors
@@ -226,16 +239,16 @@ impl PartitionState {
     }
 
     /// Another node may lead now: what was proposed and is not committed may be replaced. What becomes of it comes by
-    /// [`PartitionState::commit`], as on any follower.
-    pub fn retreat(&mut self) {
+    /// [`PartitionState::commit`], as on any follower. Returns the first such batch of each producer.
+    pub fn retreat(&mut self) -> Vec<MissingBatch> {
         self.leads = false;
         self.lost = (self.lost.0 + 1, self.high_watermark);
         if !runtime::mutant::is("lost-lead-keeps-its-tail") {
             self.log_end_offset = self.high_watermark;
         }
-        self.producers.forget_from(self.high_watermark);
         self.epochs.truncate_from_end(self.high_watermark);
         self.waiters.close();
+        self.producers.forget_from(self.high_watermark)
     }
 
     /// Whether batches are taken here and now.
@@ -246,7 +259,7 @@ impl PartitionState {
     /// Another group has the partition from the end of its log on. Nothing is proposed and not committed then.
     pub fn change_group(&mut self, group: RaftGroupId) {
         if self.leads {
-            self.retreat();
+            let _ = self.retreat();
         }
         self.group = group;
         self.sealed = false;

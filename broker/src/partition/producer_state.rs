@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use record::increment_sequence;
+use record::{BatchHeader, increment_sequence};
 use runtime::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,28 @@ pub enum SequenceCheck {
     Append,
     /// It stands in the log already; answer with this.
     Duplicate(BatchSequence),
+}
+
+/// A batch of a producer that a partition does not have, or has no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingBatch {
+    /// Whose.
+    pub producer_id: i64,
+    /// In this epoch.
+    pub epoch: i16,
+    /// Sequence of its first record.
+    pub first_sequence: i32,
+}
+
+impl MissingBatch {
+    /// `batch`, which is not taken; `None` if it has no sequence.
+    pub fn of(batch: &BatchHeader) -> Option<MissingBatch> {
+        batch.has_producer_id().then_some(MissingBatch {
+            producer_id: batch.producer_id,
+            epoch: batch.producer_epoch,
+            first_sequence: batch.base_sequence,
+        })
+    }
 }
 
 /// Why a batch is refused.
@@ -137,6 +159,11 @@ impl ProducerStates {
         }
     }
 
+    /// Whether anything is known of a producer.
+    pub fn knows(&self, producer_id: i64) -> bool {
+        self.by_id.contains_key(&producer_id)
+    }
+
     /// Records a batch that was given its offsets. `committed_end` is the first offset not yet committed;
     /// `now_ms` the broker's wall clock.
     pub fn append(
@@ -188,12 +215,19 @@ impl ProducerStates {
         active
     }
 
-    /// Forgets batches at and behind `end`: they were proposed and may never be committed.
-    pub fn forget_from(&mut self, end: i64) {
-        self.by_id.retain(|_, p| {
+    /// Forgets batches at and behind `end`: they were proposed and may never be committed. Returns the first one of each
+    /// producer that had any, in no particular order.
+    pub fn forget_from(&mut self, end: i64) -> Vec<MissingBatch> {
+        let mut forgotten = Vec::new();
+        self.by_id.retain(|id, p| {
+            if let Some(first) = p.batches.iter().find(|b| b.last_offset >= end) {
+                let first_sequence = first.first_sequence;
+                forgotten.push(MissingBatch { producer_id: *id, epoch: p.epoch, first_sequence });
+            }
             p.batches.retain(|b| b.last_offset < end);
             !p.batches.is_empty()
         });
+        forgotten
     }
 
     /// Forgets producers silent since before `before_ms` (`producer.id.expiration.ms`).

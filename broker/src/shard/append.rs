@@ -18,8 +18,9 @@ use bytes::Bytes;
 use config::{Durability, TopicConfig};
 use futures_util::future::join_all;
 use raft_group::{ProposeError, RaftIndex, WindowFull};
-use record::{BatchRefusal, Validated};
+use record::{BatchHeader, BatchRefusal, Validated};
 use runtime::mutant;
+use runtime::time::Instant;
 
 use super::append_rules::is_judged_by_the_log;
 use super::copies::Copies;
@@ -27,7 +28,9 @@ use super::partitions::raft_durability;
 use super::{Partition, Shard};
 use crate::entry::{self, ItemKind};
 use crate::ids::{PartitionId, RaftGroupId};
-use crate::partition::{AppendOutcome, PartitionState, ProduceJoin, ProduceTicket, SequenceError};
+use crate::partition::{
+    AppendOutcome, MissingBatch, PartitionState, ProduceJoin, ProduceTicket, SequenceError,
+};
 
 /// One batch for one partition.
 #[derive(Clone, Debug)]
@@ -104,6 +107,9 @@ pub enum AppendError {
     /// Not committed within the request's timeout; it may be later.
     #[error("the batch was not committed in time")]
     TimedOut,
+    /// An earlier batch of its producer was refused and has not come again.
+    #[error("an earlier batch of the producer was refused and has to come first")]
+    TooEarly,
     /// The shard no longer accepts anything.
     #[error("the node is stopping")]
     Stopping,
@@ -277,6 +283,12 @@ impl Shard {
     }
 
     fn refused(&self, part: &AppendPart, error: AppendError) -> Refused {
+        if will_come_again(&error)
+            && let Some(batch) = BatchHeader::parse_prefix(&part.records).ok()
+            && let Some(missing) = MissingBatch::of(&batch)
+        {
+            self.refused.borrow_mut().note(part.partition, missing, Instant::now());
+        }
         let by_the_log = match &error {
             AppendError::Sequence(_) => true,
             AppendError::Batch(refusal) => is_judged_by_the_log(refusal),
@@ -369,8 +381,13 @@ impl Shard {
             Err(WindowFull::Later { .. }) => return Ok(Attempt::NoRoom),
             Err(WindowFull::Never { bytes, .. }) => return Err(AppendError::TooLarge { bytes }),
         }
+        let batch = &validated.header;
+        if self.refused.borrow().hold_back(partition.id, batch) && !state.continues(batch) {
+            return Err(AppendError::TooEarly);
+        }
         let known = state.producers.len();
-        let outcome = state.propose(&validated.header, request.now_ms)?;
+        let outcome = state.propose(batch, request.now_ms)?;
+        self.refused.borrow_mut().took(partition.id, batch);
         if state.producers.len() > known {
             self.producer_added();
         }
@@ -425,6 +442,24 @@ impl Shard {
         if let (true, Copies::Durable(voters)) = (waits, copies) {
             self.raft.want_copies(group, RaftIndex(index), voters);
         }
+    }
+}
+
+/// Whether the client sends the batch again, and the log does not have it.
+fn will_come_again(error: &AppendError) -> bool {
+    match error {
+        AppendError::UnknownPartition
+        | AppendError::NotLeader
+        | AppendError::NotEnoughReplicas
+        | AppendError::DiskFull => true,
+        // the one before it is noted
+        AppendError::TooEarly
+        | AppendError::NotEnoughReplicasAfterAppend
+        | AppendError::Batch(_)
+        | AppendError::Sequence(_)
+        | AppendError::TooLarge { .. }
+        | AppendError::TimedOut
+        | AppendError::Stopping => false,
     }
 }
 

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::NodeConfig;
-use raft_group::NoPeers;
-use record::BatchBuilder;
+use protocol::ErrorCode;
+use raft_group::{Leadership, LeadershipChange, NoPeers, Term};
+use record::{BatchBuilder, ProducerFields};
 use runtime::shards::Context;
 use storage::wal::Wal;
 
 use super::append::{AppendAnswer, AppendPart, Origin};
 use super::{Applier, Message, Shard};
+use crate::error_codes::KafkaCode;
 use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::{MetadataRecord, PartitionRecord, encode_records};
 use crate::node::recovery::{read_stream, wal_options};
@@ -106,6 +108,19 @@ impl Bench {
         (answers, done)
     }
 
+    /// Appends one record of producer 7 to partition 0; its place in the log, or the error.
+    async fn append_sequence(&self, base_sequence: i32) -> Result<i64, ErrorCode> {
+        let fields = ProducerFields { producer_id: 7, producer_epoch: 0, base_sequence };
+        let mut batch = BatchBuilder::new().producer(fields);
+        batch.push(1_000, None, Some(b"v"), &[]).unwrap();
+        let records = Bytes::copy_from_slice(batch.finish().unwrap());
+        let partition = PartitionId { topic: TOPIC, index: 0 };
+        let part = AppendPart { slot: 0, partition, records };
+        let origin = Origin::Client { api_version: 9, all: true };
+        let (_, answer) = self.shard.append(vec![part], origin, None).await.remove(0);
+        answer.map(|appended| appended.base_offset).map_err(|refused| refused.error.code())
+    }
+
     fn log_end(&self, index: i32) -> i64 {
         let partition = self.shard.partition(PartitionId { topic: TOPIC, index }).unwrap();
         partition.state.borrow().log_end_offset()
@@ -191,5 +206,45 @@ fn a_request_that_gives_up_waiting_makes_way() {
         assert_eq!(now, None);
         drop(given_up);
         assert_eq!(offsets_now(&mut behind).await, Some(vec![1]));
+    });
+}
+
+#[test]
+fn a_batch_that_follows_a_refused_one_is_refused_until_that_one_has_come_again() {
+    on_a_shard(|bench| async move {
+        bench.shard.disk_full.set(true);
+        assert_eq!(bench.append_sequence(0).await, Err(ErrorCode::KafkaStorageError));
+        bench.shard.disk_full.set(false);
+        // nothing is known of the producer, so it might begin anywhere
+        assert_eq!(bench.append_sequence(1).await, Err(ErrorCode::NotLeaderOrFollower));
+        assert_eq!(bench.append_sequence(0).await, Ok(0));
+        assert_eq!(bench.append_sequence(1).await, Ok(1));
+        assert_eq!(bench.append_sequence(3).await, Err(ErrorCode::OutOfOrderSequenceNumber));
+
+        bench.shard.disk_full.set(true);
+        assert_eq!(bench.append_sequence(2).await, Err(ErrorCode::KafkaStorageError));
+        bench.shard.disk_full.set(false);
+        assert_eq!(bench.append_sequence(3).await, Err(ErrorCode::NotLeaderOrFollower));
+        assert_eq!(bench.append_sequence(1).await, Ok(1), "it stands there");
+        assert_eq!(bench.append_sequence(2).await, Ok(2));
+        assert_eq!(bench.append_sequence(3).await, Ok(3));
+    });
+}
+
+#[test]
+fn a_batch_that_follows_one_lost_with_the_lead_waits_for_it() {
+    on_a_shard(|bench| async move {
+        assert_eq!(bench.append_sequence(0).await, Ok(0));
+        let (group, term) = (RaftGroupId(1), Term(1));
+        let leadership = Leadership::Following(None);
+        let change = LeadershipChange { raft_group: group, leadership, term };
+        bench.shard.leadership_changed(change);
+        let partition = bench.shard.partition(PartitionId { topic: TOPIC, index: 0 }).unwrap();
+        assert!(!partition.state.borrow().leads);
+        partition.state.borrow_mut().leads = true;
+        assert_eq!(bench.append_sequence(1).await, Err(ErrorCode::NotLeaderOrFollower));
+        // the log has it all the same
+        bench.run_until(|| bench.log_end(0) == 1).await;
+        assert_eq!(bench.append_sequence(1).await, Ok(1));
     });
 }

@@ -22,7 +22,7 @@ use raft_group::{
     Committed, EntryKind, Leadership, LeadershipChange, ProposeError, RaftIndex, ReplicaId,
 };
 use runtime::task::{self, Class};
-use runtime::time::{sleep, timeout};
+use runtime::time::{Instant, sleep, timeout};
 
 use super::apply::apply_entry;
 use super::{AppendError, METADATA_SHARD, Partition, Shard};
@@ -204,10 +204,13 @@ impl Shard {
         if self.led.borrow_mut().remove(&group).is_none() {
             return;
         }
+        let now = Instant::now();
         for partition in self.owned() {
             let mut state = partition.state.borrow_mut();
             if state.group == group {
-                state.retreat();
+                for missing in state.retreat() {
+                    self.refused.borrow_mut().note(partition.id, missing, now);
+                }
             }
         }
         self.copies.borrow_mut().forget(group);

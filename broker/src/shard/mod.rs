@@ -22,6 +22,7 @@ mod metadata_writer;
 mod partitions;
 mod patience;
 mod producer_bound;
+mod refused;
 mod retention;
 mod router;
 mod segments;
@@ -62,6 +63,7 @@ pub use checkpointing::{CheckpointFailure, OwnerState, keep_newer, newest_logs};
 use copies::CopyWaiters;
 use destage::Destage;
 use patience::Patience;
+use refused::RefusedBatches;
 pub(crate) use segments::RecoveredLog;
 
 use leadership::HeldGroup;
@@ -126,6 +128,8 @@ pub struct Shard {
     patience: Patience,
     /// Who waits for copies, of groups that this shard leads.
     copies: RefCell<CopyWaiters>,
+    /// Batches that will come again, and what must wait for them.
+    refused: RefCell<RefusedBatches>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
     pub(crate) bound_server: RefCell<Option<Server>>,
@@ -206,6 +210,7 @@ impl Shard {
             router: Router::new(id, mailbox),
             patience: Patience::default(),
             copies: RefCell::default(),
+            refused: RefCell::default(),
             scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
             watches: RefCell::default(),
             bound_server: RefCell::new(None),

@@ -28,6 +28,8 @@ const SHARDS: &str = "old copies and states of logs after the number of shards c
 const CLUSTERS: &str = "a window that kept another entry's place; a metadata group brought up twice; a \
     copy that began within a batch; a log start in a checkpoint that lay behind the segments";
 
+const GAP: &str = "a batch that followed a refused one was told of a gap";
+
 pub const ALL: &[Kept] = &[
     node(3, EARLY),
     node(4, EARLY),
@@ -110,6 +112,8 @@ pub const ALL: &[Kept] = &[
     ),
     nodes(1_795_333_963_823, "a stop while the disk stalls; the judge"),
     nodes(998_201_271, "a damaged WAL that was read late, since the disk stalled; the judge"),
+    nodes(1_000_000_005, GAP),
+    nodes(1_000_000_027, GAP),
 ];
 
 impl Kept {

@@ -107,9 +107,7 @@ impl Producer {
     /// Writes one batch, or several before it hears of the first; an idempotent producer does not go on before they stand.
     /// False after a violation.
     pub async fn write(&mut self, at: &At) -> bool {
-        // An unknown producer may begin at any sequence: its first batch must stand before the next one is sent.
-        let begins = self.id.is_some() && !self.sequences.contains_key(at);
-        let pipelines = self.cluster.plan.pipelining && !begins;
+        let pipelines = self.cluster.plan.pipelining;
         let count = if pipelines { 1 + self.cluster.below(BATCHES_MAX) } else { 1 };
         let batches: Vec<Batch> = (0..count).map(|_| self.next_batch(at)).collect();
         self.sent += count;
@@ -146,7 +144,7 @@ impl Producer {
             for batch in left {
                 match answers.next() {
                     Some(Answer::Stands(base)) => self.stands(at, batch, base),
-                    Some(Answer::Error(error)) if !may_retry(error, !again.is_empty()) => {
+                    Some(Answer::Error(error)) if !may_retry(error) => {
                         let what = format!("produce to {at:?} was answered {error:?}");
                         self.cluster.violation(what);
                         self.cluster.end(batch.op, Outcome::Info);
@@ -178,7 +176,7 @@ impl Producer {
         for batch in batches {
             match answers.next() {
                 Some(Answer::Stands(base)) => self.stands(at, batch, base),
-                Some(Answer::Error(error)) if !may_retry(error, false) => {
+                Some(Answer::Error(error)) if !may_retry(error) => {
                     self.cluster.violation(format!("produce to {at:?} was answered {error:?}"));
                     self.cluster.end(batch.op, Outcome::Info);
                     return false;
@@ -235,7 +233,7 @@ impl Producer {
                 }
                 true
             }
-            Some(Answer::Error(error)) if !may_retry(*error, false) => {
+            Some(Answer::Error(error)) if !may_retry(*error) => {
                 let what = format!("a repeated batch of {at:?} was answered {error:?}");
                 self.cluster.violation(what);
                 true
@@ -290,11 +288,8 @@ impl Producer {
     }
 }
 
-/// Whether the batch may be sent again; one that follows another that must be sent again is out of order.
-fn may_retry(error: Option<ErrorCode>, behind: bool) -> bool {
-    match error {
-        None | Some(ErrorCode::None) => false,
-        Some(ErrorCode::OutOfOrderSequenceNumber) => behind,
-        Some(error) => error.is_retriable(),
-    }
+/// Whether the batch may be sent again. One that follows another that must be sent again is refused like that one: a
+/// client that hears OUT_OF_ORDER_SEQUENCE_NUMBER instead may send records twice, under new sequences.
+fn may_retry(error: Option<ErrorCode>) -> bool {
+    error.is_some_and(|error| error.is_retriable())
 }

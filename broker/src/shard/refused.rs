@@ -1,0 +1,194 @@
+//! Batches of idempotent producers that were refused and will come again: what follows them must wait for them.
+//!
+//! A client has several batches of a partition on their way. If the first is refused, because another node leads, and the
+//! second arrives when this node does, there is a gap in the sequences. Told OUT_OF_ORDER_SEQUENCE_NUMBER, librdkafka
+//! raises its producer epoch and sends everything unanswered under new sequences, so that records whose answer was lost
+//! stand there twice; and a producer that is not known yet may begin at any sequence, so its second batch would be taken
+//! before its first. Kafka has both. Here the second is refused as the first was, with an error that clients repeat,
+//! until the first has come again.
+//!
+//! Lives on: every shard. Written where a batch is refused and where leadership is lost, read where a batch does not
+//! continue what its partition has; a batch that does costs one look at whether the list is empty.
+//!
+//! Bound: one line for each producer and partition, [`LINES_MAX`] of them, each for [`MEMORY`]. A client that gave its
+//! batch up and goes on behind it is told of the gap after that time.
+
+use std::time::Duration;
+
+use record::BatchHeader;
+use runtime::collections::HashMap;
+use runtime::time::Instant;
+
+use crate::ids::PartitionId;
+use crate::partition::MissingBatch;
+
+/// How long a refused batch holds back what follows it: as long as a client waits for an answer
+/// (`request.timeout.ms` of Kafka's clients), so for longer than two batches can be on their way together.
+const MEMORY: Duration = Duration::from_secs(30);
+
+/// 56 bytes each.
+const LINES_MAX: usize = 16_384;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct RefusedBatches(HashMap<(PartitionId, i64), (MissingBatch, Instant)>);
+
+impl RefusedBatches {
+    /// A batch is not in the log and will come again.
+    pub(super) fn note(&mut self, partition: PartitionId, missing: MissingBatch, now: Instant) {
+        let key = (partition, missing.producer_id);
+        if let Some((known, since)) = self.0.get(&key)
+            && known.epoch == missing.epoch
+            && is_behind(missing.first_sequence, known.first_sequence)
+            && now - *since < MEMORY
+        {
+            return;
+        }
+        if self.0.len() >= LINES_MAX && !self.0.contains_key(&key) {
+            self.forget_older_half();
+        }
+        self.0.insert(key, (missing, now));
+    }
+
+    /// Whether an earlier batch of this producer was refused and has not come again.
+    pub(super) fn hold_back(&self, partition: PartitionId, batch: &BatchHeader) -> bool {
+        !self.0.is_empty() && self.hold_back_at(partition, batch, Instant::now())
+    }
+
+    fn hold_back_at(&self, partition: PartitionId, batch: &BatchHeader, now: Instant) -> bool {
+        let Some((missing, since)) = self.0.get(&(partition, batch.producer_id)) else {
+            return false;
+        };
+        missing.epoch == batch.producer_epoch
+            && is_behind(batch.base_sequence, missing.first_sequence)
+            && now - *since < MEMORY
+    }
+
+    /// A batch of its producer stands in the log.
+    pub(super) fn took(&mut self, partition: PartitionId, batch: &BatchHeader) {
+        if self.0.is_empty() {
+            return;
+        }
+        let key = (partition, batch.producer_id);
+        if let Some((missing, _)) = self.0.get(&key)
+            && (missing.epoch < batch.producer_epoch
+                || !is_behind(missing.first_sequence, batch.last_sequence()))
+        {
+            self.0.remove(&key);
+        }
+    }
+
+    fn forget_older_half(&mut self) {
+        let mut times: Vec<Instant> = self.0.values().map(|(_, since)| *since).collect();
+        let middle = times.len() / 2;
+        let (_, cutoff, _) = times.select_nth_unstable(middle);
+        let cutoff = *cutoff;
+        self.0.retain(|_, (_, since)| *since > cutoff);
+    }
+}
+
+/// Whether `sequence` comes after `other`; they wrap, and no client has half of them on their way.
+fn is_behind(sequence: i32, other: i32) -> bool {
+    let distance = sequence.wrapping_sub(other) & i32::MAX;
+    (1..i32::MAX / 2).contains(&distance)
+}
+
+#[cfg(test)]
+mod tests {
+    use record::increment_sequence;
+
+    use super::*;
+    use crate::ids::TopicId;
+
+    const AT: PartitionId = PartitionId { topic: TopicId([1; 16]), index: 0 };
+
+    fn batch(producer_id: i64, epoch: i16, first: i32, records: i32) -> BatchHeader {
+        let mut builder = record::BatchBuilder::new();
+        for _ in 0..records {
+            builder.push(1, None, Some(b"v"), &[]).unwrap();
+        }
+        let header = BatchHeader::parse_prefix(builder.finish().unwrap()).unwrap();
+        BatchHeader { producer_id, producer_epoch: epoch, base_sequence: first, ..header }
+    }
+
+    fn missing(producer_id: i64, epoch: i16, first: i32) -> MissingBatch {
+        MissingBatch::of(&batch(producer_id, epoch, first, 1)).unwrap()
+    }
+
+    #[test]
+    fn what_follows_a_refused_batch_waits_until_that_one_stands() {
+        let now = Instant::now();
+        let mut refused = RefusedBatches::default();
+        refused.note(AT, missing(7, 0, 10), now);
+        refused.note(AT, missing(7, 0, 12), now);
+        assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now));
+        assert!(!refused.hold_back_at(AT, &batch(7, 0, 10, 2), now));
+        assert!(!refused.hold_back_at(AT, &batch(7, 0, 8, 2), now));
+        assert!(!refused.hold_back_at(AT, &batch(8, 0, 12, 1), now));
+        assert!(!refused.hold_back_at(PartitionId { index: 1, ..AT }, &batch(7, 0, 12, 1), now));
+        refused.took(AT, &batch(7, 0, 8, 2));
+        assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now));
+        refused.took(AT, &batch(7, 0, 10, 2));
+        assert!(!refused.hold_back_at(AT, &batch(7, 0, 12, 1), now));
+    }
+
+    #[test]
+    fn an_earlier_batch_that_is_refused_takes_the_place_of_a_later_one() {
+        let now = Instant::now();
+        let mut refused = RefusedBatches::default();
+        refused.note(AT, missing(7, 0, i32::MAX), now);
+        refused.note(AT, missing(7, 0, i32::MAX - 5), now);
+        assert!(refused.hold_back_at(AT, &batch(7, 0, i32::MAX, 3), now));
+        refused.took(AT, &batch(7, 0, i32::MAX - 5, 5));
+        assert!(!refused.hold_back_at(AT, &batch(7, 0, 2, 1), now));
+    }
+
+    #[test]
+    fn another_epoch_is_another_stream() {
+        let now = Instant::now();
+        let mut refused = RefusedBatches::default();
+        refused.note(AT, missing(7, 0, 10), now);
+        assert!(!refused.hold_back_at(AT, &batch(7, 1, 12, 1), now));
+        refused.note(AT, missing(7, 1, 0), now);
+        assert!(refused.hold_back_at(AT, &batch(7, 1, 12, 1), now));
+        refused.took(AT, &batch(7, 2, 0, 1));
+        assert!(!refused.hold_back_at(AT, &batch(7, 1, 12, 1), now));
+    }
+
+    #[test]
+    fn a_batch_that_never_comes_again_is_forgotten() {
+        let now = Instant::now();
+        let mut refused = RefusedBatches::default();
+        refused.note(AT, missing(7, 0, 10), now);
+        // what waits behind it does not make it younger
+        refused.note(AT, missing(7, 0, 11), now + MEMORY / 2);
+        assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY / 2));
+        assert!(!refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY));
+    }
+
+    #[test]
+    fn a_flood_of_producers_takes_the_place_of_the_oldest() {
+        let begin = Instant::now();
+        let mut refused = RefusedBatches::default();
+        let at = |i: i64| begin + Duration::from_micros(u64::try_from(i).unwrap());
+        let count = 3 * i64::try_from(LINES_MAX).unwrap();
+        for i in 0..count {
+            refused.note(AT, missing(i, 0, 0), at(i));
+            assert!(refused.0.len() <= LINES_MAX);
+        }
+        assert!(!refused.hold_back_at(AT, &batch(0, 0, 1, 1), at(count)));
+        assert!(refused.hold_back_at(AT, &batch(count - 1, 0, 1, 1), at(count)));
+    }
+
+    #[test]
+    fn a_batch_without_a_sequence_is_not_noted() {
+        assert_eq!(MissingBatch::of(&batch(-1, -1, -1, 1)), None);
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        assert!(is_behind(increment_sequence(i32::MAX, 1), i32::MAX));
+        assert!(!is_behind(i32::MAX, 0));
+        assert!(!is_behind(5, 5));
+    }
+}
