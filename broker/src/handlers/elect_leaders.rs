@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::messages::elect_leaders_request::TopicPartitions;
 use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::{ElectLeadersRequest, ElectLeadersResponse, TopicName};
 use protocol::{ErrorCode, StrBytes};
@@ -18,7 +19,7 @@ use runtime::time::{Instant, sleep};
 
 use super::Call;
 use crate::ids::{NodeId, RaftGroupId};
-use crate::metadata::{Image, RaftGroupView};
+use crate::metadata::{Image, PartitionRecord, RaftGroupView, Topic};
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
@@ -44,9 +45,14 @@ enum Verdict {
     Await(RaftGroupId),
 }
 
+/// A topic that was asked for, perhaps with no partitions.
+struct AskedTopic {
+    name: TopicName,
+    partitions: Vec<Asked>,
+}
+
 /// A partition that was asked for.
 struct Asked {
-    topic: TopicName,
     index: i32,
     verdict: Verdict,
     /// More than the name of the error.
@@ -60,50 +66,34 @@ pub async fn handle(call: Call, request: ElectLeadersRequest) -> ElectLeadersRes
         return refuse(&request, call.version());
     }
     let image = call.shard.image();
-    let asks_all = request.topic_partitions.is_none();
-    let asked = match &request.topic_partitions {
-        Some(_) => named(&image, &request),
-        None => all(&image, kind),
+    let asked: Vec<AskedTopic> = match &request.topic_partitions {
+        Some(topics) => topics.iter().map(|topic| named(&image, topic, kind)).collect(),
+        None => image.topics().map(|topic| whole(&image, topic, kind)).collect(),
     };
     let limit = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     elect(&call, &asked, limit.clamp(WAIT_MIN, WAIT_MAX)).await;
-    let mut response = answer(&call.shard.image(), asked, asks_all);
-    // As Kafka: a topic that is named without partitions is in the answer, too.
-    let without_partitions =
-        request.topic_partitions.iter().flatten().filter(|topic| topic.partitions.is_empty());
-    response.replica_election_results.extend(
-        without_partitions
-            .map(|topic| ReplicaElectionResult::default().with_topic(topic.topic.clone())),
-    );
-    response
+    answer(&call.shard.image(), asked, request.topic_partitions.is_none())
 }
 
-fn named(image: &Image, request: &ElectLeadersRequest) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    for topic in request.topic_partitions.iter().flatten() {
-        for &index in &topic.partitions {
-            let (verdict, message) = match group_of(image, &topic.topic, index) {
-                Ok((id, group)) => (judge(image, id, group, request.election_type), None),
-                Err(message) => (Verdict::Done(ErrorCode::UnknownTopicOrPartition), Some(message)),
-            };
-            asked.push(Asked { topic: topic.topic.clone(), index, verdict, message });
-        }
-    }
-    asked
+fn named(image: &Image, topic: &TopicPartitions, kind: i8) -> AskedTopic {
+    let judged = |index: &i32| {
+        let (verdict, message) = match group_of(image, &topic.topic, *index) {
+            Ok((id, group)) => (judge(image, id, group, kind), None),
+            Err(message) => (Verdict::Done(ErrorCode::UnknownTopicOrPartition), Some(message)),
+        };
+        Asked { index: *index, verdict, message }
+    };
+    let partitions = topic.partitions.iter().map(judged).collect();
+    AskedTopic { name: topic.topic.clone(), partitions }
 }
 
-fn all(image: &Image, kind: i8) -> Vec<Asked> {
-    let mut asked = Vec::new();
-    for topic in image.topics() {
-        let name = TopicName(StrBytes::from_string(topic.name.to_string()));
-        for (index, partition) in (0..).zip(topic.partitions.iter()) {
-            if let Some(group) = image.groups.get(&partition.group) {
-                let verdict = judge(image, partition.group, group, kind);
-                asked.push(Asked { topic: name.clone(), index, verdict, message: None });
-            }
-        }
-    }
-    asked
+fn whole(image: &Image, topic: &Topic, kind: i8) -> AskedTopic {
+    let judged = |(index, partition): (i32, &PartitionRecord)| {
+        let group = image.groups.get(&partition.group)?;
+        Some(Asked { index, verdict: judge(image, partition.group, group, kind), message: None })
+    };
+    let partitions = (0..).zip(topic.partitions.iter()).filter_map(judged).collect();
+    AskedTopic { name: TopicName(StrBytes::from_string(topic.name.to_string())), partitions }
 }
 
 fn group_of<'a>(
@@ -137,10 +127,10 @@ fn judge(image: &Image, id: RaftGroupId, group: &RaftGroupView, kind: i8) -> Ver
 }
 
 /// Carries out what was decided, and waits for it.
-async fn elect(call: &Call, asked: &[Asked], limit: Duration) {
+async fn elect(call: &Call, asked: &[AskedTopic], limit: Duration) {
     // by group, with the time from which on its leader may be asked
     let mut waiting: BTreeMap<RaftGroupId, Option<Instant>> = BTreeMap::new();
-    for one in asked {
+    for one in asked.iter().flat_map(|topic| &topic.partitions) {
         match one.verdict {
             Verdict::HandOver(group) => waiting.insert(group, Some(Instant::now())),
             Verdict::Await(group) => waiting.insert(group, None),
@@ -179,24 +169,24 @@ fn is_elected(image: &Image, group: &RaftGroupView, by_preference: bool) -> bool
 }
 
 /// Partitions that have the desired leader already are left out if all were asked for, as Kafka does.
-fn answer(image: &Image, asked: Vec<Asked>, asks_all: bool) -> ElectLeadersResponse {
-    let mut topics: Vec<ReplicaElectionResult> = Vec::new();
-    for one in asked {
-        if topics.last().is_none_or(|last| last.topic != one.topic) {
-            topics.push(ReplicaElectionResult::default().with_topic(one.topic.clone()));
-        }
+fn answer(image: &Image, asked: Vec<AskedTopic>, asks_all: bool) -> ElectLeadersResponse {
+    let result = |one: Asked| {
         let error = outcome(image, one.verdict);
-        if asks_all && error == ErrorCode::ElectionNotNeeded {
-            continue;
-        }
         let message = one.message.or_else(|| text_of(error).map(str::to_owned));
-        let result = PartitionResult::default()
-            .with_partition_id(one.index)
-            .with_error_code(error.code())
-            .with_error_message(message.map(StrBytes::from_string));
-        topics.last_mut().expect("just pushed").partition_result.push(result);
-    }
-    ElectLeadersResponse::default().with_replica_election_results(topics)
+        let told = !asks_all || error != ErrorCode::ElectionNotNeeded;
+        told.then(|| {
+            PartitionResult::default()
+                .with_partition_id(one.index)
+                .with_error_code(error.code())
+                .with_error_message(message.map(StrBytes::from_string))
+        })
+    };
+    let topics = asked.into_iter().map(|topic| {
+        ReplicaElectionResult::default()
+            .with_topic(topic.name)
+            .with_partition_result(topic.partitions.into_iter().filter_map(result).collect())
+    });
+    ElectLeadersResponse::default().with_replica_election_results(topics.collect())
 }
 
 fn outcome(image: &Image, verdict: Verdict) -> ErrorCode {

@@ -76,11 +76,15 @@ pub(super) fn decide(
         let response = ReassignableTopicResponse::default().with_name(topic.name.clone());
         responses.push(response.with_partitions(partitions));
     }
-    // `QuorumController` answers a request for nothing before it reads what is allowed.
-    let answer = AlterPartitionReassignmentsResponse::default()
-        .with_allow_replication_factor_change(allow || request.topics.is_empty())
-        .with_error_message(None)
-        .with_responses(responses);
+    // `QuorumController` answers a request for nothing before it reads what is allowed, with what an answer has by default.
+    let answer = match request.topics.is_empty() {
+        true => AlterPartitionReassignmentsResponse::default()
+            .with_error_message(Some(StrBytes::from_static_str(""))),
+        false => AlterPartitionReassignmentsResponse::default()
+            .with_allow_replication_factor_change(allow)
+            .with_error_message(None)
+            .with_responses(responses),
+    };
     Change { records: records(image, &mut placer, &plans), answer }
 }
 

@@ -17,7 +17,7 @@ import org.apache.kafka.common.record.internal.Records;
 
 /**
  * Answers as texts that two brokers of the same behaviour have in common. Masked is what each may choose: ids, times,
- * addresses, the words of a message (whether there is one is compared), the order of arrays.
+ * addresses, the words of a message (whether there are any is compared, and whether they are null or empty), the order of arrays.
  */
 final class Answers {
     private Answers() { }
@@ -53,8 +53,8 @@ final class Answers {
                     continue;
                 }
                 if (BY_PRESENCE.contains(name)) {
-                    boolean there = inside != null && !inside.toString().isEmpty();
-                    lines.add(path + "/" + name + " = " + (there ? "some" : "none"));
+                    String kind = inside == null ? "null" : inside.toString().isEmpty() ? "empty" : "some";
+                    lines.add(path + "/" + name + " = " + kind);
                 } else {
                     walk(path + "/" + name, inside, lines);
                 }

@@ -263,7 +263,7 @@ public final class Differential {
     }
 
     private static boolean isMessage(String line) {
-        return line.endsWith("message = some") || line.endsWith("message = none");
+        return line.matches(".*message = (some|empty|null)");
     }
 
     private static List<String> answer(Broker broker, ApiMessageType api, short version, Map<String, ?> request, Damage damage,
