@@ -244,7 +244,7 @@ impl Seat {
     /// Writes until nothing is queued.
     async fn write(self: Rc<Self>, shard: Rc<Shard>) {
         while let Some((first, last, records)) = self.next_batch() {
-            let part = AppendPart { slot: 0, partition: self.partition, records };
+            let part = AppendPart { slot: 0, partition: self.partition, records, missing: None };
             let wait = Some(UNTIL_DURABLE).filter(|_| !mutant::is("commit-before-durable"));
             let appended = shard.append(vec![part], Origin::Coordinator, wait);
             let answers = appended.await;

@@ -27,6 +27,8 @@ use crate::ids::{PartitionId, TopicId};
 use crate::metadata::{Image, Topic};
 use crate::shard::{AppendAnswer, AppendError, AppendPart, Appended, Origin, Refused};
 
+/// From this version on topics are named by their ids.
+const IDS_FROM: i16 = 13;
 /// The client id that may write internal topics.
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 
@@ -105,16 +107,25 @@ fn plan(call: &Call, request: &ProduceRequestView) -> (Vec<Outcome>, PartsByShar
                 (None, Err(code)) => Err(*code),
                 (None, Ok(topic)) => locate(&image, topic, partition.index),
             };
+            let records = partition.records.unwrap_or_default();
+            let at = || match request.version() >= IDS_FROM {
+                true => call.shard.unplaced(topic.topic_id.as_bytes(), partition.index),
+                false => call.shard.unplaced(topic.name, partition.index),
+            };
             let outcome = match located {
-                Err(code) => Outcome::Refused(code),
+                Err(code) => {
+                    if code.is_retriable() {
+                        call.shard.note_unplaced(at(), &records);
+                    }
+                    Outcome::Refused(code)
+                }
                 Ok(_) if !(-1..=1).contains(&request.acks) => {
-                    let records = partition.records.unwrap_or_default();
                     Outcome::Refused(of_form(&records, call.version()))
                 }
                 Ok((id, _)) if named.again(id) => Outcome::Refused(ErrorCode::InvalidRequest),
                 Ok((id, shard)) => {
-                    let records = partition.records.unwrap_or_default();
-                    let part = AppendPart { slot, partition: id, records };
+                    let missing = call.shard.take_unplaced(at, &records);
+                    let part = AppendPart { slot, partition: id, records, missing };
                     match parts.iter_mut().find(|(to, _)| *to == shard) {
                         Some((_, of_shard)) => of_shard.push(part),
                         None => parts.push((shard, vec![part])),
@@ -169,7 +180,7 @@ fn find_topic<'a>(
     name: &str,
     id: Uuid,
 ) -> Result<&'a Topic, ErrorCode> {
-    let by_id = request.version() >= 13;
+    let by_id = request.version() >= IDS_FROM;
     let topic = match by_id {
         true => image.topic_by_id(TopicId(*id.as_bytes())).ok_or(ErrorCode::UnknownTopicId)?,
         false => image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)?,

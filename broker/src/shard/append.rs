@@ -18,7 +18,7 @@ use bytes::Bytes;
 use config::{Durability, TopicConfig};
 use futures_util::future::join_all;
 use raft_group::{ProposeError, RaftIndex, WindowFull};
-use record::{BatchHeader, BatchRefusal, Validated};
+use record::{BatchRefusal, Validated};
 use runtime::mutant;
 use runtime::time::Instant;
 
@@ -41,6 +41,8 @@ pub struct AppendPart {
     pub partition: PartitionId,
     /// Exactly one record batch as sent.
     pub records: Bytes,
+    /// An earlier batch of its producer that was refused on the way here.
+    pub missing: Option<MissingBatch>,
 }
 
 /// Who appends.
@@ -283,11 +285,8 @@ impl Shard {
     }
 
     fn refused(&self, part: &AppendPart, error: AppendError) -> Refused {
-        if will_come_again(&error)
-            && let Some(batch) = BatchHeader::parse_prefix(&part.records).ok()
-            && let Some(missing) = MissingBatch::of(&batch)
-        {
-            self.refused.borrow_mut().note(part.partition, missing, Instant::now());
+        if will_come_again(&error) {
+            self.note_refused(part);
         }
         let by_the_log = match &error {
             AppendError::Sequence(_) => true,
@@ -306,6 +305,9 @@ impl Shard {
         request: &Request<'_>,
     ) -> Result<Attempt, AppendError> {
         let origin = request.origin;
+        if let Some(missing) = part.missing {
+            self.refused.borrow_mut().note(part.partition, missing, Instant::now());
+        }
         let partition = partition.ok_or_else(|| match self.is_elsewhere(part.partition) {
             true => AppendError::NotLeader,
             false => AppendError::UnknownPartition,

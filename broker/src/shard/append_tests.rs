@@ -99,7 +99,7 @@ impl Bench {
         let records = Bytes::copy_from_slice(batch.finish().unwrap());
         let part = |(slot, index): (usize, &i32)| {
             let partition = PartitionId { topic: TOPIC, index: *index };
-            AppendPart { slot: slot as u32, partition, records: records.clone() }
+            AppendPart { slot: slot as u32, partition, records: records.clone(), missing: None }
         };
         let parts = indexes.iter().enumerate().map(part).collect();
         let (shard, origin) = (self.shard.clone(), Origin::Client { api_version: 9, all: true });
@@ -115,7 +115,7 @@ impl Bench {
         batch.push(1_000, None, Some(b"v"), &[]).unwrap();
         let records = Bytes::copy_from_slice(batch.finish().unwrap());
         let partition = PartitionId { topic: TOPIC, index: 0 };
-        let part = AppendPart { slot: 0, partition, records };
+        let part = AppendPart { slot: 0, partition, records, missing: None };
         let origin = Origin::Client { api_version: 9, all: true };
         let (_, answer) = self.shard.append(vec![part], origin, None).await.remove(0);
         answer.map(|appended| appended.base_offset).map_err(|refused| refused.error.code())

@@ -101,7 +101,8 @@ pub(super) fn apply_entry(shard: &Rc<Shard>, committed: &Committed) {
             shard.publish_soon();
         }
         EntryKind::Empty | EntryKind::ConfChange if group == METADATA_GROUP => {
-            shard.metadata_writer().passed(index.0, committed.term.0);
+            shard.metadata_writer().advance(index.0, committed.term.0);
+            shard.publish_soon();
         }
         EntryKind::Control | EntryKind::Empty | EntryKind::ConfChange => {}
         EntryKind::ExtentRef => panic!("ExtentRef entries are not written by this version"),

@@ -94,6 +94,10 @@ impl Shard {
             Held::Leadership(_) => 0,
         };
         let mut groups = self.held.borrow_mut();
+        if !groups.contains_key(&group) {
+            let has = self.image().index;
+            tracing::debug!(%group, until, has, shard = %self.id, "entries wait for metadata");
+        }
         let new = || HeldGroup { until, waiting: VecDeque::new() };
         groups.entry(group).or_insert_with(new).waiting.push_back(held);
     }
@@ -182,6 +186,7 @@ impl Shard {
     }
 
     fn lead_group(self: &Rc<Self>, group: RaftGroupId, term: u64) {
+        tracing::debug!(%group, term, shard = %self.id, "leads a group");
         self.led.borrow_mut().insert(group, term);
         if let Some(cluster) = self.cluster() {
             cluster.bind_metadata(group, 0);
@@ -204,6 +209,7 @@ impl Shard {
         if self.led.borrow_mut().remove(&group).is_none() {
             return;
         }
+        tracing::debug!(%group, term, shard = %self.id, "leads a group no more");
         let now = Instant::now();
         for partition in self.owned() {
             let mut state = partition.state.borrow_mut();

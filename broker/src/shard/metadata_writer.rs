@@ -165,8 +165,21 @@ impl MetadataWriter {
         });
     }
 
-    /// An entry that changes nothing in the image was applied.
-    pub fn passed(&self, index: u64, term: u64) {
+    /// Applies an entry without records. The image is that of this index then: other nodes may have it from a snapshot that
+    /// ends here, and ask for it in the logs of their groups.
+    pub fn advance(&self, index: u64, term: u64) {
+        if index <= self.applied_index.get() {
+            return;
+        }
+        self.annotate(|image| {
+            image.index = index;
+            true
+        });
+        self.passed(index, term);
+    }
+
+    /// Everything up to `index` is in the image.
+    fn passed(&self, index: u64, term: u64) {
         if index <= self.applied_index.get() {
             return;
         }
@@ -317,5 +330,32 @@ impl Shard {
             self.on(to, move |shard| shard.install(image))
         });
         join_all(calls).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+
+    fn writer() -> MetadataWriter {
+        let (config, _) = config::NodeConfig::from_properties("node.id=1\nlog.dirs=/x").unwrap();
+        let image = Image::empty("c", NodeId(1), 1, Arc::new(config.values));
+        MetadataWriter::new(Arc::new(image), 0)
+    }
+
+    #[test]
+    fn an_image_has_the_index_of_the_last_entry_whether_that_had_records_or_came_by_a_snapshot() {
+        let group = RaftGroupId(1);
+        let create = MetadataRecord::CreateRaftGroup { group, voters: vec![NodeId(1)] };
+        let applied = writer();
+        applied.apply(1, 1, &Bytes::from(encode_records(&[create])));
+        applied.advance(2, 2);
+        let records = encode_records(&applied.latest().to_records());
+        let copied = writer();
+        copied.replace(&records, applied.applied_index()).unwrap();
+        assert_eq!((applied.latest().index, copied.latest().index), (2, 2));
+        applied.advance(1, 1);
+        assert_eq!(applied.latest().index, 2, "an entry that comes again is none");
     }
 }

@@ -64,6 +64,7 @@ use copies::CopyWaiters;
 use destage::Destage;
 use patience::Patience;
 use refused::RefusedBatches;
+pub(crate) use refused::Unplaced;
 pub(crate) use segments::RecoveredLog;
 
 use leadership::HeldGroup;
@@ -129,7 +130,9 @@ pub struct Shard {
     /// Who waits for copies, of groups that this shard leads.
     copies: RefCell<CopyWaiters>,
     /// Batches that will come again, and what must wait for them.
-    refused: RefCell<RefusedBatches>,
+    refused: RefCell<RefusedBatches<PartitionId>>,
+    /// The same, of partitions that this node did not know.
+    unplaced: RefCell<RefusedBatches<Unplaced>>,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) watches: RefCell<HashMap<(ShardId, u64), Rc<FetchSignal>>>,
     pub(crate) bound_server: RefCell<Option<Server>>,
@@ -211,6 +214,7 @@ impl Shard {
             patience: Patience::default(),
             copies: RefCell::default(),
             refused: RefCell::default(),
+            unplaced: RefCell::default(),
             scratch: RefCell::new(Scratch::new(DECOMPRESSED_BYTES_MAX)),
             watches: RefCell::default(),
             bound_server: RefCell::new(None),

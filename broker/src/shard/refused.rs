@@ -8,18 +8,21 @@
 //! until the first has come again.
 //!
 //! Lives on: every shard. Written where a batch is refused and where leadership is lost, read where a batch does not
-//! continue what its partition has; a batch that does costs one look at whether the list is empty.
+//! continue what its partition has; a batch that does costs one look at whether the list is empty. What is refused because
+//! this node does not know the topic yet is noted on the shard of the connection, and told to the partition's shard with
+//! the next batch of that producer.
 //!
-//! Bound: one line for each producer and partition, [`LINES_MAX`] of them, each for [`MEMORY`]. A client that gave its
+//! Bound: one line for each producer and partition, [`LINES_MAX`] in each list, each for [`MEMORY`]. A client that gave its
 //! batch up and goes on behind it is told of the gap after that time.
 
+use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use record::BatchHeader;
 use runtime::collections::HashMap;
 use runtime::time::Instant;
 
-use crate::ids::PartitionId;
+use super::{AppendPart, Shard};
 use crate::partition::MissingBatch;
 
 /// How long a refused batch holds back what follows it: as long as a client waits for an answer
@@ -30,12 +33,25 @@ const MEMORY: Duration = Duration::from_secs(30);
 const LINES_MAX: usize = 16_384;
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct RefusedBatches(HashMap<(PartitionId, i64), (MissingBatch, Instant)>);
+pub(crate) struct RefusedBatches<K>(HashMap<(K, i64), (MissingBatch, Instant)>);
 
-impl RefusedBatches {
+/// A partition that is not known, as a request names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unplaced {
+    /// A hash of the topic's name or id, by the hasher of the list.
+    topic: u64,
+    index: i32,
+}
+
+impl<K> Default for RefusedBatches<K> {
+    fn default() -> RefusedBatches<K> {
+        RefusedBatches(HashMap::default())
+    }
+}
+
+impl<K: Copy + Eq + Hash> RefusedBatches<K> {
     /// A batch is not in the log and will come again.
-    pub(super) fn note(&mut self, partition: PartitionId, missing: MissingBatch, now: Instant) {
+    pub(super) fn note(&mut self, partition: K, missing: MissingBatch, now: Instant) {
         let key = (partition, missing.producer_id);
         if let Some((known, since)) = self.0.get(&key)
             && known.epoch == missing.epoch
@@ -51,11 +67,11 @@ impl RefusedBatches {
     }
 
     /// Whether an earlier batch of this producer was refused and has not come again.
-    pub(super) fn hold_back(&self, partition: PartitionId, batch: &BatchHeader) -> bool {
+    pub(super) fn hold_back(&self, partition: K, batch: &BatchHeader) -> bool {
         !self.0.is_empty() && self.hold_back_at(partition, batch, Instant::now())
     }
 
-    fn hold_back_at(&self, partition: PartitionId, batch: &BatchHeader, now: Instant) -> bool {
+    fn hold_back_at(&self, partition: K, batch: &BatchHeader, now: Instant) -> bool {
         let Some((missing, since)) = self.0.get(&(partition, batch.producer_id)) else {
             return false;
         };
@@ -65,7 +81,7 @@ impl RefusedBatches {
     }
 
     /// A batch of its producer stands in the log.
-    pub(super) fn took(&mut self, partition: PartitionId, batch: &BatchHeader) {
+    pub(super) fn took(&mut self, partition: K, batch: &BatchHeader) {
         if self.0.is_empty() {
             return;
         }
@@ -78,6 +94,12 @@ impl RefusedBatches {
         }
     }
 
+    /// The earlier batch of this producer, which is forgotten here.
+    fn take(&mut self, partition: K, batch: &BatchHeader, now: Instant) -> Option<MissingBatch> {
+        let (missing, since) = self.0.remove(&(partition, batch.producer_id))?;
+        (now - since < MEMORY).then_some(missing)
+    }
+
     fn forget_older_half(&mut self) {
         let mut times: Vec<Instant> = self.0.values().map(|(_, since)| *since).collect();
         let middle = times.len() / 2;
@@ -85,6 +107,44 @@ impl RefusedBatches {
         let cutoff = *cutoff;
         self.0.retain(|_, (_, since)| *since > cutoff);
     }
+}
+
+impl Shard {
+    /// A partition of `topic`, which is its name or its id.
+    pub(crate) fn unplaced(&self, topic: impl Hash, index: i32) -> Unplaced {
+        Unplaced { topic: self.unplaced.borrow().0.hasher().hash_one(topic), index }
+    }
+
+    /// A batch for a partition that this node does not know is refused, and will come again.
+    pub(crate) fn note_unplaced(&self, at: Unplaced, records: &[u8]) {
+        if let Some(missing) = sequence_of(records).as_ref().and_then(MissingBatch::of) {
+            self.unplaced.borrow_mut().note(at, missing, Instant::now());
+        }
+    }
+
+    /// What [`Shard::note_unplaced`] noted of the producer of this batch. It is told once: to the shard of the partition.
+    pub(crate) fn take_unplaced(
+        &self,
+        at: impl FnOnce() -> Unplaced,
+        records: &[u8],
+    ) -> Option<MissingBatch> {
+        if self.unplaced.borrow().0.is_empty() {
+            return None;
+        }
+        let (at, batch) = (at(), sequence_of(records)?);
+        self.unplaced.borrow_mut().take(at, &batch, Instant::now())
+    }
+
+    /// A batch for a partition of this shard is refused, and will come again.
+    pub(super) fn note_refused(&self, part: &AppendPart) {
+        if let Some(missing) = sequence_of(&part.records).as_ref().and_then(MissingBatch::of) {
+            self.refused.borrow_mut().note(part.partition, missing, Instant::now());
+        }
+    }
+}
+
+fn sequence_of(records: &[u8]) -> Option<BatchHeader> {
+    BatchHeader::parse_prefix(records).ok()
 }
 
 /// Whether `sequence` comes after `other`; they wrap, and no client has half of them on their way.
@@ -98,7 +158,7 @@ mod tests {
     use record::increment_sequence;
 
     use super::*;
-    use crate::ids::TopicId;
+    use crate::ids::{PartitionId, TopicId};
 
     const AT: PartitionId = PartitionId { topic: TopicId([1; 16]), index: 0 };
 

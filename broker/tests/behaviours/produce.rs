@@ -53,6 +53,25 @@ fn a_producer_that_nobody_knows_goes_on_where_it_was_and_one_that_counts_anew_br
     assert_eq!(refused, ErrorCode::OutOfOrderSequenceNumber);
 }
 
+#[test]
+fn a_batch_behind_one_that_came_before_the_topic_waits_for_that_one() {
+    let (_data, node) = fresh(&[]);
+    let mut connection = node.connect();
+    let (refused, _) = said(&mut connection, &sequenced(7, 0, 0));
+    assert_eq!(refused, ErrorCode::UnknownTopicOrPartition);
+    create(&node, "t", 1, &[]);
+    for sequence in [1, 2] {
+        let (early, _) = said(&mut connection, &sequenced(7, 0, sequence));
+        assert_eq!(early, ErrorCode::NotLeaderOrFollower, "its first batch has not come again");
+    }
+    for sequence in 0..3 {
+        let taken = said(&mut connection, &sequenced(7, 0, sequence));
+        assert_eq!(taken, (ErrorCode::None, sequence.into()));
+    }
+    let (gap, _) = said(&mut connection, &sequenced(7, 0, 5));
+    assert_eq!(gap, ErrorCode::OutOfOrderSequenceNumber, "nothing was refused before it");
+}
+
 /// How many producers the node remembers on partition 0.
 fn remembered(connection: &mut Connection) -> usize {
     let topic = TopicRequest::default().with_name(name("t")).with_partition_indexes(vec![0]);

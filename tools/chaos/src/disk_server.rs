@@ -156,9 +156,17 @@ impl MountedDisk {
         Ok(mounted)
     }
 
+    /// Mounts the file system, which is repaired first if that is what it needs: after a failed flush ext4 writes its
+    /// superblock outside of its journal, and a power cut may spare one of its two sectors. A host's boot does the same.
     fn mount(&self) -> Result<()> {
         let (image, root) = (self.image.to_string_lossy(), self.root.to_string_lossy());
-        shell::run("mount", &["-t", "ext4", "-o", "loop,noatime", &image, &root]).map(drop)
+        let mount =
+            || shell::run("mount", &["-t", "ext4", "-o", "loop,noatime", &image, &root]).map(drop);
+        mount().or_else(|refusal| {
+            // its status says what it found, and whether that helps the mount says
+            let repaired = shell::run("e2fsck", &["-f", "-y", &image]);
+            mount().with_context(|| format!("{refusal:#}; e2fsck: {repaired:?}"))
+        })
     }
 
     /// After whoever used it is gone: the file system goes, whatever it still wanted to write.

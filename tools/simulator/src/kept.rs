@@ -114,6 +114,9 @@ pub const ALL: &[Kept] = &[
     nodes(998_201_271, "a damaged WAL that was read late, since the disk stalled; the judge"),
     nodes(1_000_000_005, GAP),
     nodes(1_000_000_027, GAP),
+    nodes(1_000_100_769, "the same where the topic was not known yet"),
+    nodes(1_000_100_985, "a group that waited for an index of the metadata that had no records"),
+    nodes(1_000_100_515, "a disk without room for the WAL of a start with more shards; the judge"),
 ];
 
 impl Kept {

@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::plan::{Fault, RESERVE_BYTES};
+use super::run::SHARDS_MAX;
 use super::run::VoterDoom;
 use crate::damage;
 use runtime::sim::{
@@ -157,7 +158,9 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
             cluster.mark("a disk was full");
             let left = [RESERVE_BYTES / 2, 64 << 10][cluster.below(2) as usize];
             node.with_disk(|disk| disk.faults_mut().capacity = disk.used() + left);
-            return (left < RESERVE_BYTES / 2).then_some(After::Full(index));
+            // It needs a file of the WAL for each shard; without room for those it may end.
+            let wal = SHARDS_MAX * cluster.plan.wal_file_bytes;
+            return (left < RESERVE_BYTES / 2 || left <= wal).then_some(After::Full(index));
         }
         Fault::WalFlip => return flip_in_wal(cluster, index).await,
         Fault::SegmentFlip => return flip_in_segments(cluster, node),

@@ -19,6 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Shards of a node, at most.
+pub(super) const SHARDS_MAX: u64 = 3;
 /// After healing, clients must have come to an end in so much virtual time.
 const HEALED: Duration = Duration::from_secs(120);
 
@@ -285,7 +287,7 @@ impl Cluster {
 
     /// Starts a node with any number of shards.
     pub(super) fn start(&self, index: usize) {
-        let shards = 1 + self.below(3) as usize;
+        let shards = 1 + self.below(SHARDS_MAX) as usize;
         let ips: Vec<_> = self.nodes.iter().map(NodeHandle::ip).collect();
         let text = self.plan.properties(index, &ips, shards);
         let (config, _) = NodeConfig::from_properties(&text).expect("the plan's configuration");
