@@ -114,7 +114,8 @@ pub struct NodeConfig {
     pub checkpoint_interval: Duration,
     /// Changed logs from which on a checkpoint syncs their file system.
     pub checkpoint_together_from: usize,
-    pub disk_reserve_bytes: u64,
+    /// Unset: what the shards need.
+    pub disk_reserve_bytes: Option<u64>,
     pub retention_check_interval: Duration,
     pub cleaner_enabled: bool,
     pub cleaner_backoff: Duration,
@@ -197,7 +198,7 @@ impl NodeConfig {
             tail_cache_bytes: v.size("millrace.tail.cache.bytes"),
             checkpoint_interval: v.millis("millrace.checkpoint.interval.ms"),
             checkpoint_together_from: v.size("millrace.checkpoint.syncfs.partitions"),
-            disk_reserve_bytes: v.number("millrace.disk.reserve.bytes"),
+            disk_reserve_bytes: u64::try_from(v.integer("millrace.disk.reserve.bytes")).ok(),
             retention_check_interval: v.millis("log.retention.check.interval.ms"),
             cleaner_enabled: values.boolean("log.cleaner.enable"),
             cleaner_backoff: v.millis("log.cleaner.backoff.ms"),

@@ -384,7 +384,7 @@ impl Shard {
             Err(WindowFull::Never { bytes, .. }) => return Err(AppendError::TooLarge { bytes }),
         }
         let batch = &validated.header;
-        if self.refused.borrow().hold_back(partition.id, batch) && !state.continues(batch) {
+        if self.refused.borrow_mut().hold_back(partition.id, batch) && !state.continues(batch) {
             return Err(AppendError::TooEarly);
         }
         let known = state.producers.len();

@@ -9,6 +9,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use config::NodeConfig;
 use runtime::task::{self, Class};
 use runtime::{fs, time};
 
@@ -20,6 +21,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const HEAL_SHARE: u64 = 8;
 /// The least reserve, whatever is configured: with less, the next checkpoint may not be written.
 const RESERVE_BYTES_MIN: u64 = 1 << 20;
+
+/// The reserve of a node that is not told another one, at least.
+const RESERVE_BYTES: u64 = 256 << 20;
+
+/// Free space that is kept for what goes on when the disk is full: each shard may need another file of its WAL.
+fn reserve(config: &NodeConfig, shards: usize) -> u64 {
+    let needed = config.wal_file_bytes.saturating_mul(shards as u64);
+    config.disk_reserve_bytes.unwrap_or(needed.max(RESERVE_BYTES))
+}
 
 /// Whether the disk counts as full: it becomes so below `reserve` and stays so until clearly above.
 pub fn is_full(was_full: bool, available: u64, reserve: u64) -> bool {
@@ -53,7 +63,8 @@ async fn look(shard: &Rc<Shard>) {
     shard.metrics.disk_available_bytes.set(space.available);
     let was_full = shard.disk_full.get();
     let refused = shard.space_refused.take();
-    let full = refused || is_full(was_full, space.available, config.disk_reserve_bytes);
+    let reserve = reserve(config, shard.count);
+    let full = refused || is_full(was_full, space.available, reserve);
     if full == was_full {
         return;
     }
@@ -63,7 +74,7 @@ async fn look(shard: &Rc<Shard>) {
              space returns",
             config.data_dir.display(),
             space.available,
-            config.disk_reserve_bytes
+            reserve
         );
     } else {
         tracing::warn!("{} has space again: produce is accepted", config.data_dir.display());
@@ -111,6 +122,18 @@ mod tests {
         assert!(is_full(false, mib(799), mib(800)));
         assert!(is_full(true, mib(899), mib(800)));
         assert!(!is_full(true, mib(900), mib(800)));
+    }
+
+    #[test]
+    fn the_reserve_has_room_for_a_file_of_each_wal_unless_another_one_is_asked_for() {
+        let of = |more: &str, shards| {
+            let text = format!("node.id=1\nlog.dirs=/x\n{more}");
+            reserve(&NodeConfig::from_properties(&text).unwrap().0, shards)
+        };
+        assert_eq!(of("", 1), 256 << 20);
+        assert_eq!(of("", 16), 2 << 30);
+        assert_eq!(of("millrace.disk.reserve.bytes=0", 16), 0);
+        assert_eq!(of("millrace.disk.reserve.bytes=7", 16), 7);
     }
 
     #[test]

@@ -8,9 +8,9 @@
 //! until the first has come again.
 //!
 //! Lives on: every shard. Written where a batch is refused and where leadership is lost, read where a batch does not
-//! continue what its partition has; a batch that does costs one look at whether the list is empty. What is refused because
-//! this node does not know the topic yet is noted on the shard of the connection, and told to the partition's shard with
-//! the next batch of that producer.
+//! continue what its partition has; a batch that does costs one look at whether the list is empty, which it is
+//! [`MEMORY`] after the last refusal. What is refused because this node does not know the topic yet is noted on the shard
+//! of the connection, and told to the partition's shard with the next batch of that producer.
 //!
 //! Bound: one line for each producer and partition, [`LINES_MAX`] in each list, each for [`MEMORY`]. A client that gave its
 //! batch up and goes on behind it is told of the gap after that time.
@@ -33,7 +33,11 @@ const MEMORY: Duration = Duration::from_secs(30);
 const LINES_MAX: usize = 16_384;
 
 /// See the module.
-pub(crate) struct RefusedBatches<K>(HashMap<(K, i64), (MissingBatch, Instant)>);
+pub(crate) struct RefusedBatches<K> {
+    lines: HashMap<(K, i64), (MissingBatch, Instant)>,
+    /// When the last line was written.
+    newest: Instant,
+}
 
 /// A partition that is not known, as a request names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,7 +49,7 @@ pub(crate) struct Unplaced {
 
 impl<K> Default for RefusedBatches<K> {
     fn default() -> RefusedBatches<K> {
-        RefusedBatches(HashMap::default())
+        RefusedBatches { lines: HashMap::default(), newest: Instant::from_nanos(0) }
     }
 }
 
@@ -53,26 +57,30 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
     /// A batch is not in the log and will come again.
     pub(super) fn note(&mut self, partition: K, missing: MissingBatch, now: Instant) {
         let key = (partition, missing.producer_id);
-        if let Some((known, since)) = self.0.get(&key)
+        if let Some((known, since)) = self.lines.get(&key)
             && known.epoch == missing.epoch
             && is_behind(missing.first_sequence, known.first_sequence)
             && now - *since < MEMORY
         {
             return;
         }
-        if self.0.len() >= LINES_MAX && !self.0.contains_key(&key) {
+        if self.lines.len() >= LINES_MAX && !self.lines.contains_key(&key) {
             self.forget_older_half();
         }
-        self.0.insert(key, (missing, now));
+        self.lines.insert(key, (missing, now));
+        self.newest = now;
     }
 
     /// Whether an earlier batch of this producer was refused and has not come again.
-    pub(super) fn hold_back(&self, partition: K, batch: &BatchHeader) -> bool {
-        !self.0.is_empty() && self.hold_back_at(partition, batch, Instant::now())
+    pub(super) fn hold_back(&mut self, partition: K, batch: &BatchHeader) -> bool {
+        !self.lines.is_empty() && self.hold_back_at(partition, batch, Instant::now())
     }
 
-    fn hold_back_at(&self, partition: K, batch: &BatchHeader, now: Instant) -> bool {
-        let Some((missing, since)) = self.0.get(&(partition, batch.producer_id)) else {
+    fn hold_back_at(&mut self, partition: K, batch: &BatchHeader, now: Instant) -> bool {
+        if now - self.newest >= MEMORY {
+            self.lines.clear();
+        }
+        let Some((missing, since)) = self.lines.get(&(partition, batch.producer_id)) else {
             return false;
         };
         missing.epoch == batch.producer_epoch
@@ -82,37 +90,40 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
 
     /// A batch of its producer stands in the log.
     pub(super) fn took(&mut self, partition: K, batch: &BatchHeader) {
-        if self.0.is_empty() {
+        if self.lines.is_empty() {
             return;
         }
         let key = (partition, batch.producer_id);
-        if let Some((missing, _)) = self.0.get(&key)
+        if let Some((missing, _)) = self.lines.get(&key)
             && (missing.epoch < batch.producer_epoch
                 || !is_behind(missing.first_sequence, batch.last_sequence()))
         {
-            self.0.remove(&key);
+            self.lines.remove(&key);
         }
     }
 
     /// The earlier batch of this producer, which is forgotten here.
     fn take(&mut self, partition: K, batch: &BatchHeader, now: Instant) -> Option<MissingBatch> {
-        let (missing, since) = self.0.remove(&(partition, batch.producer_id))?;
+        if now - self.newest >= MEMORY {
+            self.lines.clear();
+        }
+        let (missing, since) = self.lines.remove(&(partition, batch.producer_id))?;
         (now - since < MEMORY).then_some(missing)
     }
 
     fn forget_older_half(&mut self) {
-        let mut times: Vec<Instant> = self.0.values().map(|(_, since)| *since).collect();
+        let mut times: Vec<Instant> = self.lines.values().map(|(_, since)| *since).collect();
         let middle = times.len() / 2;
         let (_, cutoff, _) = times.select_nth_unstable(middle);
         let cutoff = *cutoff;
-        self.0.retain(|_, (_, since)| *since > cutoff);
+        self.lines.retain(|_, (_, since)| *since > cutoff);
     }
 }
 
 impl Shard {
     /// A partition of `topic`, which is its name or its id.
     pub(crate) fn unplaced(&self, topic: impl Hash, index: i32) -> Unplaced {
-        Unplaced { topic: self.unplaced.borrow().0.hasher().hash_one(topic), index }
+        Unplaced { topic: self.unplaced.borrow().lines.hasher().hash_one(topic), index }
     }
 
     /// A batch for a partition that this node does not know is refused, and will come again.
@@ -128,7 +139,7 @@ impl Shard {
         at: impl FnOnce() -> Unplaced,
         records: &[u8],
     ) -> Option<MissingBatch> {
-        if self.unplaced.borrow().0.is_empty() {
+        if self.unplaced.borrow().lines.is_empty() {
             return None;
         }
         let (at, batch) = (at(), sequence_of(records)?);
@@ -224,6 +235,7 @@ mod tests {
         refused.note(AT, missing(7, 0, 11), now + MEMORY / 2);
         assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY / 2));
         assert!(!refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY));
+        assert!(refused.lines.is_empty(), "nothing is looked up any more");
     }
 
     #[test]
@@ -234,7 +246,7 @@ mod tests {
         let count = 3 * i64::try_from(LINES_MAX).unwrap();
         for i in 0..count {
             refused.note(AT, missing(i, 0, 0), at(i));
-            assert!(refused.0.len() <= LINES_MAX);
+            assert!(refused.lines.len() <= LINES_MAX);
         }
         assert!(!refused.hold_back_at(AT, &batch(0, 0, 1, 1), at(count)));
         assert!(refused.hold_back_at(AT, &batch(count - 1, 0, 1, 1), at(count)));

@@ -32,8 +32,8 @@ pub(super) const KEYS: &[Key] = &[
         .applied("How often each shard syncs its segments and lets WAL files go."),
     int("millrace.checkpoint.syncfs.partitions").default("256").valid(AtLeast(1))
         .applied("Changed partitions of a shard from which on a checkpoint or a stop syncs the file system of the data directory once instead of each file. It then waits for what other programs write there, too; where it is shared with such, a large number keeps to single syncs."),
-    long("millrace.disk.reserve.bytes").default("268435456").valid(AtLeast(0)).high()
-        .applied("Free space below which produce requests get a retriable error while everything else goes on."),
+    long("millrace.disk.reserve.bytes").default("-1").valid(AtLeast(-1)).high()
+        .applied("Free space below which produce requests get a retriable error while everything else goes on; -1: 256 MiB, or one WAL file of the largest size for each shard if that is more."),
     string("millrace.metrics.listen").high()
         .applied("Address (host:port) of the HTTP port for Prometheus metrics and health; unset for none."),
     string("millrace.log.format").default("text").valid(OneOf(&["text", "json"])).low()
