@@ -1,7 +1,7 @@
 //! The leader of the metadata group drives all moves: asks how far they are, and commits what comes next.
 //!
-//! Lives on: the metadata shard of every node; acts where that node leads the metadata group. It keeps nothing but since
-//! when partitions are sealed, and whose turn it is: another leader finds everything else out again.
+//! Lives on: the metadata shard of every node; acts where that node leads the metadata group. It keeps nothing but what
+//! becomes of seals, and whose turn it is: another leader finds everything else out again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use runtime::shards::ShardId;
-use runtime::time::{Instant, sleep};
+use runtime::time::{Instant, sleep, timeout};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::calls::{Moving, SealedAt};
+use super::seals::Seals;
 use super::steps::{self, End, Seen, Step};
 use crate::cluster::messages::{
     COMPLETE_COPIES, MOVE_PROGRESS, SEAL_PARTITIONS, decode_call, encode,
@@ -26,6 +27,8 @@ use crate::shard::{Change, Shard};
 const AGAIN: Duration = Duration::from_millis(100);
 /// Moves that are asked about in one round; the others wait for their turn.
 const MOVES_MAX: usize = 256;
+/// How long nodes may take to say how far copies are.
+const NEAR_MAX: Duration = Duration::from_secs(2);
 /// Partitions that are sealed at the same time.
 const SEALED_AT_ONCE: usize = 16;
 
@@ -34,8 +37,7 @@ type Host = (NodeId, ShardId);
 /// What lasts from round to round.
 #[derive(Default)]
 struct Rounds {
-    /// When each seal was first seen.
-    seals: BTreeMap<(PartitionId, u64), Instant>,
+    seals: Seals,
     /// Moves that were asked about; the next round goes on behind them, so none that waits holds up others.
     turn: usize,
 }
@@ -62,17 +64,19 @@ impl Shard {
     async fn drive_moves(self: &Rc<Self>, image: &Image, rounds: &mut Rounds) {
         let (sealed, mut copying): (Vec<_>, Vec<_>) =
             image.moves.iter().map(|(id, of)| (*id, *of)).partition(|(_, of)| of.sealed.is_some());
-        let is_current = |(id, at): &(PartitionId, u64)| {
-            image.move_of(*id).is_some_and(|of| of.sealed == Some(*at))
-        };
-        rounds.seals.retain(|seal, _| is_current(seal));
-        let complete = self.ask_complete(image, &sealed).await;
+        rounds.seals.follow(image, Instant::now());
+        let patience = rounds.seals.patience(&sealed, Instant::now());
+        let complete = self.ask_complete(image, &sealed, patience).await;
+        let now = Instant::now();
         let mut steps = Vec::new();
         for (id, of) in &sealed {
-            let since = rounds.seals.entry((*id, of.sealed.unwrap_or_default()));
-            let sealed_for = since.or_insert_with(Instant::now).elapsed();
-            let seen = Seen { near: true, complete: complete.get(id).copied(), sealed_for };
-            steps.push((*id, *of, steps::next(image, *id, of, &seen)));
+            let is_overdue = rounds.seals.is_overdue(*id, of, now);
+            let seen = Seen { near: true, complete: complete.get(id).copied(), is_overdue };
+            let step = steps::next(image, *id, of, &seen);
+            if step == Step::Unseal {
+                rounds.seals.broke(*id, of, now);
+            }
+            steps.push((*id, *of, step));
         }
         if copying.len() > MOVES_MAX {
             rounds.turn = (rounds.turn + MOVES_MAX) % copying.len();
@@ -82,8 +86,8 @@ impl Shard {
         let near = self.ask_near(image, asked).await;
         let mut room = SEALED_AT_ONCE.saturating_sub(sealed.len());
         for (id, of) in asked {
-            let near = near.contains(id) && room > 0;
-            let seen = Seen { near, complete: None, sealed_for: Duration::ZERO };
+            let near = near.contains(id) && room > 0 && !rounds.seals.rests(*id, of, now);
+            let seen = Seen { near, complete: None, is_overdue: false };
             let step = steps::next(image, *id, of, &seen);
             room -= usize::from(step == Step::Seal);
             steps.push((*id, *of, step));
@@ -129,7 +133,7 @@ impl Shard {
             let moves: Vec<Moving> = asked.iter().map(|(moving, ())| *moving).collect();
             (*host, moves)
         });
-        let answers = self.ask_all(MOVE_PROGRESS, bodies.collect()).await;
+        let answers = self.ask_all(MOVE_PROGRESS, bodies.collect(), NEAR_MAX).await;
         in_all(copying.iter().map(|(id, _)| *id), by_host.into_values().zip(answers))
     }
 
@@ -138,7 +142,9 @@ impl Shard {
         self: &Rc<Self>,
         image: &Image,
         sealed: &[(PartitionId, Move)],
+        patience: Duration,
     ) -> BTreeMap<PartitionId, End> {
+        let give_up = Instant::now() + patience;
         let mut by_leader: BTreeMap<Host, Vec<Moving>> = BTreeMap::new();
         for (id, of) in sealed {
             let leader = image.placement_by_id(*id).and_then(|placement| placement.leader);
@@ -149,7 +155,7 @@ impl Shard {
             }
         }
         let answers: Vec<Option<Vec<Option<SealedAt>>>> =
-            self.ask_all(SEAL_PARTITIONS, by_leader.clone().into_iter().collect()).await;
+            self.ask_all(SEAL_PARTITIONS, by_leader.clone().into_iter().collect(), patience).await;
         let ended = by_leader
             .into_values()
             .zip(answers)
@@ -158,7 +164,7 @@ impl Shard {
             ended.filter_map(|(moving, end)| Some((moving, end?))).collect();
         let by_host = self.by_target(image, &ended);
         let bodies = by_host.iter().map(|(host, asked)| (*host, asked.clone())).collect();
-        let answers = self.ask_all(COMPLETE_COPIES, bodies).await;
+        let answers = self.ask_all(COMPLETE_COPIES, bodies, give_up - Instant::now()).await;
         let complete = in_all(
             ended.iter().map(|(moving, _)| moving.partition()),
             by_host.into_values().zip(answers),
@@ -196,15 +202,19 @@ impl Shard {
             .then(|| crate::metadata::hosting_shard(group, image.shards_of(node)))
     }
 
-    /// Asks all at once; nothing where no answer came.
+    /// Asks all at once; nothing where no answer came in time.
     async fn ask_all<Q: Serialize, A: DeserializeOwned>(
         self: &Rc<Self>,
         method: u16,
         asked: Vec<(Host, Q)>,
+        patience: Duration,
     ) -> Vec<Option<A>> {
         let asks = asked.into_iter().map(|((node, shard), body)| async move {
-            let answer = self.ask_shard(node, shard, method, encode(&body)).await;
-            let answer = answer.inspect_err(|error| {
+            let answer = timeout(patience, self.ask_shard(node, shard, method, encode(&body)));
+            let answer = answer.await.inspect_err(|_| {
+                tracing::debug!(node = node.0, "no answer about moves in time");
+            });
+            let answer = answer.ok()?.inspect_err(|error| {
                 tracing::debug!(node = node.0, %error, "no answer about moves");
             });
             decode_call(&answer.ok()?).ok()

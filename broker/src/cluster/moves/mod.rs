@@ -13,7 +13,7 @@
 //!    all there ever will be; it tells the end.
 //! 3. **Complete**: every replica of the new group has the partition up to exactly that end, with its producers and its log
 //!    start, and makes that durable by a checkpoint. As in Kafka all of them must: one that is away holds the move up. If
-//!    that takes longer than [`SEALED_MAX`], the seal is broken and the partition takes batches where it is.
+//!    that takes too long (`seals.rs`), the seal is broken and the partition takes batches where it is.
 //! 4. **Adopt**: `FinishMove` names the group and a base for its leader epochs above all that the old group can have told.
 //!    From this entry on the partition is the new group's. Its leader puts the entry's index into the group's log before
 //!    the first batch (`shard/leadership.rs`), so a replica that has not heard of the move waits for it. Nodes that are
@@ -23,8 +23,6 @@
 //! groups copy nothing: the partition stays where it is.
 //!
 //! Source: KIP-455 for what clients see; the way itself is our own.
-//!
-//! [`SEALED_MAX`]: steps::SEALED_MAX
 
 mod arrival;
 mod calls;
@@ -32,6 +30,7 @@ mod copying;
 mod driver;
 #[cfg(test)]
 mod model;
+mod seals;
 mod steps;
 mod throttle;
 

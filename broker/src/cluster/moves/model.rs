@@ -7,11 +7,10 @@
 //! after that, and leader epochs never go back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::NodeConfig;
 
-use super::steps::{self, End, SEALED_MAX, Seen, Step};
+use super::steps::{self, End, Seen, Step};
 use crate::ids::{NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::{
     BrokerRecord, Image, LedGroup, MetadataRecord, Move, PartitionRecord, Placer,
@@ -162,8 +161,7 @@ impl World {
         let image = self.told(self.newest());
         let Some(moving) = image.move_of(ID).copied() else { return };
         let complete = moving.sealed.and_then(|_| self.complete(&moving));
-        let sealed_for = if seal_is_old { SEALED_MAX * 2 } else { Duration::ZERO };
-        let seen = Seen { near: true, complete, sealed_for };
+        let seen = Seen { near: true, complete, is_overdue: seal_is_old };
         let step = steps::next(&image, ID, &moving, &seen);
         if step != Step::Wait {
             self.decided.push((moving, step));
@@ -316,7 +314,7 @@ fn a_move_goes_on_to_another_group_where_a_node_came_back_with_other_shards() {
     ]);
     let image = world.told(world.newest());
     assert!(!image.fits(OLD, NEW), "one shard of four hosts group 1, another one group 3");
-    let seen = Seen { near: true, complete: None, sealed_for: Duration::ZERO };
+    let seen = Seen { near: true, complete: None, is_overdue: false };
     let step = steps::next(&image, ID, &first, &seen);
     world.commit(steps::records(&image, &mut Placer::new(&image), ID, &first, step));
     let image = world.newest();

@@ -3,15 +3,11 @@
 //! What was decided is decided again against the newest image when it is committed ([`records`]): a move may have ended, a
 //! seal been broken, a node come back with other shards meanwhile.
 
-use std::time::Duration;
-
 use raft_group::{EpochBase, Term};
 
 use crate::ids::{PartitionId, RaftGroupId};
 use crate::metadata::{Image, MetadataRecord, Move, PartitionRecord, Placer};
 
-/// How long a partition may be sealed.
-pub(super) const SEALED_MAX: Duration = Duration::from_secs(5);
 /// Elections of the old group that nobody here has heard of may have raised its leader epoch. The new group begins this
 /// much above what is known.
 const EPOCHS_UNHEARD: i32 = 16;
@@ -28,12 +24,12 @@ pub(super) struct End {
 /// What is known of a move.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Every replica of the new group is nearly there.
+    /// Every replica of the new group is nearly there, and the partition may be sealed.
     pub near: bool,
     /// Under the seal of the move; every replica of the new group has all of it, durably.
     pub complete: Option<End>,
-    /// For how long it is sealed.
-    pub sealed_for: Duration,
+    /// The seal has lasted for too long.
+    pub is_overdue: bool,
 }
 
 /// What comes next.
@@ -62,7 +58,7 @@ pub(super) fn next(image: &Image, id: PartitionId, moving: &Move, seen: &Seen) -
         (None, _) if seen.near && is_led => Step::Seal,
         (None, _) => Step::Wait,
         (Some(_), Some(end)) if is_led => Step::Finish(end),
-        (Some(_), _) if seen.sealed_for > SEALED_MAX => Step::Unseal,
+        (Some(_), _) if seen.is_overdue => Step::Unseal,
         (Some(_), _) => Step::Wait,
     }
 }

@@ -16,8 +16,8 @@ const READY: Duration = Duration::from_secs(30);
 const LEADERS: Duration = Duration::from_secs(3);
 /// Everything acknowledged must be read in so much time.
 const READ: Duration = Duration::from_secs(10);
-/// No partition may be on its way to other replicas then.
-const ARRIVED: Duration = Duration::from_secs(30);
+/// No partition may be on its way to other replicas then; one whose seal was broken rests first.
+const ARRIVED: Duration = Duration::from_secs(70);
 /// All nodes must know the same then.
 const AGREED: Duration = Duration::from_secs(10);
 /// Files of what was deleted must be gone then.
