@@ -94,8 +94,23 @@ impl Cluster {
     }
 
     /// Stops a node where it is; it answers nothing until [`Cluster::go_on`].
+    /// Stops a node's process where it is. Its threads stop once one of them has taken the signal, which on a busy machine
+    /// may be a while later.
     pub fn pause(&self, index: usize) {
         self.signal(index, "-STOP");
+        let threads = format!("/proc/{}/task", self.running[index].as_ref().expect("it runs").id());
+        let is_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let stat =
+                thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            // behind the name, which is in parentheses
+            stat.is_ok_and(|stat| {
+                stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+            })
+        };
+        eventually("all threads have stopped", || {
+            let mut threads = std::fs::read_dir(&threads).expect("it runs");
+            threads.all(is_stopped).then_some(())
+        });
     }
 
     pub fn go_on(&self, index: usize) {

@@ -9,7 +9,7 @@ use compat::process::{Line, Process};
 use compat::toolchain::{CARGO, must};
 use serde_json::{Value, json};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -74,8 +74,6 @@ struct Running {
     process: Option<JoinHandle<Result<Process>>>,
     /// Whether it may go on: when this is unset its input ends.
     go_on: Arc<AtomicBool>,
-    /// Where what it said on standard error is kept.
-    log: PathBuf,
 }
 
 pub struct Load {
@@ -113,14 +111,15 @@ impl Load {
         });
         let (program, args) = words.split_first().context("an empty command")?;
         let mut command = Command::new(program);
-        let process = Process::start(command.args(args).arg(request.to_string()))?;
         let (recorder, first_op) = (self.recorder.clone(), self.recorder.add_program());
         let number = first_op / OPS_PER_PROGRAM_MAX;
-        let log = self.out.join(format!("clients-{number}-{name}.log"));
+        let log = File::create(self.out.join(format!("clients-{number}-{name}.log")))?;
+        command.args(args).arg(request.to_string());
+        let process = Process::start_logged(&mut command, Some(log))?;
         let go_on = Arc::new(AtomicBool::new(true));
         let open = go_on.clone();
         let listener = std::thread::spawn(move || listen(process, &recorder, first_op, &open));
-        Ok(Running { name, process: Some(listener), go_on, log })
+        Ok(Running { name, process: Some(listener), go_on })
     }
 
     pub fn create_topic(&mut self) -> Result<()> {
@@ -207,9 +206,6 @@ impl Running {
         let mut process = process?;
         let status = process.wait(Duration::from_secs(5))?;
         let errors = process.errors();
-        if !errors.is_empty() {
-            fs::write(&self.log, &errors)?;
-        }
         let fatal = errors.lines().find(|line| line.starts_with("fatal:"));
         match (status.success(), fatal) {
             (true, None) => Ok(()),

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -27,6 +28,11 @@ pub struct Process {
 
 impl Process {
     pub fn start(command: &mut Command) -> Result<Self> {
+        Self::start_logged(command, None)
+    }
+
+    /// As [`Self::start`]; all that it says on standard error also goes to `log`, as it comes.
+    pub fn start_logged(command: &mut Command, mut log: Option<File>) -> Result<Self> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -44,6 +50,8 @@ impl Process {
         let kept = stderr.clone();
         std::thread::spawn(move || {
             read_lines(errors, |line| {
+                // A log that cannot be written stops nothing.
+                let _ = log.as_mut().map(|log| writeln!(log, "{line}"));
                 let mut kept = kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 kept.push_str(&line);
                 kept.push('\n');
@@ -86,7 +94,6 @@ impl Process {
     }
 
     pub fn write(&mut self, text: &[u8]) -> Result<()> {
-        use std::io::Write;
         let input = self.input.as_mut().context("standard input is closed")?;
         input.write_all(text).context("the process does not read its input")
     }

@@ -58,6 +58,7 @@ pub const ALL: &[Mutant] = &[
     in_cluster("follower-applies-too-much", "a follower applies one entry more than committed"),
     in_cluster("replaced-tail-comes-back", "entries that another leader replaced are replayed"),
     in_cluster("new-leader-forgets-producers", "a new leader does not deduplicate"),
+    in_cluster("gap-behind-a-refusal", "a batch is judged although the one before it was refused"),
     in_cluster("lost-lead-keeps-its-tail", "who led before keeps what was not committed"),
     in_cluster("lost-lead-acknowledges", "produce is acknowledged when the lead is lost"),
     in_cluster("metadata-not-waited-for", "batches of a partition that is not known are dropped"),

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Batches on their way at once: as many as a leader remembers for deduplication.
 const BATCHES_MAX: u64 = 5;
+/// Between batches that are on their way together, at most.
+const PAUSE_US: u64 = 100_000;
 /// A client asks another node when one does not answer for so long.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -266,6 +268,10 @@ impl Producer {
                         let frame = encode_produce_request(&header, None, -1, 10_000, &[part]);
                         connection.send(frame).await?;
                         headers.push(header);
+                        if batches.len() > 1 && self.cluster.below(3) == 0 {
+                            // Whoever leads may change between two batches.
+                            sleep(Duration::from_micros(self.cluster.below(PAUSE_US))).await;
+                        }
                     }
                     for header in headers {
                         let answer = connection.receive(&header).await?;
