@@ -155,7 +155,8 @@ impl Cluster {
     /// Asks all to stop and waits for them.
     pub fn stop(&mut self) -> Result<()> {
         let nodes: Vec<Node> = self.nodes.iter_mut().filter_map(Option::take).collect();
+        let asked = Instant::now();
         nodes.iter().try_for_each(Node::ask_to_stop)?;
-        nodes.into_iter().try_for_each(Node::stopped)
+        nodes.into_iter().try_for_each(|node| node.stopped(asked))
     }
 }

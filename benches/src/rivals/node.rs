@@ -19,6 +19,7 @@ pub struct Node {
 
 const START_LIMIT: Duration = Duration::from_secs(180);
 const LOG: &str = "node.log";
+/// The last Kafka brokers of a cluster that stops wait minutes for a controller that has stopped already.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 impl Node {
@@ -49,9 +50,8 @@ impl Node {
         Ok(())
     }
 
-    /// Waits for the end after `ask_to_stop`.
-    pub fn stopped(mut self) -> Result<()> {
-        let asked = Instant::now();
+    /// Waits for the end after `ask_to_stop` at `asked`; a node that takes too long is killed.
+    pub fn stopped(mut self, asked: Instant) -> Result<()> {
         while asked.elapsed() < STOP_LIMIT {
             if self.child.try_wait()?.is_some() {
                 return Ok(());
