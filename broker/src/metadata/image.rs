@@ -197,6 +197,11 @@ impl Image {
         self.placement(self.by_id.get(&id.topic)?, id.index)
     }
 
+    /// The shard to which requests for a partition go.
+    pub fn shard_of(&self, id: PartitionId) -> Option<ShardId> {
+        self.groups.get(&self.group_of(id)?).map(|group| group.shard)
+    }
+
     /// The group of a partition.
     pub fn group_of(&self, id: PartitionId) -> Option<RaftGroupId> {
         let topic = self.by_id.get(&id.topic)?;

@@ -189,7 +189,7 @@ impl Shard {
 
     /// Appends a part if nobody waits before it on its partition and there is room.
     fn append_now(
-        &self,
+        self: &Rc<Self>,
         part: &AppendPart,
         request: &Request<'_>,
     ) -> Option<Result<Appended, Refused>> {
@@ -208,7 +208,7 @@ impl Shard {
 
     /// Appends a part when it is its turn and there is room.
     async fn append_in_turn(
-        &self,
+        self: &Rc<Self>,
         part: &AppendPart,
         request: &Request<'_>,
     ) -> Result<Appended, Refused> {
@@ -284,7 +284,7 @@ impl Shard {
         }
     }
 
-    fn refused(&self, part: &AppendPart, error: AppendError) -> Refused {
+    fn refused(self: &Rc<Self>, part: &AppendPart, error: AppendError) -> Refused {
         if will_come_again(&error) {
             self.note_refused(part);
         }

@@ -34,6 +34,7 @@ impl Shard {
         if let Some(cluster) = self.cluster() {
             cluster.follow_nodes(&before, &image);
         }
+        self.refused_follow(&image);
         self.host_groups(&image);
         self.groups_follow(&before, &image);
         self.apply_held();

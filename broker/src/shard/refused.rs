@@ -10,20 +10,25 @@
 //! Lives on: every shard. Written where a batch is refused and where leadership is lost, read where a batch does not
 //! continue what its partition has; a batch that does costs one look at whether the list is empty, which it is
 //! [`MEMORY`] after the last refusal. What is refused because this node does not know the topic yet is noted on the shard
-//! of the connection, and told to the partition's shard with the next batch of that producer.
+//! of the connection, and told to the partition's shard with the next batch of that producer. Where a partition goes to
+//! another shard, what is noted goes with it.
 //!
 //! Bound: one line for each producer and partition, [`LINES_MAX`] in each list, each for [`MEMORY`]. A client that gave its
 //! batch up and goes on behind it is told of the gap after that time.
 
 use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
 use std::time::Duration;
 
 use record::BatchHeader;
 use runtime::collections::HashMap;
 use runtime::mutant;
+use runtime::shards::ShardId;
 use runtime::time::Instant;
 
 use super::{AppendPart, Shard};
+use crate::ids::PartitionId;
+use crate::metadata::Image;
 use crate::partition::MissingBatch;
 
 /// How long a refused batch holds back what follows it: as long as a client waits for an answer
@@ -114,6 +119,19 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
         (now - since < MEMORY).then_some(missing)
     }
 
+    /// Takes out what `elsewhere` says has another owner now.
+    fn leave<T>(&mut self, elsewhere: impl Fn(&K) -> Option<T>) -> Vec<(T, K, MissingBatch)> {
+        let mut left = Vec::new();
+        self.lines.retain(|(partition, _), (missing, _)| match elsewhere(partition) {
+            Some(owner) => {
+                left.push((owner, *partition, *missing));
+                false
+            }
+            None => true,
+        });
+        left
+    }
+
     fn forget_older_half(&mut self) {
         let mut times: Vec<Instant> = self.lines.values().map(|(_, since)| *since).collect();
         let middle = times.len() / 2;
@@ -149,11 +167,29 @@ impl Shard {
         self.unplaced.borrow_mut().take(at, &batch, Instant::now())
     }
 
-    /// A batch for a partition of this shard is refused, and will come again.
-    pub(super) fn note_refused(&self, part: &AppendPart) {
-        if let Some(missing) = sequence_of(&part.records).as_ref().and_then(MissingBatch::of) {
-            self.refused.borrow_mut().note(part.partition, missing, Instant::now());
+    /// Requests for some partitions go to other shards from this image on, which must know what was refused here.
+    pub(super) fn refused_follow(self: &Rc<Self>, image: &Image) {
+        if self.refused.borrow().lines.is_empty() {
+            return;
         }
+        let other_shard = |id: &PartitionId| image.shard_of(*id).filter(|shard| *shard != self.id);
+        for (to, partition, missing) in self.refused.borrow_mut().leave(other_shard) {
+            self.note_on(to, partition, missing);
+        }
+    }
+
+    /// A batch that came to this shard is refused, and will come again: to the shard that has the partition by now.
+    pub(super) fn note_refused(self: &Rc<Self>, part: &AppendPart) {
+        if let Some(missing) = sequence_of(&part.records).as_ref().and_then(MissingBatch::of) {
+            let owner = self.image().shard_of(part.partition).unwrap_or(self.id);
+            self.note_on(owner, part.partition, missing);
+        }
+    }
+
+    fn note_on(self: &Rc<Self>, shard: ShardId, partition: PartitionId, missing: MissingBatch) {
+        self.tell(shard, move |there| {
+            there.refused.borrow_mut().note(partition, missing, Instant::now());
+        });
     }
 }
 
@@ -172,7 +208,7 @@ mod tests {
     use record::increment_sequence;
 
     use super::*;
-    use crate::ids::{PartitionId, TopicId};
+    use crate::ids::TopicId;
 
     const AT: PartitionId = PartitionId { topic: TopicId([1; 16]), index: 0 };
 
@@ -239,6 +275,19 @@ mod tests {
         assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY / 2));
         assert!(!refused.hold_back_at(AT, &batch(7, 0, 12, 1), now + MEMORY));
         assert!(refused.lines.is_empty(), "nothing is looked up any more");
+    }
+
+    #[test]
+    fn what_was_refused_of_a_partition_goes_where_the_partition_goes() {
+        let now = Instant::now();
+        let mut refused = RefusedBatches::default();
+        let other = PartitionId { index: 1, ..AT };
+        refused.note(AT, missing(7, 0, 10), now);
+        refused.note(other, missing(7, 0, 20), now);
+        let left = refused.leave(|id| (*id == other).then_some("there"));
+        assert_eq!(left, [("there", other, missing(7, 0, 20))]);
+        assert!(refused.hold_back_at(AT, &batch(7, 0, 12, 1), now));
+        assert!(!refused.hold_back_at(other, &batch(7, 0, 22, 1), now));
     }
 
     #[test]
