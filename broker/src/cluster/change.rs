@@ -57,9 +57,10 @@ impl Shard {
         let give_up = Instant::now() + PATIENCE;
         loop {
             if self.leads_metadata() {
+                let seen = self.see_all_metadata().await;
                 let change = validate(&writer.latest());
                 if !change.records.is_empty() {
-                    self.commit_records(&change.records).await?;
+                    self.commit_records(&change.records, seen).await?;
                     self.publish_metadata().await;
                 }
                 return Ok(change.answer);
@@ -129,18 +130,14 @@ impl Shard {
         let shard = self.clone();
         let serve = async move {
             let _turn = shard.metadata_writer().turn().await;
-            let writer = shard.metadata_writer();
-            let index = writer.latest().index;
             // the other node must know the members of the group, too
-            if begun.send(writer.applied_index()).is_ok()
+            let seen = shard.see_all_metadata().await;
+            if begun.send(seen).is_ok()
                 && let Ok(Ok((records, answer))) = timeout(TURN_MAX, records).await
             {
-                // A leader that was new when it lent the turn may have applied entries of its predecessor since.
-                let is_current = shard.metadata_writer().latest().index == index;
                 let outcome = match records.is_empty() {
                     true => Ok(0),
-                    false if !is_current => Err(ChangeError::NotController),
-                    false => shard.commit_records(&records).await,
+                    false => shard.commit_records(&records, seen).await,
                 };
                 let _ = answer.send(outcome);
                 shard.publish_soon();

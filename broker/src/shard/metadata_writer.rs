@@ -14,12 +14,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use raft_group::{EntryKind, Leadership, ProposeError};
 use runtime::shards::ShardId;
 use runtime::sync::{Notify, Permit, Semaphore, oneshot};
+use runtime::time::timeout;
 
 use super::Shard;
 use crate::ids::{METADATA_GROUP, RaftGroupId};
@@ -59,6 +61,8 @@ pub struct MetadataWriter {
     early: RefCell<BTreeMap<u64, LedGroup>>,
 }
 
+/// How long a change waits for the entries before it.
+const SEE_MAX: Duration = Duration::from_secs(2);
 /// Groups of which the leader is kept before they are known; leaders tell again.
 const EARLY_MAX: usize = 1024;
 
@@ -257,13 +261,26 @@ impl Shard {
         }
         let writer = self.metadata_writer();
         let _turn = writer.turn().await;
+        let seen = self.see_all_metadata().await;
         let change = validate(&writer.latest());
         if change.records.is_empty() {
             return Ok(change.answer);
         }
-        self.commit_records(&change.records).await?;
+        self.commit_records(&change.records, seen).await?;
         self.publish_metadata().await;
         Ok(change.answer)
+    }
+
+    fn last_metadata_index(&self) -> u64 {
+        self.raft.status(METADATA_GROUP).map_or(0, |status| status.last_index.0)
+    }
+
+    /// Waits until all that stands in this node's log of the metadata is applied, for so long as that may take. Returns up
+    /// to where it is.
+    pub(crate) async fn see_all_metadata(&self) -> u64 {
+        let writer = self.metadata_writer();
+        let _ = timeout(SEE_MAX, writer.wait_applied(self.last_metadata_index())).await;
+        writer.applied_index()
     }
 
     /// Whether this node's replica of the metadata group leads and has applied what was before it.
@@ -272,14 +289,22 @@ impl Shard {
         status.is_some_and(|status| status.leadership.leadership == Leadership::Ready)
     }
 
-    /// Commits records that were validated against the newest image; the caller has the turn. Returns their index.
+    /// Commits records that were validated when everything up to `seen` was applied; the caller has the turn. Returns their
+    /// index.
+    ///
+    /// Nothing may stand behind that: a leader is ready a moment before the last entries of its predecessor are applied, and
+    /// one that lost the lead and has it again has entries of another in its log.
     pub(crate) async fn commit_records(
         self: &Rc<Self>,
         records: &[MetadataRecord],
+        seen: u64,
     ) -> Result<u64, ChangeError> {
         let writer = self.metadata_writer();
         let payload = encode_records(records);
         let ticket = loop {
+            if !self.leads_metadata() || self.last_metadata_index() != seen {
+                return Err(ChangeError::NotController);
+            }
             match self.raft.propose(METADATA_GROUP, EntryKind::Control, &payload) {
                 Ok(ticket) => break ticket,
                 // Produce fills the WAL faster than the disk takes it: this waits for its turn like a batch.

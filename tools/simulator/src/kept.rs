@@ -116,6 +116,10 @@ pub const ALL: &[Kept] = &[
     nodes(1_000_000_027, GAP),
     nodes(1_000_100_769, "the same where the topic was not known yet"),
     nodes(1_000_301_947, "the same where the partition had gone to another shard meanwhile"),
+    nodes(
+        1_000_410_057,
+        "a change that was decided a moment before the last entry of the leader before was applied",
+    ),
     nodes(1_000_100_985, "a group that waited for an index of the metadata that had no records"),
     nodes(1_000_100_515, "a disk without room for the WAL of a start with more shards; the judge"),
 ];
