@@ -85,9 +85,7 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
     }
 
     fn hold_back_at(&mut self, partition: K, batch: &BatchHeader, now: Instant) -> bool {
-        if now - self.newest >= MEMORY {
-            self.lines.clear();
-        }
+        self.expire(now);
         let Some((missing, since)) = self.lines.get(&(partition, batch.producer_id)) else {
             return false;
         };
@@ -112,9 +110,7 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
 
     /// The earlier batch of this producer, which is forgotten here.
     fn take(&mut self, partition: K, batch: &BatchHeader, now: Instant) -> Option<MissingBatch> {
-        if now - self.newest >= MEMORY {
-            self.lines.clear();
-        }
+        self.expire(now);
         let (missing, since) = self.lines.remove(&(partition, batch.producer_id))?;
         (now - since < MEMORY).then_some(missing)
     }
@@ -130,6 +126,12 @@ impl<K: Copy + Eq + Hash> RefusedBatches<K> {
             None => true,
         });
         left
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if now - self.newest >= MEMORY {
+            self.lines.clear();
+        }
     }
 
     fn forget_older_half(&mut self) {

@@ -16,7 +16,7 @@ use crate::ids::PartitionId;
 use crate::metadata::{Image, Move};
 
 /// How long the first seal of a move may last.
-pub(super) const SEALED_MAX: Duration = Duration::from_secs(5);
+const SEALED_MAX: Duration = Duration::from_secs(5);
 /// So many times longer may a later one.
 const LONGER_MAX: u32 = 4;
 /// So many times as long as it was sealed a partition rests.
@@ -82,8 +82,9 @@ impl Seals {
     /// The seal of a move is broken.
     pub(super) fn broke(&mut self, id: PartitionId, moving: &Move, now: Instant) {
         let rests_until = now + self.longest(id, moving) * REST;
-        let broken = self.broken.entry((id, moving.id)).or_insert(Broken { times: 0, rests_until });
-        *broken = Broken { times: broken.times.saturating_add(1), rests_until };
+        let before = self.broken.get(&(id, moving.id)).map_or(0, |broken| broken.times);
+        let broken = Broken { times: before.saturating_add(1), rests_until };
+        self.broken.insert((id, moving.id), broken);
     }
 
     /// Whether a partition is to take batches for a while before it is sealed again.
