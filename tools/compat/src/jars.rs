@@ -55,7 +55,9 @@ impl Jars {
 
     pub fn java_with(&self, class: &str, options: &[&str]) -> Command {
         let mut java = Command::new("java");
-        java.args(["-XX:+UseSerialGC"]).args(options);
+        // Shared performance data is named by process id: two sandboxes with process ids of their own would fight for
+        // the file, and the loser warns on its standard output.
+        java.args(["-XX:+UseSerialGC", "-XX:-UsePerfData"]).args(options);
         java.arg(format!("-Dlog4j2.configurationFile={}", self.logging.display()));
         java.arg("-cp").arg(format!("{}:{}/*", self.classes.display(), self.libs.display()));
         java.arg(class);
