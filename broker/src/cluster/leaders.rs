@@ -63,7 +63,8 @@ impl Shard {
             let mut led = Vec::new();
             for status in self.raft.statuses() {
                 let group = status.raft_group;
-                if group == METADATA_GROUP || !self.leads_as_told(&image, group) {
+                let is_told = self.leads_as_told(&image, group) && self.leads_still(&status);
+                if group == METADATA_GROUP || !is_told {
                     continue;
                 }
                 led.push(self.led_group(&image, &status));

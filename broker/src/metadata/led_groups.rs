@@ -81,13 +81,18 @@ impl Image {
     }
 
     /// Takes in who leads a group, unless something newer is known; returns whether that is news.
+    ///
+    /// A term has one leader (Raft thesis, section 3.4): who is known to lead in a term is not replaced in it.
     pub fn note_leader(&mut self, told: LedGroup) -> bool {
         let Some(group) = self.groups.get_mut(&RaftGroupId(told.group)) else {
             return false;
         };
         let isr: Option<Arc<[NodeId]>> = told.isr.map(Arc::from);
+        let has_other = group.leader.is_some() && told.leader != group.leader;
         let is_old = told.term < group.term
-            || told.term == group.term && group.leader.is_some() && told.leader.is_none();
+            || told.term == group.term
+                && has_other
+                && !(told.leader.is_some() && runtime::mutant::is("a-deposed-leader-tells"));
         let was_doubted = !is_old && self.doubted.remove(&RaftGroupId(told.group)).is_some();
         if is_old || (group.leader, group.term, &group.isr) == (told.leader, told.term, &isr) {
             return was_doubted;
@@ -133,6 +138,15 @@ mod tests {
 
     fn told(group: u64, leader: i32, term: u64) -> LedGroup {
         LedGroup { group, leader: Some(NodeId(leader)), term, isr: None }
+    }
+
+    #[test]
+    fn a_term_keeps_its_leader_whoever_else_claims_it() {
+        let mut image = image();
+        assert!(image.note_leader(told(1, 1, 2)));
+        assert!(!image.note_leader(told(1, 2, 2)), "a deposed leader with the term of the next");
+        assert_eq!(image.groups[&RaftGroupId(1)].leader, Some(NodeId(1)));
+        assert!(image.note_leader(told(1, 2, 3)));
     }
 
     #[test]

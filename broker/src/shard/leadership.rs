@@ -19,7 +19,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use raft_group::{
-    Committed, EntryKind, Leadership, LeadershipChange, ProposeError, RaftIndex, ReplicaId,
+    Committed, EntryKind, GroupStatus, Leadership, LeadershipChange, ProposeError, RaftIndex,
+    ReplicaId,
 };
 use runtime::task::{self, Class};
 use runtime::time::{Instant, sleep, timeout};
@@ -64,6 +65,15 @@ impl Shard {
         let term = self.led.borrow().get(&group).copied();
         let told = image.groups.get(&group);
         told.is_some_and(|told| told.leader == Some(image.node) && Some(told.term) == term)
+    }
+
+    /// Whether this node leads a group at this moment, in the term that this shard knows of. The end of a leadership is
+    /// taken in behind the entries before it; until then the group may be in the term of the next leader already, above
+    /// all when this node wakes up after it got no CPU for a while.
+    pub(crate) fn leads_still(&self, status: &GroupStatus) -> bool {
+        let leads = matches!(status.leadership.leadership, Leadership::Ready | Leadership::Elected);
+        let term = self.led.borrow().get(&status.raft_group).copied();
+        runtime::mutant::is("a-deposed-leader-tells") || leads && term == Some(status.term.0)
     }
 
     /// Whether a partition that is not on this shard exists: another node has it.

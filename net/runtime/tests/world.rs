@@ -12,7 +12,7 @@ use runtime::net::TcpStream;
 use runtime::shards::{Context, ShardId};
 use runtime::sim::{Crash, DiskFaults, DiskOperation, FaultRule, World, WorldOptions};
 use runtime::task::{Class, spawn, yield_now};
-use runtime::time::{sleep, wall_clock_ms};
+use runtime::time::{Instant, sleep, wall_clock_ms};
 
 #[path = "support/echo.rs"]
 mod echo;
@@ -60,6 +60,49 @@ fn the_same_seed_twice_gives_the_same_trace() {
     }
     let distinct: std::collections::BTreeSet<_> = runs.iter().map(|r| r.0).collect();
     assert_eq!(distinct.len(), runs.len(), "other seeds give other runs");
+}
+
+#[test]
+fn a_paused_node_runs_nothing_and_afterwards_all_that_became_due() {
+    let world = World::with_seed(1);
+    let node = world.add_node("a", DiskFaults::default());
+    let ticks = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&ticks);
+    node.start(1, move |_: Context<u64>| {
+        let ticks = Rc::clone(&seen);
+        async move {
+            let timers = [1, 2, 3].map(|second| {
+                let ticks = Rc::clone(&ticks);
+                spawn(Class::Latency, async move {
+                    sleep(Duration::from_secs(second)).await;
+                    ticks.borrow_mut().push((second, Instant::now()));
+                })
+            });
+            for timer in timers {
+                timer.await;
+            }
+        }
+    });
+    world.run(async move {
+        let begin = Instant::now();
+        sleep(Duration::from_millis(1_500)).await;
+        node.pause();
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(ticks.borrow().len(), 1, "it has no CPU");
+        node.resume();
+        node.ended().await;
+        let mut ticks = ticks.take();
+        ticks.sort_by_key(|tick| tick.0);
+        let late: Vec<u64> = ticks.iter().map(|(_, at)| (*at - begin).as_secs()).collect();
+        assert_eq!(late, [1, 11, 11]);
+
+        node.start(1, |_: Context<u64>| std::future::pending());
+        node.pause();
+        node.kill();
+        node.ended().await;
+        node.start(1, |_: Context<u64>| async {});
+        node.ended().await;
+    });
 }
 
 #[test]

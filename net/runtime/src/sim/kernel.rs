@@ -86,6 +86,8 @@ pub(super) struct Kernel {
     running: Cell<Option<TaskId>>,
     tasks: RefCell<BTreeMap<TaskId, Slot>>,
     ready: Arc<Mutex<Vec<TaskId>>>,
+    /// Nodes that get no CPU, with their tasks that could run.
+    paused: RefCell<BTreeMap<usize, Vec<TaskId>>>,
     cancelled: RefCell<Vec<TaskId>>,
     doomed: RefCell<Vec<(Place, Crash)>>,
     events: RefCell<BTreeMap<EventKey, Event>>,
@@ -111,6 +113,7 @@ impl Kernel {
             running: Cell::new(None),
             tasks: RefCell::default(),
             ready: Arc::default(),
+            paused: RefCell::default(),
             cancelled: RefCell::default(),
             doomed: RefCell::default(),
             events: RefCell::default(),
@@ -226,6 +229,17 @@ impl Kernel {
         self.doomed.borrow_mut().push((place, crash));
     }
 
+    /// Runs no task of a node from now on.
+    pub fn pause(&self, node: usize) {
+        self.paused.borrow_mut().entry(node).or_default();
+    }
+
+    /// Ends a pause: everything that became due meanwhile can run at once.
+    pub fn resume(&self, node: usize) {
+        let held = self.paused.borrow_mut().remove(&node).unwrap_or_default();
+        self.ready.lock().expect("no panic while locked").extend(held);
+    }
+
     /// Runs until `done`.
     ///
     /// # Panics
@@ -315,11 +329,19 @@ impl Kernel {
     /// the first ([`crate::task::spawn`]).
     fn pick(&self) -> Option<TaskId> {
         let mut ready = self.ready.lock().expect("no panic while locked");
+        let tasks = self.tasks.borrow();
+        let mut paused = self.paused.borrow_mut();
+        if !paused.is_empty() {
+            ready.retain(|id| {
+                let node = tasks.get(id).map(|slot| slot.place.node);
+                let held = node.and_then(|node| paused.get_mut(&node));
+                held.map(|held| held.push(*id)).is_none()
+            });
+        }
         if ready.is_empty() {
             return None;
         }
         let mut index = self.below(ready.len() as u64) as usize;
-        let tasks = self.tasks.borrow();
         let starts_behind = |id: &TaskId| tasks.get(id).and_then(|slot| slot.starts_behind);
         if let Some(spawner) = starts_behind(&ready[index]) {
             let siblings =

@@ -111,6 +111,7 @@ impl NodeHandle {
             let place = Place { node: self.index, incarnation: node.incarnation };
             (place, Rc::clone(&node.shards_left))
         };
+        self.kernel.resume(self.index);
         for (index, mailbox) in Mailbox::mesh(count).into_iter().enumerate() {
             let mailbox = shards::Mailbox(mailbox);
             let context = Context { id: ShardId(index as u16), count, mailbox };
@@ -181,6 +182,17 @@ impl NodeHandle {
     pub fn crash(&self, crash: Crash) {
         let place = Place { node: self.index, incarnation: self.incarnation() };
         self.kernel.doom(place, crash);
+    }
+
+    /// Takes the CPU away from the node, as SIGSTOP or a hypervisor does: its disk finishes what it has, its connections
+    /// stay, and what becomes due waits.
+    pub fn pause(&self) {
+        self.kernel.pause(self.index);
+    }
+
+    /// Ends a pause; nothing happens without one. The start of a life ends it, too.
+    pub fn resume(&self) {
+        self.kernel.resume(self.index);
     }
 
     /// Has the node crash when its disk's `n`-th changing operation from now begins (1 is the next).

@@ -30,12 +30,17 @@ enum After {
     Flipped(usize, BitFlip, PathBuf),
     /// Bits of segments are.
     Segments(Vec<BitFlip>),
+    /// This node got no CPU.
+    Paused(usize),
 }
 
 impl After {
     fn node(&self) -> Option<usize> {
         match self {
-            After::Synced(index) | After::Full(index) | After::Flipped(index, ..) => Some(*index),
+            After::Synced(index)
+            | After::Full(index)
+            | After::Flipped(index, ..)
+            | After::Paused(index) => Some(*index),
             After::Segments(_) => None,
         }
     }
@@ -170,6 +175,11 @@ async fn begin(cluster: &Cluster, kind: Fault, index: usize) -> Option<After> {
             cluster.mark("a wall clock jumped");
             let offset = cluster.below(FORTH_MS) as i64 - BACK_MS;
             node.set_clock(offset, cluster.below(1_000) as i64 - 500);
+        }
+        Fault::Pause => {
+            cluster.mark("a node got no CPU");
+            node.pause();
+            return Some(After::Paused(index));
         }
     }
     None
@@ -322,6 +332,7 @@ async fn end(cluster: &Cluster, after: After) {
             flips.into_iter().rev().for_each(BitFlip::undo);
             cluster.damage(false);
         }
+        After::Paused(index) => cluster.nodes[index].resume(),
     }
 }
 

@@ -92,6 +92,8 @@ pub enum Fault {
     WalFlip,
     SegmentFlip,
     Clock,
+    /// Not among [`Fault::ALL`], so that seeds without it are what they were.
+    Pause,
 }
 
 impl Fault {
@@ -183,6 +185,9 @@ impl Plan {
             segment_bytes: [16_384, 65_536, 1 << 20][below(3) as usize].max(6 * value_bytes),
         };
         plan.clients.extend(not_drawn(plan.batches));
+        if plan.nodes_are_paused() {
+            plan.kinds.push(Fault::Pause);
+        }
         plan
     }
 
@@ -199,6 +204,11 @@ impl Plan {
     /// Whether nodes fall soon after a tail of one of their logs was replaced.
     pub fn tails_fall(&self) -> bool {
         self.batches % 4 == 1
+    }
+
+    /// Whether nodes get no CPU for a while.
+    pub fn nodes_are_paused(&self) -> bool {
+        (self.batches / 2).is_multiple_of(3)
     }
 
     /// Whether after healing every node ends once more, one after the other, and others lead what it led.
