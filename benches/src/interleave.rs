@@ -151,6 +151,7 @@ fn print(sample: &Sample) {
         "CPU per GB",
         "device bytes per byte",
         "resident",
+        "load turn, longest",
         "create topic",
         "ready, empty directory",
         "first ack, empty directory",
@@ -161,6 +162,10 @@ fn print(sample: &Sample) {
         "unavailable max",
         "acknowledged and lost",
         "in sync again",
+        "MB missed",
+        "produce p50, quiet",
+        "produce p99, quiet",
+        "produce p99 over quiet",
     ];
     let found = shown.iter().filter_map(|name| Some((name, sample.metrics.get(*name)?)));
     let text: Vec<String> = found.map(|(name, value)| format!("{name} {value:.1}")).collect();

@@ -32,7 +32,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 
 use interleave::Plan;
-use rivals::{Durability, Place, System};
+use rivals::{Departure, Durability, Place, System};
 use scenarios::{OWN, SHARED, Settings};
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -56,6 +56,26 @@ enum Level {
     Synced,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Leave {
+    /// kill -9
+    Kill,
+    /// SIGTERM: the node may hand its partitions over
+    Stop,
+    /// SIGSTOP: a host that has fallen silent
+    Pause,
+}
+
+impl Leave {
+    fn departure(self) -> Departure {
+        match self {
+            Leave::Kill => Departure::Kill,
+            Leave::Stop => Departure::Stop,
+            Leave::Pause => Departure::Pause,
+        }
+    }
+}
+
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Millrace beside Apache Kafka")]
 struct Args {
@@ -74,6 +94,9 @@ struct Args {
     /// Numbers of partitions of scenarios 10 and 14; all by default
     #[arg(long, value_delimiter = ',')]
     partitions: Vec<i32>,
+    /// How leaders go in scenario 14
+    #[arg(long, value_delimiter = ',', default_value = "kill,stop,pause")]
+    departure: Vec<Leave>,
     /// Seconds per measured point
     #[arg(long)]
     seconds: Option<f64>,
@@ -131,6 +154,7 @@ fn main() -> Result<()> {
         warm_up: args.warm_up.unwrap_or(if quick { 10.0 } else { 60.0 }),
         rates: args.rate.clone(),
         partitions: args.partitions.clone(),
+        departures: args.departure.iter().map(|leave| leave.departure()).collect(),
         quick,
     };
     match (args.hot_path, args.agreement) {

@@ -37,6 +37,7 @@ pub const METRICS: &[Metric] = &[
     lower("broker CPU", "%"),
     lower("device bytes per byte", ""),
     lower("resident", "MiB"),
+    lower("load turn, longest", "ms"),
     lower("create topic", "ms"),
     lower("ready, empty directory", "ms"),
     lower("first ack, empty directory", "ms"),
@@ -47,6 +48,10 @@ pub const METRICS: &[Metric] = &[
     lower("unavailable max", "ms"),
     lower("acknowledged and lost", ""),
     lower("in sync again", "ms"),
+    higher("MB missed", "MB"),
+    lower("produce p50, quiet", "us"),
+    lower("produce p99, quiet", "us"),
+    lower("produce p99 over quiet", ""),
 ];
 
 pub fn metric(name: &str) -> Option<&'static Metric> {

@@ -70,11 +70,13 @@ impl Sample {
         let written = usage.broker_write_bytes as f64;
         self.set("device bytes per byte", written / recorder.acked_bytes as f64);
         self.set("resident", usage.rss_bytes as f64 / (1 << 20) as f64);
+        self.set("load turn, longest", recorder.longest_turn_ns as f64 / 1e6);
         self.usage = usage;
         self.errors = recorder.errors.clone();
     }
 
-    fn latencies(&mut self, what: &str, histogram: &Histogram<u64>) {
+    /// Quantiles of a histogram in nanoseconds, and its buckets.
+    pub fn latencies(&mut self, what: &str, histogram: &Histogram<u64>) {
         if histogram.is_empty() {
             return;
         }

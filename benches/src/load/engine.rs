@@ -53,8 +53,13 @@ impl Engine {
         let (mut opened, mut closed) = (false, false);
         let mut events: Vec<epoll::Event> = Vec::with_capacity(256);
         let zero = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut last = now_ns();
         loop {
             let now = now_ns();
+            if window.contains(now) {
+                recorder.longest_turn_ns = recorder.longest_turn_ns.max(now - last);
+            }
+            last = now;
             if !opened && now >= window.start_ns {
                 opened = true;
                 at_start();

@@ -38,6 +38,11 @@ pub struct Recorder {
     pub consumed_bytes: u64,
     /// Count by Kafka error code, at any time.
     pub errors: BTreeMap<i16, u64>,
+    /// The longest time in which this generator could not look after an agent: latencies up to that may be its own.
+    pub longest_turn_ns: u64,
+    /// Intended time and latency of every record of the window, for who asks for it: what belongs together is known
+    /// only afterwards.
+    pub timeline: Option<Vec<(u64, u64)>>,
 }
 
 impl Recorder {
@@ -56,6 +61,8 @@ impl Recorder {
             consumed_records: 0,
             consumed_bytes: 0,
             errors: BTreeMap::new(),
+            longest_turn_ns: 0,
+            timeline: None,
         }
     }
 
@@ -74,7 +81,11 @@ impl Recorder {
 
     pub fn produce_latency(&mut self, now: u64, intended_ns: u64) {
         if self.window.contains(intended_ns) {
-            self.produce.saturating_record(now.saturating_sub(intended_ns));
+            let latency = now.saturating_sub(intended_ns);
+            self.produce.saturating_record(latency);
+            if let Some(timeline) = &mut self.timeline {
+                timeline.push((intended_ns, latency));
+            }
         }
     }
 

@@ -24,6 +24,27 @@ pub struct Place {
     pub nodes: u16,
 }
 
+/// How a node goes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// kill -9.
+    Kill,
+    /// Asked to stop: it may hand over first.
+    Stop,
+    /// Stopped by the scheduler: its connections stay and say nothing.
+    Pause,
+}
+
+impl Departure {
+    pub fn name(self) -> &'static str {
+        match self {
+            Departure::Kill => "kill -9",
+            Departure::Stop => "orderly stop",
+            Departure::Pause => "pause",
+        }
+    }
+}
+
 /// One node on paper.
 #[derive(Clone, Debug)]
 pub struct Member {
@@ -88,9 +109,33 @@ impl Cluster {
         (0..self.members.len()).try_for_each(|at| self.start_member(at, environment))
     }
 
-    /// Starts a node that was killed.
+    /// Starts a node that has ended.
     pub fn start_one(&mut self, id: u16) -> Result<()> {
         self.start_member(usize::from(id) - 1, &[])
+    }
+
+    /// Lets a node depart, and does not wait for what it does upon that.
+    pub fn take_away(&mut self, id: u16, departure: Departure) -> Result<()> {
+        let node = &mut self.nodes[usize::from(id) - 1];
+        match departure {
+            Departure::Kill => node.take().map_or(Ok(()), Node::kill),
+            Departure::Stop => node.as_ref().map_or(Ok(()), Node::ask_to_stop),
+            Departure::Pause => node.as_ref().map_or(Ok(()), Node::pause),
+        }
+    }
+
+    /// Brings back what `take_away` took, and tells when: a node that was asked to stop is awaited first.
+    pub fn bring_back(&mut self, id: u16, departure: Departure) -> Result<Instant> {
+        let at = usize::from(id) - 1;
+        if departure == Departure::Stop {
+            self.nodes[at].take().map_or(Ok(()), |node| node.stopped(Instant::now()))?;
+        }
+        let back = Instant::now();
+        match departure {
+            Departure::Kill | Departure::Stop => self.start_one(id)?,
+            Departure::Pause => self.nodes[at].as_ref().map_or(Ok(()), Node::resume)?,
+        }
+        Ok(back)
     }
 
     fn start_member(&mut self, at: usize, environment: &[(&str, &Path)]) -> Result<()> {
@@ -140,11 +185,6 @@ impl Cluster {
     pub fn log_tail(&self) -> String {
         let tails = self.members.iter().map(|member| log_tail(&member.dir));
         tails.collect::<Vec<_>>().join("\n")
-    }
-
-    /// kill -9 of one node.
-    pub fn kill_one(&mut self, id: u16) -> Result<()> {
-        self.nodes[usize::from(id) - 1].take().map_or(Ok(()), Node::kill)
     }
 
     /// kill -9 of all.

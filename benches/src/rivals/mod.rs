@@ -5,7 +5,7 @@ mod kafka;
 mod millrace;
 mod node;
 
-pub use cluster::{Cluster, Place};
+pub use cluster::{Cluster, Departure, Place};
 pub use kafka::java as kafka_tool;
 pub use node::Node;
 

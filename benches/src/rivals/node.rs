@@ -45,9 +45,21 @@ impl Node {
 
     /// Asks for a clean stop.
     pub fn ask_to_stop(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Takes the CPU away from it.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.child.id() as i32).context("a process has an id")?;
-        kill_process(pid, Signal::TERM)?;
-        Ok(())
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Waits for the end after `ask_to_stop` at `asked`; a node that takes too long is killed.

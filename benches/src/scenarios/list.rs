@@ -4,15 +4,15 @@ use anyhow::Result;
 
 use super::{
     Settings, Stage, catch_up, cold_start, curve, failover, fan_out, ingest, many_partitions,
-    many_producers, ping, unbatched,
+    many_producers, ping, rejoin, unbatched,
 };
 use crate::rivals::{Durability, Place, System};
 use crate::sample::Sample;
 
 /// Scenarios that share the running nodes of a block.
 pub const SHARED: &[u8] = &[1, 2, 3, 4, 5, 6, 9, 12, 13];
-/// Scenarios that start nodes of their own. The 14th needs several.
-pub const OWN: &[u8] = &[10, 14, 15];
+/// Scenarios that start nodes of their own. The 14th and the 20th need several.
+pub const OWN: &[u8] = &[10, 14, 15, 20];
 
 pub fn title(number: u8) -> &'static str {
     match number {
@@ -26,8 +26,11 @@ pub fn title(number: u8) -> &'static str {
         10 => "many partitions: 1 KiB records at 2 000/s over all of them",
         12 => "catch-up: 1 and 4 readers of a backlog while 30 MB/s come in",
         13 => "fan-out: 40 MB/s in, 1 / 3 / 8 consumers of everything",
-        14 => "failover: kill -9 of a node, partitions that cannot be written to",
+        14 => {
+            "failover: a leader is killed, stopped or paused; partitions that cannot be written to"
+        }
         15 => "cold start and the memory of an empty node",
+        20 => "a replica catches up while 2 000 records of 1 KiB a second come in",
         _ => "unknown",
     }
 }
@@ -60,6 +63,7 @@ pub fn run_own(
         10 => many_partitions::run(system, durabilities, place, settings),
         14 => failover::run(system, durabilities, place, settings),
         15 => cold_start::run(system, place, settings),
+        20 => rejoin::run(system, durabilities, place, settings),
         _ => Ok(vec![]),
     }
 }

@@ -11,6 +11,7 @@ mod many_partitions;
 mod many_producers;
 mod paced;
 mod ping;
+mod rejoin;
 mod stage;
 mod unbatched;
 mod warm_up;

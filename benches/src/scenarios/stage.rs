@@ -11,7 +11,7 @@ use crate::host::{Snapshot, Usage, settle};
 use crate::load::{
     Consumer, Engine, OpenLoop, OpenLoopProducer, ProducerIdentity, Recorder, Window,
 };
-use crate::rivals::{Cluster, Durability, Place, System};
+use crate::rivals::{Cluster, Departure, Durability, Place, System};
 use crate::sample::Sample;
 use crate::wire::{Admin, Connection};
 
@@ -28,6 +28,8 @@ pub struct Settings {
     pub rates: Vec<u32>,
     /// Numbers of partitions in scenarios 10 and 14; empty for all.
     pub partitions: Vec<i32>,
+    /// What happens to the leaders of scenario 14.
+    pub departures: Vec<Departure>,
     /// Fewer and smaller points.
     pub quick: bool,
 }

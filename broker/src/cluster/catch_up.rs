@@ -13,7 +13,8 @@
 //!
 //! Everything is in segments and in a checkpoint before Raft is told that its log begins behind it: a crash in between
 //! leaves a replica that knows more than its Raft log, which does no harm. One data group at a time is copied on a shard,
-//! and half of the time it pauses: producers go first. It may need newer metadata, so these wait for no turn.
+//! in small pieces, and most of the time it pauses: producers go first. Where they are faster than that, later attempts
+//! pause less. A copy may need newer metadata, so these wait for no turn.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,15 +33,17 @@ use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
 use crate::metadata::encode_records;
 use crate::shard::{CheckpointFailure, Partition, Shard, node_of};
 
-/// Bytes asked for at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+/// Bytes asked for at a time, if one batch is not larger: what producers wait behind (scenario 20 of the benches).
+const CHUNK_BYTES: usize = 128 << 10;
+/// For how many times as long as a piece took the copy of a group pauses behind it, attempt by attempt; then not at all.
+const PAUSES: [u32; 3] = [3, 1, 1];
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(10);
 /// How long the metadata that a copy needs are waited for.
 const METADATA_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts, and how many before the leader has to offer again.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
-const ATTEMPTS: u32 = 10;
+const ATTEMPTS: usize = 10;
 /// Records that a batch without records may stand for.
 const GAP_MAX: i64 = i32::MAX as i64;
 /// The leader cannot say what was asked.
@@ -144,11 +147,11 @@ impl Shard {
             METADATA_GROUP => None,
             _ => Some(cluster.copying.acquire(1).await),
         };
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let Some(offer) = newest() else { return };
             let Some(from) = node_of(offer.from) else { break };
             let began = Instant::now();
-            let copied = match self.copy_group(from, group, offer.start.index).await {
+            let copied = match self.copy_group(from, group, offer.start.index, attempt).await {
                 Ok(copied) => copied,
                 Err(error) => {
                     tracing::info!(%group, from = from.0, %error, "a copy stopped and goes on later");
@@ -212,12 +215,14 @@ impl Shard {
         Ok(read)
     }
 
-    /// Gets everything that `from` has of a group up to `index` at least, durably; returns up to where.
+    /// Gets everything that `from` has of a group up to `index` at least, durably; returns up to where. Attempts count from
+    /// 0.
     pub(crate) async fn copy_group(
         self: &Rc<Self>,
         from: NodeId,
         group: RaftGroupId,
         index: RaftIndex,
+        attempt: usize,
     ) -> Result<RaftIndex, CopyError> {
         let shard = self.host_on(from, group).ok_or(CopyError::UnknownNode)?;
         let peer = PeerId { node: from.0, shard };
@@ -240,11 +245,12 @@ impl Shard {
         };
         let known = timeout(METADATA_MAX, known).await;
         known.map_err(|_| CopyError::Metadata(state.metadata))?;
+        let pause = PAUSES.get(attempt).copied().unwrap_or_default();
         for copy in &state.partitions {
             if runtime::mutant::is("snapshot-without-data") {
                 continue;
             }
-            self.copy_partition(peer, copy, false).await?;
+            self.copy_partition(peer, copy, false, pause).await?;
         }
         self.clone().checkpoint_now().await?;
         Ok(RaftIndex(state.applied))
@@ -261,12 +267,13 @@ impl Shard {
     }
 
     /// Gets what this replica lacks of a partition up to the end that `copy` tells. A copy that can wait stops when a
-    /// throttle says so, and goes on where it was.
+    /// throttle says so, and goes on where it was. Behind each piece it pauses for `pause` times as long as that took.
     pub(super) async fn copy_partition(
         self: &Rc<Self>,
         peer: PeerId,
         copy: &PartitionCopy,
         can_wait: bool,
+        pause: u32,
     ) -> Result<(), CopyError> {
         let id = PartitionId { topic: copy.topic, index: copy.index };
         let Some(mut partition) = self.partition(id) else {
@@ -303,7 +310,7 @@ impl Shard {
             while self.is_backlogged() {
                 self.room().await;
             }
-            sleep(began.elapsed()).await;
+            sleep(began.elapsed() * pause).await;
         }
         let now_ms = self.clock_ms();
         let mut state = partition.state.borrow_mut();

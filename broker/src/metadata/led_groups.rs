@@ -89,10 +89,7 @@ impl Image {
         };
         let isr: Option<Arc<[NodeId]>> = told.isr.map(Arc::from);
         let has_other = group.leader.is_some() && told.leader != group.leader;
-        let is_old = told.term < group.term
-            || told.term == group.term
-                && has_other
-                && !(told.leader.is_some() && runtime::mutant::is("a-deposed-leader-tells"));
+        let is_old = told.term < group.term || told.term == group.term && has_other;
         let was_doubted = !is_old && self.doubted.remove(&RaftGroupId(told.group)).is_some();
         if is_old || (group.leader, group.term, &group.isr) == (told.leader, told.term, &isr) {
             return was_doubted;

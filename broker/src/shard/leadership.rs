@@ -73,7 +73,7 @@ impl Shard {
     pub(crate) fn leads_still(&self, status: &GroupStatus) -> bool {
         let leads = matches!(status.leadership.leadership, Leadership::Ready | Leadership::Elected);
         let term = self.led.borrow().get(&status.raft_group).copied();
-        runtime::mutant::is("a-deposed-leader-tells") || leads && term == Some(status.term.0)
+        leads && term == Some(status.term.0)
     }
 
     /// Whether a partition that is not on this shard exists: another node has it.

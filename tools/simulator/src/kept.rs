@@ -122,6 +122,7 @@ pub const ALL: &[Kept] = &[
     ),
     nodes(1_000_100_985, "a group that waited for an index of the metadata that had no records"),
     nodes(1_000_100_515, "a disk without room for the WAL of a start with more shards; the judge"),
+    nodes(7_000_015, "a leader that woke up from a pause named itself in the term of the next one"),
 ];
 
 impl Kept {

@@ -61,7 +61,6 @@ pub const ALL: &[Mutant] = &[
     in_cluster("gap-behind-a-refusal", "a batch is judged although the one before it was refused"),
     in_cluster("lost-lead-keeps-its-tail", "who led before keeps what was not committed"),
     in_cluster("lost-lead-acknowledges", "produce is acknowledged when the lead is lost"),
-    in_cluster("a-deposed-leader-tells", "who led before names itself in the next term"),
     in_cluster("metadata-not-waited-for", "batches of a partition that is not known are dropped"),
     in_cluster(
         "snapshot-without-data",

@@ -1,4 +1,4 @@
-//! One topic per number of partitions, one kill after the other.
+//! One topic per number of partitions, one departure after the other.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{verification, writers};
 use crate::clock::now_ns;
-use crate::rivals::{Cluster, Durability, Place, System};
+use crate::rivals::{Cluster, Departure, Durability, Place, System};
 use crate::sample::Sample;
 use crate::scenarios::{Settings, Stage, warm_up};
 use crate::statistics::median;
@@ -15,8 +15,8 @@ use crate::wire::Admin;
 const COUNTS: [i32; 3] = [10, 1_000, 10_000];
 const REPEATS: usize = 20;
 const REPEATS_QUICK: usize = 3;
-/// Partitions of the victim that are written to.
-const WATCHED_MAX: usize = 20;
+/// Partitions that are written to.
+const WATCHED_MAX: usize = 24;
 const BEFORE: Duration = Duration::from_secs(1);
 /// Longer is not waited for.
 const UNAVAILABLE_MAX: Duration = Duration::from_secs(120);
@@ -39,13 +39,13 @@ pub fn run(
     };
     for count in counts {
         for &durability in durabilities {
-            samples.push(run_count(system, durability, place, settings, count)?);
+            samples.extend(run_count(system, durability, place, settings, count)?);
         }
     }
     Ok(samples)
 }
 
-/// What one kill did.
+/// What one departure did.
 struct Outcome {
     unavailable_ms: Vec<f64>,
     lost: u64,
@@ -58,7 +58,7 @@ fn run_count(
     place: &Place,
     settings: &Settings,
     count: i32,
-) -> Result<Sample> {
+) -> Result<Vec<Sample>> {
     let dir = tempfile::Builder::new().prefix("failover-").tempdir_in(&place.dir)?;
     let mut cluster = Cluster::format(system, dir.path(), place)?;
     cluster.start()?;
@@ -71,45 +71,60 @@ fn run_count(
         stage.topic("failover", count)?
     };
     let repeats = if settings.quick { REPEATS_QUICK } else { REPEATS };
-    let mut outcomes = Vec::new();
-    for _ in 0..repeats {
-        let outcome = kill_once(&mut cluster, &topic, count).with_context(|| cluster.log_tail())?;
-        outcomes.push(outcome);
+    let mut samples = Vec::new();
+    for &departure in &settings.departures {
+        let mut outcomes = Vec::new();
+        for _ in 0..repeats {
+            let outcome = depart_once(&mut cluster, &topic, count, departure);
+            outcomes.push(outcome.with_context(|| cluster.log_tail())?);
+        }
+        let point = format!("{}, {count} partitions", departure.name());
+        samples.push(summary(Sample::new(14, &point, system, durability), &outcomes));
     }
     cluster.kill()?;
+    Ok(samples)
+}
+
+fn summary(mut sample: Sample, outcomes: &[Outcome]) -> Sample {
     let all: Vec<f64> = outcomes.iter().flat_map(|o| o.unavailable_ms.clone()).collect();
     let again: Vec<f64> = outcomes.iter().map(|o| o.in_sync_again_ms).collect();
-    let mut sample = Sample::new(14, &format!("{count} partitions"), system, durability);
     sample.set("unavailable p50", median(&all).unwrap_or(f64::NAN));
     sample.set("unavailable max", all.iter().copied().fold(f64::NAN, f64::max));
     sample.set("acknowledged and lost", outcomes.iter().map(|o| o.lost as f64).sum());
     sample.set("in sync again", median(&again).unwrap_or(f64::NAN));
-    Ok(sample)
+    sample
 }
 
-/// Kills the node that leads most.
-fn kill_once(cluster: &mut Cluster, topic: &str, count: i32) -> Result<Outcome> {
-    let mut admin = Admin::connect(cluster.address())?;
-    let by_leader = admin.leaders(topic)?;
-    let most = by_leader.into_iter().max_by_key(|(_, led)| led.len());
-    let (leader, led) = most.context("a topic without leaders")?;
-    let victim = cluster.members().iter().find(|m| m.address == leader);
-    let victim = victim.context("a leader that was not started")?.id;
-    let step = led.len().div_ceil(WATCHED_MAX);
-    let watched: Vec<i32> = led.into_iter().step_by(step.max(1)).collect();
+/// Takes the node away that leads most, and lets it come back.
+fn depart_once(
+    cluster: &mut Cluster,
+    topic: &str,
+    count: i32,
+    departure: Departure,
+) -> Result<Outcome> {
+    let step = count as usize / WATCHED_MAX + 1;
+    let watched: Vec<i32> = (0..count).step_by(step).collect();
     let addresses: Vec<_> = cluster.members().iter().map(|m| m.address).collect();
-    drop(admin);
-
     let mut writers = writers::Writers::open(topic, &watched, &addresses)?;
     writers.run_for(BEFORE)?;
-    let killed_ns = now_ns();
-    cluster.kill_one(victim)?;
-    let back = writers.until_available(leader, killed_ns, UNAVAILABLE_MAX)?;
+    // who acknowledges leads; a node that has just started may tell of leaders of before
+    let leader = writers.busiest().context("nobody acknowledges")?;
+    let victim = cluster.members().iter().find(|m| m.address == leader);
+    let victim = victim.context("a leader that was not started")?.id;
+    let since = match departure {
+        // it goes on acknowledging until it has handed over
+        Departure::Stop => writers::Since::LastAcknowledged,
+        Departure::Kill | Departure::Pause => writers::Since::At(now_ns()),
+    };
+    cluster.take_away(victim, departure)?;
+    let back = writers.until_available(leader, since, UNAVAILABLE_MAX)?;
     let acknowledged = writers.finish()?;
 
-    let lost = verification::count_lost(cluster.address(), topic, &acknowledged)?;
-    let restarted = Instant::now();
-    cluster.start_one(victim)?;
+    let survivor = addresses.iter().find(|address| **address != leader);
+    let survivor = *survivor.context("one node only")?;
+    let lost = verification::count_lost(survivor, topic, &acknowledged)
+        .with_context(|| format!("after {} of {leader}", departure.name()))?;
+    let restarted = cluster.bring_back(victim, departure)?;
     cluster.ready()?;
     wait_until_in_sync(cluster, topic, count)?;
     Ok(Outcome {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::writers::Acknowledged;
 use crate::wire::{Admin, Connection, FetchPosition, encode_fetch, parse_fetch};
@@ -45,7 +45,8 @@ fn missing(
     let start = Instant::now();
     while !wanted.is_empty() {
         let before = position.offset;
-        let end = fetch(&mut connection, topic, &mut position, &mut wanted)?;
+        let end = fetch(&mut connection, topic, &mut position, &mut wanted)
+            .with_context(|| format!("{topic}-{partition} at {leader}"))?;
         if position.offset == before && position.offset >= end {
             break;
         }

@@ -1,7 +1,7 @@
 //! One writer per watched partition and node, each with a connection of its own and at most one
-//! record out. Who does not lead refuses; who is dead is left alone.
+//! record out. Who does not lead refuses; who has ended is left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,8 +23,16 @@ pub struct Writers {
     writers: Vec<Writer>,
     next_number: u64,
     acknowledged: Acknowledged,
-    /// Who acknowledged last.
-    leaders: BTreeMap<i32, SocketAddr>,
+    /// Who acknowledged last, and when.
+    leaders: BTreeMap<i32, (SocketAddr, u64)>,
+}
+
+/// From when the time without a leader counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    At(u64),
+    /// From what the old leader acknowledged last, partition by partition.
+    LastAcknowledged,
 }
 
 struct Writer {
@@ -77,25 +85,42 @@ impl Writers {
         }
     }
 
-    /// Runs until a survivor has acknowledged a record of every partition that `dead` led; tells
-    /// how long after `since_ns` each was.
+    /// The node that acknowledged last for most partitions.
+    pub fn busiest(&self) -> Option<SocketAddr> {
+        let mut led: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for (leader, _) in self.leaders.values() {
+            *led.entry(*leader).or_default() += 1;
+        }
+        led.into_iter().max_by_key(|(_, count)| *count).map(|(leader, _)| leader)
+    }
+
+    /// Runs until a survivor has acknowledged a record of every partition that `gone` led; tells
+    /// how long after `since` each was, in nanoseconds.
     pub fn until_available(
         &mut self,
-        dead: SocketAddr,
-        since_ns: u64,
+        gone: SocketAddr,
+        since: Since,
         limit: Duration,
     ) -> Result<Vec<u64>> {
         let mut back: BTreeMap<i32, u64> = BTreeMap::new();
-        let lost = self.leaders.iter().filter(|(_, leader)| **leader == dead);
-        let lost: BTreeSet<i32> = lost.map(|(partition, _)| *partition).collect();
-        while back.len() < lost.len() {
-            for ack in self.turn()?.into_iter().filter(|ack| ack.node != dead) {
-                if lost.contains(&ack.partition) {
-                    back.entry(ack.partition).or_insert(ack.at_ns.saturating_sub(since_ns));
+        let led = self.leaders.iter().filter(|(_, (leader, _))| *leader == gone);
+        let mut last: BTreeMap<i32, u64> = led.map(|(p, (_, at_ns))| (*p, *at_ns)).collect();
+        let begin = now_ns();
+        while back.len() < last.len() {
+            for ack in self.turn()? {
+                let Some(last) = last.get_mut(&ack.partition) else { continue };
+                if ack.node == gone {
+                    *last = ack.at_ns;
+                    continue;
                 }
+                let since = match since {
+                    Since::At(at_ns) => at_ns,
+                    Since::LastAcknowledged => *last,
+                };
+                back.entry(ack.partition).or_insert(ack.at_ns.saturating_sub(since));
             }
-            if now_ns() - since_ns > limit.as_nanos() as u64 {
-                let missing = lost.len() - back.len();
+            if now_ns() - begin > limit.as_nanos() as u64 {
+                let missing = last.len() - back.len();
                 bail!("{missing} partitions accept nothing after {limit:?}");
             }
         }
@@ -121,7 +146,7 @@ impl Writers {
             }
         }
         for (ack, number) in &acks {
-            self.leaders.insert(ack.partition, ack.node);
+            self.leaders.insert(ack.partition, (ack.node, ack.at_ns));
             self.acknowledged.entry(ack.partition).or_default().push(*number);
         }
         Ok(acks.into_iter().map(|(ack, _)| ack).collect())

@@ -85,7 +85,9 @@ impl Shard {
         let asked = encode(&(id.topic, id.index));
         let copy: PartitionCopy =
             decode_call(&self.call_peer(peer, DESCRIBE_PARTITION, asked).await?)?;
-        self.copy_partition(peer, &copy, can_wait).await?;
+        // A partition that is sealed takes nothing meanwhile.
+        let pause = u32::from(can_wait);
+        self.copy_partition(peer, &copy, can_wait, pause).await?;
         if let Some(cluster) = self.cluster() {
             let arrival = Arrival { id: moving.id, near: began.elapsed() <= NEAR };
             cluster.arrivals.borrow_mut().insert(id, arrival);
