@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::paced::steady;
 use super::{Settings, Stage, warm_up};
 use crate::host::resident_bytes;
-use crate::load::{Engine, OpenLoop, Recorder};
+use crate::load::{Engine, Recorder};
 use crate::rivals::{Cluster, Durability, Place, System};
 use crate::sample::Sample;
 
@@ -68,17 +69,7 @@ fn run_count(
 
 fn run_load(stage: &mut Stage<'_>, topic: &str, partitions: i32) -> Result<Sample> {
     let window = stage.window(stage.settings.seconds);
-    let plan = OpenLoop {
-        topic: topic.to_owned(),
-        partitions: vec![],
-        record_bytes: 1024,
-        per_second: 2_000.0,
-        in_flight_max: 5,
-        batch_bytes: 16 << 10,
-        burst: 1,
-        begin_ns: crate::clock::now_ns() + 100_000_000,
-        end_ns: window.end_ns,
-    };
+    let plan = steady(topic, window.end_ns);
     let mut engine = Engine::new()?;
     stage.add_open_loop(&mut engine, &plan)?;
     let mut recorder = Recorder::new(window);

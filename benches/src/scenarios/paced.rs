@@ -11,6 +11,21 @@ const IN_FLIGHT_MAX: usize = 5;
 /// So long the connections have before the first record is due.
 const BEFORE_NS: u64 = 100_000_000;
 
+/// 2 000 records of 1 KiB a second over all partitions of a topic: scenarios 10 and 20.
+pub fn steady(topic: &str, end_ns: u64) -> OpenLoop {
+    OpenLoop {
+        topic: topic.to_owned(),
+        partitions: vec![],
+        record_bytes: 1024,
+        per_second: 2_000.0,
+        in_flight_max: IN_FLIGHT_MAX,
+        batch_bytes: 16 << 10,
+        burst: 1,
+        begin_ns: crate::clock::now_ns() + BEFORE_NS,
+        end_ns,
+    }
+}
+
 /// The records, and who reads them.
 pub struct Paced {
     pub record_bytes: usize,

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
 
+use super::paced::steady;
 use super::{Settings, Stage, ingest, warm_up};
 use crate::clock::now_ns;
-use crate::load::{Engine, OpenLoop, Recorder};
+use crate::load::{Engine, Recorder};
 use crate::rivals::{Cluster, Departure, Durability, Place, System};
 use crate::sample::Sample;
 use crate::wire::Admin;
@@ -120,7 +121,7 @@ impl Rejoin<'_> {
         let mut engine = Engine::new()?;
         let mut stage = self.stage(cluster)?;
         let window = stage.window(WINDOW_SECONDS);
-        stage.add_open_loop(&mut engine, &load(topic, window.end_ns))?;
+        stage.add_open_loop(&mut engine, &steady(topic, window.end_ns))?;
         drop(stage);
         let mut recorder = Recorder::new(window);
         recorder.timeline = Some(Vec::new());
@@ -155,24 +156,10 @@ impl Rejoin<'_> {
         let mut stage = self.stage(cluster)?;
         let window = stage.window(self.settings.seconds);
         let mut engine = Engine::new()?;
-        stage.add_open_loop(&mut engine, &load(topic, window.end_ns))?;
+        stage.add_open_loop(&mut engine, &steady(topic, window.end_ns))?;
         let mut recorder = Recorder::new(window);
         stage.run(&mut engine, &mut recorder)?;
         Ok(recorder)
-    }
-}
-
-fn load(topic: &str, end_ns: u64) -> OpenLoop {
-    OpenLoop {
-        topic: topic.to_owned(),
-        partitions: vec![],
-        record_bytes: 1024,
-        per_second: 2_000.0,
-        in_flight_max: 5,
-        batch_bytes: 16 << 10,
-        burst: 1,
-        begin_ns: now_ns() + 100_000_000,
-        end_ns,
     }
 }
 
