@@ -13,6 +13,7 @@ use crate::sample::Sample;
 pub const SHARED: &[u8] = &[1, 2, 3, 4, 5, 6, 9, 12, 13];
 /// Scenarios that start nodes of their own. The 14th and the 20th need several.
 pub const OWN: &[u8] = &[10, 14, 15, 20];
+const NODES_MIN_OF_SEVERAL: u16 = 3;
 
 pub fn title(number: u8) -> &'static str {
     match number {
@@ -60,6 +61,7 @@ pub fn run_own(
     settings: &Settings,
 ) -> Result<Vec<Sample>> {
     match number {
+        14 | 20 if place.nodes < NODES_MIN_OF_SEVERAL => Ok(vec![]),
         10 => many_partitions::run(system, durabilities, place, settings),
         14 => failover::run(system, durabilities, place, settings),
         15 => cold_start::run(system, place, settings),

@@ -30,10 +30,6 @@ pub fn run(
     place: &Place,
     settings: &Settings,
 ) -> Result<Vec<Sample>> {
-    const NODES_MIN: u16 = 3;
-    if place.nodes < NODES_MIN {
-        return Ok(vec![]);
-    }
     durabilities.iter().map(|&level| run_one(system, level, place, settings)).collect()
 }
 

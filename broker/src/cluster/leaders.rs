@@ -61,9 +61,10 @@ impl Shard {
                 rounds_full = 0;
             }
             let mut led = Vec::new();
-            for status in self.raft.statuses() {
+            for status in self.raft.statuses().into_iter().filter(is_led) {
                 let group = status.raft_group;
-                let is_told = self.leads_as_told(&image, group) && self.leads_still(&status);
+                let is_told =
+                    self.leads_as_told(&image, group) && self.leads_in(group, status.term.0);
                 if group == METADATA_GROUP || !is_told {
                     continue;
                 }

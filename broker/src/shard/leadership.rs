@@ -19,8 +19,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use raft_group::{
-    Committed, EntryKind, GroupStatus, Leadership, LeadershipChange, ProposeError, RaftIndex,
-    ReplicaId,
+    Committed, EntryKind, Leadership, LeadershipChange, ProposeError, RaftIndex, ReplicaId,
 };
 use runtime::task::{self, Class};
 use runtime::time::{Instant, sleep, timeout};
@@ -62,18 +61,15 @@ fn required_metadata(committed: &Committed) -> Option<u64> {
 impl Shard {
     /// Whether `image` says that this node leads `group`, in the term in which it does.
     pub(crate) fn leads_as_told(&self, image: &Image, group: RaftGroupId) -> bool {
-        let term = self.led.borrow().get(&group).copied();
         let told = image.groups.get(&group);
-        told.is_some_and(|told| told.leader == Some(image.node) && Some(told.term) == term)
+        told.is_some_and(|told| told.leader == Some(image.node) && self.leads_in(group, told.term))
     }
 
-    /// Whether this node leads a group at this moment, in the term that this shard knows of. The end of a leadership is
-    /// taken in behind the entries before it; until then the group may be in the term of the next leader already, above
-    /// all when this node wakes up after it got no CPU for a while.
-    pub(crate) fn leads_still(&self, status: &GroupStatus) -> bool {
-        let leads = matches!(status.leadership.leadership, Leadership::Ready | Leadership::Elected);
-        let term = self.led.borrow().get(&status.raft_group).copied();
-        leads && term == Some(status.term.0)
+    /// Whether this shard has taken in that it leads `group` in `term`, and not yet that it does no more. That is taken in
+    /// behind the entries before it; the group itself may be in the term of the next leader already, above all when this
+    /// node wakes up after it got no CPU for a while.
+    pub(crate) fn leads_in(&self, group: RaftGroupId, term: u64) -> bool {
+        self.led.borrow().get(&group) == Some(&term)
     }
 
     /// Whether a partition that is not on this shard exists: another node has it.
@@ -179,7 +175,7 @@ impl Shard {
                 sleep(LOOK_AGAIN).await;
             }
         };
-        let leads = || self.led.borrow().get(&group) == Some(&ticket.term.0);
+        let leads = || self.leads_in(group, ticket.term.0);
         (timeout(BAR_MAX, applied).await.is_ok() && leads()).then_some(ticket.index)
     }
 
@@ -208,7 +204,7 @@ impl Shard {
             let told = LedGroup { group: group.0, leader: Some(image.node), term, isr };
             // Here first: whoever hears of it elsewhere may come at once.
             shard.announce_leader(told.clone()).await;
-            if shard.led.borrow().get(&group) == Some(&term) {
+            if shard.leads_in(group, term) {
                 shard.spread_leaders(&[told]);
             }
         };

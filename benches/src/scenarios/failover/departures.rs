@@ -28,10 +28,6 @@ pub fn run(
     place: &Place,
     settings: &Settings,
 ) -> Result<Vec<Sample>> {
-    const NODES_MIN: u16 = 3;
-    if place.nodes < NODES_MIN {
-        return Ok(vec![]);
-    }
     let mut samples = Vec::new();
     let counts = match settings.partitions.is_empty() {
         true => COUNTS.to_vec(),
