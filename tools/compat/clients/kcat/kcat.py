@@ -10,8 +10,13 @@ import threading
 FORMAT = "%p\x1f%o\x1f%k\x1f%S\x1f%T\x1f%h\x1f%s\n"
 
 
+# Threads speak, too, and print writes a line and its end apart.
+OUTPUT = threading.Lock()
+
+
 def say(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
+    with OUTPUT:
+        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def kcat(req, *args, **more):

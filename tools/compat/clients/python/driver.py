@@ -9,8 +9,13 @@ def request():
     return json.loads(sys.argv[1])
 
 
+# Threads speak, too, and print writes a line and its end apart.
+OUTPUT = threading.Lock()
+
+
 def say(event, **fields):
-    print(json.dumps({"event": event, **fields}), flush=True)
+    with OUTPUT:
+        print(json.dumps({"event": event, **fields}), flush=True)
 
 
 def records(req):
