@@ -10,6 +10,7 @@ use compat::toolchain::{CARGO, must};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ pub const TOPIC: &str = "chaos";
 const SIZE: u64 = 300;
 const GROUP: &str = "chaos-group";
 /// Process numbers of a role: a producer takes the next one after a fatal error.
-const PROCESSES_PER_ROLE: u64 = 1000;
+const PROCESSES_PER_ROLE: u32 = 1000;
+/// The producers of the first library are the first role.
+pub const LIBRDKAFKA_PRODUCERS: Range<u32> = PROCESSES_PER_ROLE..2 * PROCESSES_PER_ROLE;
 /// Producers give a record up after 60 s and say so.
 pub const END_PATIENCE: Duration = Duration::from_secs(100);
 const READ_PATIENCE: Duration = Duration::from_secs(600);
@@ -82,7 +85,7 @@ pub struct Load {
     clients: Clients,
     recorder: Arc<Recorder>,
     running: Vec<Running>,
-    roles: u64,
+    roles: u32,
     /// Where the logs of programs go.
     out: PathBuf,
 }
@@ -99,7 +102,7 @@ impl Load {
         Self { bootstrap, partitions, clients, recorder, running: Vec::new(), roles: 0, out }
     }
 
-    fn process_number(&mut self) -> u64 {
+    fn process_number(&mut self) -> u32 {
         self.roles += 1;
         self.roles * PROCESSES_PER_ROLE
     }

@@ -17,6 +17,7 @@ mod load;
 mod membership;
 mod network;
 mod node;
+mod raises;
 mod recorder;
 mod report;
 mod run;

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::timeline::{SECOND_NS, Second, Timeline};
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 use anyhow::Result;
 use std::fmt::Write;
 use std::fs;
@@ -62,9 +62,12 @@ impl Run<'_> {
                 seconds(worst)
             );
         }
-        for (kind, all) in
-            [("note", self.notes), ("FAILED", self.failures), ("ANOMALY", &self.verdict.told)]
-        {
+        for (kind, all) in [
+            ("note", self.notes),
+            (verdict::EXPLAINED, &self.verdict.explained),
+            ("FAILED", self.failures),
+            ("ANOMALY", &self.verdict.told),
+        ] {
             for told in all {
                 let _ = writeln!(text, "{kind}: {told}");
             }
@@ -188,6 +191,7 @@ mod tests {
             metrics: Default::default(),
             anomalies: 1,
             told: vec!["t-0: lost <5>".into()],
+            explained: vec!["t-1: twice".into()],
         };
         let args = Args::parse_from(["chaos"]);
         let failures = ["node 1 ended".to_owned()];
@@ -205,7 +209,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         run.write(folder.path()).unwrap();
         let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
-        for expected in ["kill -9 of node 2", "lost &lt;5&gt;", "node 1 ended", "seed 9", "<svg"] {
+        for expected in
+            ["kill -9 of node 2", "lost &lt;5&gt;", "node 1 ended", "seed 9", "t-1: twice", "<svg"]
+        {
             assert!(page.contains(expected), "{expected} is not in {page}");
         }
     }
