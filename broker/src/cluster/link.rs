@@ -13,7 +13,7 @@ use bytes::Bytes;
 use raft_group::{
     Message, MessageBatch, ReplicaId, StepError, Transport, decode_messages, is_progress,
 };
-use rpc::{BadMessage, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, Peers};
+use rpc::{BadMessage, Body, CallFailure, Handler, HandlerFuture, NodeAddress, PeerId, Peers};
 use runtime::net::TcpListener;
 use runtime::shards::ShardId;
 use runtime::task::{self, Class};
@@ -71,7 +71,8 @@ impl Transport for PeerTransport {
 }
 
 fn send_batch(cluster: &Cluster, peer: PeerId, batch: &mut MessageBatch) {
-    if let Err(error) = cluster.peers.send(peer, RAFT, batch.take_body()) {
+    let (pieces, sum) = batch.take_body();
+    if let Err(error) = cluster.peers.send(peer, RAFT, Body::with_sum(pieces, sum)) {
         tracing::trace!(%peer, %error, "Raft messages are not sent");
     }
 }
@@ -82,10 +83,10 @@ struct Receiver {
 }
 
 impl Handler for Receiver {
-    fn message(&self, from: PeerId, kind: u16, body: Bytes) -> Result<(), BadMessage> {
+    fn message(&self, from: PeerId, kind: u16, body: Bytes, sum: u32) -> Result<(), BadMessage> {
         let Some(shard) = self.shard.upgrade() else { return Ok(()) };
         match kind {
-            RAFT => shard.take_raft_messages(from, body),
+            RAFT => shard.take_raft_messages(from, body, sum),
             HEARTBEAT if shard.id == METADATA_SHARD => {
                 let beat: Heartbeat = decode(&body)?;
                 if beat.node.0 == from.node
@@ -171,8 +172,8 @@ impl Shard {
         }
     }
 
-    fn take_raft_messages(&self, from: PeerId, body: Bytes) -> Result<(), BadMessage> {
-        let messages = decode_messages(body).map_err(|e| BadMessage(e.to_string()))?;
+    fn take_raft_messages(&self, from: PeerId, body: Bytes, sum: u32) -> Result<(), BadMessage> {
+        let messages = decode_messages(body, sum).map_err(|e| BadMessage(e.to_string()))?;
         let is_removed = self.image().removed.contains_key(&NodeId(from.node));
         for (group, message) in messages {
             if node_of(ReplicaId(message.from)) != Some(NodeId(from.node)) {

@@ -66,6 +66,28 @@ pub(crate) struct Frame {
     pub method: u16,
     pub call: u64,
     pub body: Bytes,
+    /// CRC-32C of the body.
+    pub sum: u32,
+}
+
+/// What goes into a frame: pieces, and the CRC-32C of all of them.
+pub struct Body {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) sum: u32,
+}
+
+impl Body {
+    /// Pieces whose CRC-32C is known: no pass over them is made.
+    pub fn with_sum(pieces: Vec<Bytes>, sum: u32) -> Body {
+        Body { pieces, sum }
+    }
+}
+
+impl From<Vec<Bytes>> for Body {
+    fn from(pieces: Vec<Bytes>) -> Body {
+        let sum = pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
+        Body { pieces, sum }
+    }
 }
 
 /// A frame ready to be written: the header is put before the pieces of the body.
@@ -77,9 +99,9 @@ pub(crate) struct OutFrame {
 }
 
 impl OutFrame {
-    pub fn new(kind: FrameKind, method: u16, call: u64, mut body: Vec<Bytes>) -> OutFrame {
-        let length: usize = body.iter().map(Bytes::len).sum();
-        let sum = body.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
+    pub fn new(kind: FrameKind, method: u16, call: u64, body: impl Into<Body>) -> OutFrame {
+        let Body { mut pieces, sum } = body.into();
+        let length = body_bytes(&pieces);
         let mut header = BytesMut::with_capacity(HEADER_BYTES);
         header.put_u32_le(u32::try_from(length).expect("bounded by the caller"));
         header.put_u8(kind as u8);
@@ -89,9 +111,9 @@ impl OutFrame {
         header.put_u32_le(sum);
         let header_sum = crc32c::crc32c(&header);
         header.put_u32_le(header_sum);
-        body.insert(0, header.freeze());
+        pieces.insert(0, header.freeze());
         OutFrame {
-            pieces: body,
+            pieces,
             bytes: HEADER_BYTES + length,
             call: Some(call).filter(|_| kind == FrameKind::Call),
         }
@@ -163,8 +185,8 @@ impl FrameReader {
         if crc32c::crc32c(&body) != header.body_sum {
             return Err(FrameError::BodyChecksum);
         }
-        let Header { kind, method, call, .. } = header;
-        Ok(Some(Frame { kind, method, call, body }))
+        let Header { kind, method, call, body_sum: sum, .. } = header;
+        Ok(Some(Frame { kind, method, call, body, sum }))
     }
 
     /// Makes room for the next read: for small frames a fixed amount, a part of a slab for the body of a large one, and
@@ -236,7 +258,7 @@ mod tests {
     }
 
     fn message(body: &'static [&'static [u8]]) -> OutFrame {
-        let body = body.iter().map(|piece| Bytes::from_static(piece)).collect();
+        let body: Vec<Bytes> = body.iter().map(|piece| Bytes::from_static(piece)).collect();
         OutFrame::new(FrameKind::Message, 7, 0, body)
     }
 

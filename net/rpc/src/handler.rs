@@ -32,10 +32,10 @@ pub type HandlerFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 pub trait Handler: 'static {
     /// A one-way message. Messages of one peer shard come in the order in which it sent them, some
     /// may be missing, and after a reconnect one may come twice. `body` is a slice of the receive
-    /// buffer: what is kept for long should be copied out.
+    /// buffer: what is kept for long should be copied out. `sum` is its CRC-32C.
     ///
     /// An error ends the connection and is logged; the peer connects again.
-    fn message(&self, from: PeerId, kind: u16, body: Bytes) -> Result<(), BadMessage>;
+    fn message(&self, from: PeerId, kind: u16, body: Bytes, sum: u32) -> Result<(), BadMessage>;
 
     /// A call; its answer goes back to `from`. Runs to its end even if the connection is lost
     /// meanwhile. Calls of one peer are carried out side by side.

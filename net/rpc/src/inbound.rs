@@ -192,7 +192,7 @@ impl Calls {
         match frame.kind {
             FrameKind::Beat => {}
             FrameKind::Message => {
-                self.shared.handler.message(self.from, frame.method, frame.body)?;
+                self.shared.handler.message(self.from, frame.method, frame.body, frame.sum)?;
             }
             FrameKind::Call => self.start(frame),
             kind => return Err(FrameError::Unexpected(kind as u8).into()),

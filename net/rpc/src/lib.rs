@@ -46,6 +46,7 @@ mod refusal_log;
 mod shared;
 
 pub use error::{BadMessage, CallError, CallFailure, Ended, FrameError, SendError};
+pub use frame::Body;
 pub use handler::{Handler, HandlerFuture, PeerId};
 pub use inbound::HandedOver;
 pub use options::{

@@ -15,7 +15,7 @@ use runtime::net::TcpStream;
 use runtime::sync::oneshot;
 use runtime::time::{Instant, sleep_until, timeout};
 
-use crate::frame::{Frame, FrameKind, FrameReader, OutFrame};
+use crate::frame::{Body, Frame, FrameKind, FrameReader, OutFrame};
 use crate::handshake::{Connected, dial, introduce};
 use crate::hello::Identity;
 use crate::outbox::Outbox;
@@ -54,7 +54,7 @@ impl Link {
     }
 
     /// Queues a message.
-    pub fn send(&self, kind: u16, body: Vec<Bytes>, bytes: usize) -> Result<(), SendError> {
+    pub fn send(&self, kind: u16, body: Body, bytes: usize) -> Result<(), SendError> {
         let node = self.peer.node;
         let checked = match self.resume_at.get() {
             Some(resume_at) if Instant::now() < resume_at => Err(SendError::Unreachable(node)),

@@ -12,7 +12,7 @@ use runtime::shards::ShardId;
 use runtime::task::{Class, Task, spawn};
 use runtime::time::{Instant, sleep, timeout};
 
-use crate::frame::{FrameKind, FrameReader, OutFrame, body_bytes};
+use crate::frame::{Body, FrameKind, FrameReader, OutFrame, body_bytes};
 use crate::handshake::{dial, introduce};
 use crate::hello::{ANY_NODE, Identity, NO_CLUSTER};
 use crate::inbound::{HandedOver, adopt_handed, welcome};
@@ -123,8 +123,9 @@ impl Peers {
 
     /// Queues a one-way message of at most [`Options::frame_bytes_max`] bytes; never waits. `Ok`
     /// does not say that it arrives.
-    pub fn send(&self, to: PeerId, kind: u16, body: Vec<Bytes>) -> Result<(), SendError> {
-        let bytes = self.check_size(&body)?;
+    pub fn send(&self, to: PeerId, kind: u16, body: impl Into<Body>) -> Result<(), SendError> {
+        let body = body.into();
+        let bytes = self.check_size(&body.pieces)?;
         self.link(to)?.send(kind, body, bytes)
     }
 

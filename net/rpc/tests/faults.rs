@@ -31,7 +31,13 @@ struct Counting {
 }
 
 impl Handler for Counting {
-    fn message(&self, from: PeerId, _kind: u16, mut body: Bytes) -> Result<(), BadMessage> {
+    fn message(
+        &self,
+        from: PeerId,
+        _kind: u16,
+        mut body: Bytes,
+        _sum: u32,
+    ) -> Result<(), BadMessage> {
         let stamp = (body.get_u64_le(), body.get_u64_le());
         assert!(body.iter().all(|byte| *byte == stamp.1 as u8), "bodies arrive unharmed");
         let mut received = self.received.borrow_mut();

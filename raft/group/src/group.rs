@@ -162,14 +162,14 @@ impl Group {
             last_term,
         };
         let tag = FrameKind::Origin.tag(self.id, origin.start.term, origin.start.index);
-        let sealed = seal_copy(wal, tag, &origin.encode())?;
+        let sealed = seal_copy(wal, tag, &origin.encode(), None)?;
         let mut written = Unwritten::at(sealed.position, sealed.frame.len());
         self.origin = Some(sealed.position);
         for index in start_index + 1..=last_index {
             let log = &mut self.raft.raft_log.store;
             let entry = log.entry(index).expect("no gaps").clone();
             let tag = FrameKind::Entry(entry.kind).tag(self.id, Term(entry.term), RaftIndex(index));
-            let sealed = seal_copy(wal, tag, &entry.payload)?;
+            let sealed = seal_copy(wal, tag, &entry.payload, entry.checksum)?;
             written.add(sealed.position, sealed.frame.len());
             log.replace(
                 index,
@@ -415,8 +415,7 @@ pub(crate) fn seal_copy<W: FrameLog>(
     wal: &W,
     tag: storage::wal::FrameTag,
     payload: &[u8],
+    checksum: Option<u32>,
 ) -> Result<storage::wal::SealedFrame, WalError> {
-    let mut frame = FrameBuilder::new(payload.len());
-    frame.append(payload);
-    wal.seal(frame, tag)
+    wal.seal(FrameBuilder::copy_of(payload, checksum), tag)
 }

@@ -29,6 +29,8 @@ pub(crate) struct LogEntry {
     pub term: u64,
     pub kind: EntryKind,
     pub payload: Bytes,
+    /// CRC-32C of the payload, if it is known.
+    pub checksum: Option<u32>,
     pub position: WalPosition,
 }
 
@@ -40,25 +42,33 @@ impl LogEntry {
 
     /// Without copying the payload.
     pub fn to_raft(&self, index: u64) -> eraftpb::Entry {
-        let mut entry = raft_entry(self.kind, self.payload.clone());
+        let mut entry = raft_entry(self.kind, self.payload.clone(), self.checksum);
         entry.term = self.term;
         entry.index = index;
         entry
     }
 }
 
-/// An entry for `raft`, term and index unset. The kind travels as the entry's context.
-pub(crate) fn raft_entry(kind: EntryKind, payload: Bytes) -> eraftpb::Entry {
+/// Payloads from this size on travel with their checksum, so that nobody makes another pass over them: putting a known
+/// checksum behind another one takes as long as a pass over some 100 KiB. The simulated world has only small ones.
+pub(crate) const CHECKSUM_FROM_BYTES: usize = if cfg!(simulation) { 300 } else { 256 << 10 };
+
+/// An entry for `raft`, term and index unset. The kind travels as the entry's context, behind it the checksum of a large
+/// payload, if it is known.
+pub(crate) fn raft_entry(kind: EntryKind, payload: Bytes, checksum: Option<u32>) -> eraftpb::Entry {
+    let context = match checksum.filter(|_| payload.len() >= CHECKSUM_FROM_BYTES) {
+        Some(checksum) => {
+            let mut context = [kind as u8; 5];
+            context[1..].copy_from_slice(&checksum.to_le_bytes());
+            Bytes::copy_from_slice(&context)
+        }
+        None => Bytes::from_static(kind.as_static()),
+    };
     let entry_type = match kind {
         EntryKind::ConfChange => EntryType::EntryConfChangeV2,
         _ => EntryType::EntryNormal,
     };
-    eraftpb::Entry {
-        entry_type,
-        data: payload,
-        context: Bytes::from_static(kind.as_static()),
-        ..Default::default()
-    }
+    eraftpb::Entry { entry_type, data: payload, context, ..Default::default() }
 }
 
 /// The kind of an entry, `None` if no replica of ours made it. Entries that `raft` makes by itself
@@ -69,7 +79,7 @@ pub(crate) fn kind_of(entry: &eraftpb::Entry) -> Option<EntryKind> {
             EntryKind::Empty
         }
         [] => EntryKind::ConfChange,
-        [byte] => EntryKind::from_byte(byte)?,
+        [byte] | [byte, _, _, _, _] => EntryKind::from_byte(byte)?,
         _ => return None,
     };
     let expected = match kind {
@@ -77,6 +87,12 @@ pub(crate) fn kind_of(entry: &eraftpb::Entry) -> Option<EntryKind> {
         _ => EntryType::EntryNormal,
     };
     (entry.entry_type == expected).then_some(kind)
+}
+
+/// The checksum that travels with an entry.
+pub(crate) fn checksum_of(entry: &eraftpb::Entry) -> Option<u32> {
+    let checksum = entry.context.get(1..)?.try_into().ok()?;
+    Some(u32::from_le_bytes(checksum))
 }
 
 pub(crate) struct GroupLog {
@@ -303,6 +319,7 @@ mod tests {
             term,
             kind: EntryKind::Inline,
             payload: Bytes::from_static(payload),
+            checksum: None,
             position: WalPosition::START,
         }
     }
@@ -377,10 +394,15 @@ mod tests {
     fn the_kind_of_an_entry_survives_the_raft_crate() {
         for byte in 1..=5 {
             let kind = EntryKind::from_byte(byte).unwrap();
-            assert_eq!(kind_of(&raft_entry(kind, Bytes::new())), Some(kind));
+            let small = raft_entry(kind, Bytes::new(), Some(7));
+            assert_eq!((kind_of(&small), checksum_of(&small)), (Some(kind), None));
+            let payload = Bytes::from(vec![0; CHECKSUM_FROM_BYTES]);
+            let large = raft_entry(kind, payload.clone(), Some(7));
+            assert_eq!((kind_of(&large), checksum_of(&large)), (Some(kind), Some(7)));
+            assert_eq!(checksum_of(&raft_entry(kind, payload, None)), None);
         }
         assert_eq!(kind_of(&eraftpb::Entry::default()), Some(EntryKind::Empty));
-        let mut odd = raft_entry(EntryKind::Inline, Bytes::new());
+        let mut odd = raft_entry(EntryKind::Inline, Bytes::new(), None);
         odd.entry_type = EntryType::EntryConfChangeV2;
         assert_eq!(kind_of(&odd), None);
         odd.context = Bytes::from_static(&[9]);

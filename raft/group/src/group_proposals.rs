@@ -105,7 +105,7 @@ impl Group {
         let mut message = Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.replica.0;
-        message.entries.push(raft_entry(EntryKind::ConfChange, change.encode().into()));
+        message.entries.push(raft_entry(EntryKind::ConfChange, change.encode().into(), None));
         if self.raft.step(message).is_err() {
             return Ok(Err(ProposeError::ChangePending(self.id)));
         }
@@ -136,7 +136,7 @@ impl Group {
     ) -> Result<SealedFrame, WalError> {
         let sealed =
             wal.seal(frame, FrameKind::Entry(kind).tag(self.id, ticket.term, ticket.index))?;
-        let mut entry = raft_entry(kind, sealed.payload.clone());
+        let mut entry = raft_entry(kind, sealed.payload.clone(), Some(sealed.checksum));
         let appended = self.raft.append_entry(std::slice::from_mut(&mut entry));
         assert!(
             appended && (entry.term, entry.index) == (ticket.term.0, ticket.index.0),

@@ -23,7 +23,7 @@ use crate::apply::{Committed, Event, Leadership, MembershipChange, Outbox};
 use crate::conf_change::ConfChange;
 use crate::frame_kind::FrameKind;
 use crate::group::{Group, Unwritten, seal_copy};
-use crate::group_log::{LogEntry, kind_of};
+use crate::group_log::{LogEntry, checksum_of, kind_of};
 use crate::group_state::{HardState, Membership};
 use crate::{EntryKind, FrameLog, RaftIndex, ReplicaId, Term};
 
@@ -123,7 +123,7 @@ impl Group {
         let hard_state = self.needs_hard_state(&now).then_some(now);
         if let Some(now) = hard_state {
             let tag = FrameKind::HardState.tag(self.id, now.term, now.commit);
-            add(&seal_copy(wal, tag, &now.encode())?);
+            add(&seal_copy(wal, tag, &now.encode(), None)?);
             self.framed = now;
         }
         let log = &mut self.raft.raft_log;
@@ -136,7 +136,8 @@ impl Group {
                 Some(frame) => frame,
                 None => {
                     let (term, index) = (Term(entry.term), RaftIndex(entry.index));
-                    seal_copy(wal, FrameKind::Entry(kind).tag(self.id, term, index), &entry.data)?
+                    let tag = FrameKind::Entry(kind).tag(self.id, term, index);
+                    seal_copy(wal, tag, &entry.data, checksum_of(entry))?
                 }
             };
             add(&frame);
@@ -146,6 +147,7 @@ impl Group {
                     term: entry.term,
                     kind,
                     payload: frame.payload,
+                    checksum: Some(frame.checksum),
                     position: frame.position,
                 },
             );

@@ -171,7 +171,7 @@ impl Group {
             last_term: start.term,
         };
         let tag = FrameKind::Origin.tag(self.id, start.term, start.index);
-        let sealed = seal_copy(wal, tag, &origin.encode())?;
+        let sealed = seal_copy(wal, tag, &origin.encode(), None)?;
         let unwritten = Unwritten::at(sealed.position, sealed.frame.len());
         self.push_unwritten(Unwritten { hard_state: Some(hard_state), ..unwritten }, out);
         self.framed = hard_state;

@@ -156,7 +156,8 @@ impl FrameLog for MemoryWal {
         if state.keeps_frames {
             state.frames.push(MemoryFrame { position, tag, payload: payload.clone() });
         }
-        Ok(SealedFrame { position, payload: payload.clone(), frame: payload })
+        let checksum = frame.checksum();
+        Ok(SealedFrame { position, payload: payload.clone(), checksum, frame: payload })
     }
 
     async fn write_queued(&self) -> Result<WalPosition, WalError> {

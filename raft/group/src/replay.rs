@@ -184,6 +184,7 @@ impl StreamReplay {
                     term: tag.major,
                     kind: EntryKind::Empty,
                     payload: Bytes::new(),
+                    checksum: None,
                     position,
                 };
                 group.put(raft_group, RaftIndex(tag.minor), entry)?;
@@ -192,7 +193,7 @@ impl StreamReplay {
                 if kind == EntryKind::ConfChange {
                     ConfChange::decode(&payload).map_err(bad_state)?;
                 }
-                let entry = LogEntry { term: tag.major, kind, payload, position };
+                let entry = LogEntry { term: tag.major, kind, payload, checksum: None, position };
                 group.put(raft_group, RaftIndex(tag.minor), entry)?;
             }
         }
@@ -317,7 +318,13 @@ mod tests {
     use crate::conf_change::MemberChange;
 
     fn entry(term: u64, kind: EntryKind, payload: Vec<u8>) -> LogEntry {
-        LogEntry { term, kind, payload: payload.into(), position: WalPosition::START }
+        LogEntry {
+            term,
+            kind,
+            payload: payload.into(),
+            checksum: None,
+            position: WalPosition::START,
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl ShardState {
         let group = self.groups.get_mut(&id).filter(|group| group.removed.is_none());
         let group = group.ok_or(GroupError::UnknownGroup(id))?;
         let tag = FrameKind::Removed.tag(id, group.term(), RaftIndex(group.delivered));
-        let sealed = seal_copy(wal, tag, &[])?;
+        let sealed = seal_copy(wal, tag, &[], None)?;
         group.window = None;
         group.removed = Some(sealed.position);
         group.push_unwritten(Unwritten::at(sealed.position, 0), &mut self.out);
@@ -132,7 +132,7 @@ impl ShardState {
         if self.groups.contains_key(&id) {
             return Err(GroupError::Exists(id));
         }
-        let sealed = seal_copy(wal, FrameKind::Removed.tag(id, Term(0), RaftIndex(0)), &[])?;
+        let sealed = seal_copy(wal, FrameKind::Removed.tag(id, Term(0), RaftIndex(0)), &[], None)?;
         self.out.queued_frames += 1;
         self.out.unowned_frames += 1;
         self.out.last_sealed = Some(sealed.position);

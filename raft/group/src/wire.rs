@@ -6,11 +6,15 @@
 //!          then each field whose bit is set: log term, index, commit, commit term, reject hint,
 //!          priority (u64 each), context (length u8, bytes),
 //!          snapshot (index u64, term u64, members: length u32, bytes as in the WAL),
-//!          entries (count u32, each: term u64, kind u8, length u32, payload)
+//!          entries (count u32, each: term u64, kind u8, length u32, payload;
+//!                   with the highest bit of the kind set: CRC-32C of the payload u32 behind the length)
 //! ```
 //!
 //! Entries have no indexes: they follow `index` one by one. Payloads are attached, not copied, when
-//! written, and slices of the body when read. A body costs at most some ten times its length in
+//! written, and slices of the body when read. The checksum of a large payload goes along with it, from the leader's frame to
+//! the followers': nobody in between makes a pass over it, but the receiver of a body, which has to come to the sum that the
+//! sender put together from these. So bytes that changed in the leader's memory are refused, and a checksum that is not the
+//! payload's, too. A body costs at most some ten times its length in
 //! memory, and only because messages and entries are bounded in number: tiny ones would cost more.
 //!
 //! What is decoded is well formed, not true: [`crate::RaftShard::step`] judges that.
@@ -18,7 +22,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use raft::eraftpb::{Entry, Message, MessageType};
 
-use crate::group_log::{kind_of, raft_entry};
+use crate::group_log::{checksum_of, kind_of, raft_entry};
 use crate::{EntryKind, Membership, RaftGroupId, StateError};
 
 /// A batch is full with so many bytes, messages or entries; the last message may go beyond.
@@ -28,7 +32,7 @@ pub const BATCH_ENTRIES_MAX: usize = 16 * 1024;
 /// More entries in one batch are refused: as many as a full batch and one more message can have.
 const ENTRIES_READ_MAX: usize = BATCH_ENTRIES_MAX + crate::options::MESSAGE_ENTRIES_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Payloads up to this size are copied beside the headers.
 const COPY_BYTES_MAX: usize = 256;
 /// The fields that every message has.
@@ -46,6 +50,9 @@ const CONTEXT: u16 = 64;
 const SNAPSHOT: u16 = 128;
 const ENTRIES: u16 = 256;
 const FIELDS: u16 = 511;
+
+/// Beside the kind of an entry: a checksum follows.
+const HAS_CHECKSUM: u8 = 0x80;
 
 /// Bytes of a peer are no batch of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +75,8 @@ pub enum WireError {
     Index,
     #[error("members of a snapshot: {0}")]
     Members(StateError),
+    #[error("the checksum of a payload is not its own")]
+    Checksum,
 }
 
 /// Whether a message says only how far a follower is: it neither leads nor votes.
@@ -80,6 +89,8 @@ pub fn is_progress(message: &Message) -> bool {
 #[derive(Default)]
 pub struct MessageBatch {
     pieces: Vec<Bytes>,
+    /// CRC-32C of the pieces.
+    sum: u32,
     /// What follows the last piece.
     tail: BytesMut,
     bytes: usize,
@@ -154,17 +165,26 @@ impl MessageBatch {
     fn put_entry(&mut self, entry: &Entry) {
         let kind = kind_of(entry).expect("entries of the log have kinds");
         self.entries += 1;
+        let checksum = checksum_of(entry);
         self.tail.put_u64_le(entry.term);
-        self.tail.put_u8(kind as u8);
+        self.tail.put_u8(kind as u8 | if checksum.is_some() { HAS_CHECKSUM } else { 0 });
         self.tail.put_u32_le(u32::try_from(entry.data.len()).expect("entries are bounded"));
+        if let Some(checksum) = checksum {
+            self.tail.put_u32_le(checksum);
+        }
         if entry.data.len() <= COPY_BYTES_MAX {
             self.tail.put_slice(&entry.data);
             return;
         }
         let head = self.tail.split().freeze();
-        self.bytes += head.len() + entry.data.len();
-        self.pieces.push(head);
-        self.pieces.push(entry.data.clone());
+        self.push_piece(head, None);
+        self.push_piece(entry.data.clone(), checksum);
+    }
+
+    fn push_piece(&mut self, piece: Bytes, checksum: Option<u32>) {
+        self.bytes += piece.len();
+        self.sum = sum_with(self.sum, &piece, checksum);
+        self.pieces.push(piece);
     }
 
     /// Bytes of the body so far.
@@ -183,18 +203,55 @@ impl MessageBatch {
             || self.entries >= BATCH_ENTRIES_MAX
     }
 
-    /// The body, and an empty batch in its place.
-    pub fn take_body(&mut self) -> Vec<Bytes> {
+    /// The body and its CRC-32C, and an empty batch in its place.
+    pub fn take_body(&mut self) -> (Vec<Bytes>, u32) {
         let mut batch = std::mem::take(self);
         if !batch.tail.is_empty() {
-            batch.pieces.push(batch.tail.freeze());
+            let tail = batch.tail.split().freeze();
+            batch.push_piece(tail, None);
         }
-        batch.pieces
+        (batch.pieces, batch.sum)
     }
 }
 
-/// The messages of a body, in order, each with its group.
-pub fn decode_messages(mut body: Bytes) -> Result<Vec<(RaftGroupId, Message)>, WireError> {
+/// The CRC-32C of what has the sum `sum` and `bytes` behind it, whose own may be known.
+fn sum_with(sum: u32, bytes: &[u8], checksum: Option<u32>) -> u32 {
+    match checksum {
+        Some(checksum) => crc32c::crc32c_combine(sum, checksum, bytes.len()),
+        None => crc32c::crc32c_append(sum, bytes),
+    }
+}
+
+/// The messages of a body, in order, each with its group. `sum` is the CRC-32C of the body, which the caller has checked.
+pub fn decode_messages(body: Bytes, sum: u32) -> Result<Vec<(RaftGroupId, Message)>, WireError> {
+    let messages = take_messages(body.clone())?;
+    check_checksums(&body, sum, &messages)?;
+    Ok(messages)
+}
+
+/// Whether the checksums that came with payloads, and the bytes around these, make up the sum of the body: no further pass
+/// over large payloads.
+fn check_checksums(
+    body: &Bytes,
+    sum: u32,
+    messages: &[(RaftGroupId, Message)],
+) -> Result<(), WireError> {
+    let (mut at, mut found) = (0, 0);
+    let entries = messages.iter().flat_map(|(_, message)| message.entries.iter());
+    for (entry, checksum) in entries.filter_map(|entry| Some((entry, checksum_of(entry)?))) {
+        // payloads are slices of the body
+        let payload = entry.data.as_ptr() as usize - body.as_ptr() as usize;
+        found = sum_with(found, &body[at..payload], None);
+        found = sum_with(found, &entry.data, Some(checksum));
+        at = payload + entry.data.len();
+    }
+    match at == 0 || sum_with(found, &body[at..], None) == sum {
+        true => Ok(()),
+        false => Err(WireError::Checksum),
+    }
+}
+
+fn take_messages(mut body: Bytes) -> Result<Vec<(RaftGroupId, Message)>, WireError> {
     let version = take::<1>(&mut body)?[0];
     if version != VERSION {
         return Err(WireError::Version { expected: VERSION, found: version });
@@ -281,10 +338,15 @@ fn take_entries(
     let mut entries = Vec::with_capacity(count);
     for position in 1..=count as u64 {
         let term = take_u64(body)?;
-        let kind = take::<1>(body)?[0];
-        let kind = EntryKind::from_byte(kind).ok_or(WireError::UnknownKind(kind))?;
+        let byte = take::<1>(body)?[0];
+        let kind = EntryKind::from_byte(byte & !HAS_CHECKSUM);
+        let kind = kind.ok_or(WireError::UnknownKind(byte))?;
         let len = u32::from_le_bytes(take(body)?) as usize;
-        let mut entry = raft_entry(kind, take_slice(body, len)?);
+        let checksum = match byte & HAS_CHECKSUM {
+            0 => None,
+            _ => Some(u32::from_le_bytes(take(body)?)),
+        };
+        let mut entry = raft_entry(kind, take_slice(body, len)?, checksum);
         (entry.term, entry.index) = (term, message.index + position);
         entries.push(entry);
     }
@@ -342,6 +404,7 @@ fn type_from_byte(byte: u8) -> Result<MessageType, WireError> {
 mod tests {
     use super::*;
     use crate::ReplicaId;
+    use crate::group_log::CHECKSUM_FROM_BYTES;
 
     const GROUP: RaftGroupId = RaftGroupId(u64::MAX - 1);
 
@@ -355,7 +418,9 @@ mod tests {
         let mut message = message(MessageType::MsgAppend);
         (message.log_term, message.index, message.commit) = (4, 70, u64::MAX);
         for (position, len) in payloads.iter().enumerate() {
-            let mut entry = raft_entry(EntryKind::Inline, Bytes::from(vec![position as u8; *len]));
+            let payload = Bytes::from(vec![position as u8; *len]);
+            let checksum = crc32c::crc32c(&payload);
+            let mut entry = raft_entry(EntryKind::Inline, payload, Some(checksum));
             (entry.term, entry.index) = (5, 71 + position as u64);
             message.entries.push(entry);
         }
@@ -389,15 +454,22 @@ mod tests {
             batch.push(GROUP, message);
         }
         let bytes = batch.bytes();
-        let body = batch.take_body().concat();
+        let (body, sum) = batch.take_body();
+        let body = body.concat();
         assert_eq!((body.len(), batch.is_empty()), (bytes, true));
+        assert_eq!(sum, crc32c::crc32c(&body));
         body.into()
+    }
+
+    fn decode(body: Bytes) -> Result<Vec<(RaftGroupId, Message)>, WireError> {
+        let sum = crc32c::crc32c(&body);
+        decode_messages(body, sum)
     }
 
     #[test]
     fn every_message_reads_back_as_it_was() {
         let expected = all();
-        let read = decode_messages(body_of(&expected)).unwrap();
+        let read = decode(body_of(&expected)).unwrap();
         assert_eq!(read.len(), expected.len());
         for ((group, read), expected) in read.iter().zip(&expected) {
             assert_eq!((*group, read), (GROUP, expected));
@@ -409,11 +481,28 @@ mod tests {
         let message = append(&[4000]);
         let mut batch = MessageBatch::new();
         batch.push(GROUP, &message);
-        let body = batch.take_body();
+        let (body, _) = batch.take_body();
         assert_eq!(body[1].as_ptr(), message.entries[0].data.as_ptr());
         let body = Bytes::from(body.concat());
-        let (_, read) = decode_messages(body.clone()).unwrap().remove(0);
+        let (_, read) = decode(body.clone()).unwrap().remove(0);
         assert!(body.as_ptr_range().contains(&read.entries[0].data.as_ptr()));
+    }
+
+    #[test]
+    fn the_checksum_of_a_large_payload_goes_along_and_has_to_be_its_own() {
+        let messages = [append(&[3, CHECKSUM_FROM_BYTES, 5]), append(&[CHECKSUM_FROM_BYTES + 1])];
+        let body = body_of(&messages);
+        let read = decode(body.clone()).unwrap();
+        assert!(read.iter().map(|(_, message)| message).eq(&messages));
+        let large = &read[0].1.entries[1];
+        assert_eq!(checksum_of(large), Some(crc32c::crc32c(&large.data)));
+        // A sender that sums what it sends, but whose payload or checksum is not what it was.
+        let payload = large.data.as_ptr() as usize - body.as_ptr() as usize;
+        for at in [payload - 1, payload, payload + large.data.len() - 1] {
+            let mut changed = body.to_vec();
+            changed[at] ^= 4;
+            assert_eq!(decode(changed.into()), Err(WireError::Checksum));
+        }
     }
 
     #[test]
@@ -421,14 +510,14 @@ mod tests {
         for message in all() {
             let body = body_of(&[message]);
             for len in 0..body.len() {
-                let cut = decode_messages(body.slice(..len));
+                let cut = decode(body.slice(..len));
                 assert!(cut.is_err() || len == 1, "{len} of {} bytes: {cut:?}", body.len());
             }
             for at in 0..body.len().min(500) {
                 for bit in 0..8 {
                     let mut changed = body.to_vec();
                     changed[at] ^= 1 << bit;
-                    let _ = decode_messages(changed.into());
+                    let _ = decode(changed.into());
                 }
             }
         }
@@ -445,7 +534,7 @@ mod tests {
             (u32::MAX, WireError::TooMany { count_max: ENTRIES_READ_MAX }),
         ] {
             body[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
-            assert_eq!(decode_messages(body.clone().into()), Err(expected));
+            assert_eq!(decode(body.clone().into()), Err(expected));
         }
         let one = body_of(&[message(MessageType::MsgHeartbeat)]);
         let mut many = one.to_vec();
@@ -453,7 +542,7 @@ mod tests {
             many.extend_from_slice(&one[1..]);
         }
         let too_many = WireError::TooMany { count_max: BATCH_MESSAGES_MAX };
-        assert_eq!(decode_messages(many.into()), Err(too_many));
+        assert_eq!(decode(many.into()), Err(too_many));
     }
 
     #[test]
@@ -462,16 +551,16 @@ mod tests {
         let with = |at: usize, byte: u8| {
             let mut changed = body.to_vec();
             changed[at] = byte;
-            decode_messages(changed.into()).unwrap_err()
+            decode(changed.into()).unwrap_err()
         };
-        assert_eq!(with(0, 2), WireError::Version { expected: 1, found: 2 });
+        assert_eq!(with(0, 1), WireError::Version { expected: 2, found: 1 });
         assert_eq!(with(1, 0), WireError::UnknownType(0));
         assert_eq!(with(1, 99), WireError::UnknownType(99));
         assert_eq!(with(2, 2), WireError::Flag);
         assert_eq!(with(4, 128), WireError::UnknownFields(128 << 8));
         let mut overflow = append(&[0]);
         overflow.index = u64::MAX;
-        assert_eq!(decode_messages(body_of(&[overflow])), Err(WireError::Index));
+        assert_eq!(decode(body_of(&[overflow])), Err(WireError::Index));
     }
 
     #[test]

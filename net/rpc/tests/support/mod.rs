@@ -52,7 +52,7 @@ impl Recorder {
 }
 
 impl Handler for Recorder {
-    fn message(&self, from: PeerId, kind: u16, body: Bytes) -> Result<(), BadMessage> {
+    fn message(&self, from: PeerId, kind: u16, body: Bytes, _sum: u32) -> Result<(), BadMessage> {
         if kind == NONSENSE {
             return Err(BadMessage("nonsense".to_owned()));
         }

@@ -178,9 +178,9 @@ impl Swarm {
         assert!(peer.node.result.is_none(), "the WAL does not fail");
         let sent = std::mem::take(&mut *peer.node.sent.0.borrow_mut());
         if !sent.is_empty() {
-            let body = body_of(&sent);
-            let read = decode_messages(body.clone().into()).unwrap();
-            assert_eq!(body_of(&read), body);
+            let (body, sum) = body_of(&sent);
+            let read = decode_messages(body.clone().into(), sum).unwrap();
+            assert_eq!(body_of(&read), (body, sum));
             self.network.extend(read.into_iter().map(|(_, message)| message));
         }
     }
@@ -464,12 +464,13 @@ fn log_of(peer: &Peer) -> BTreeMap<u64, Term> {
     (status.log_start.0..=status.last_index.0).map(|index| (index, term(index))).collect()
 }
 
-fn body_of(messages: &[(RaftGroupId, Message)]) -> Vec<u8> {
+fn body_of(messages: &[(RaftGroupId, Message)]) -> (Vec<u8>, u32) {
     let mut batch = MessageBatch::new();
     for (group, message) in messages {
         batch.push(*group, message);
     }
-    batch.take_body().concat()
+    let (body, sum) = batch.take_body();
+    (body.concat(), sum)
 }
 
 fn options(replica: u64, seed: u64) -> RaftOptions {

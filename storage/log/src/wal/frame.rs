@@ -40,6 +40,8 @@ pub struct SealedFrame {
     pub position: WalPosition,
     /// The payload: a slice of `frame`, not a copy.
     pub payload: Bytes,
+    /// CRC-32C of the payload.
+    pub checksum: u32,
     /// Header, payload and padding.
     pub frame: Bytes,
 }

@@ -42,6 +42,8 @@ fn room_for(bytes: usize) -> AlignedBuf {
 pub struct FrameBuilder {
     /// Header and payload.
     buffer: AlignedBuf,
+    /// That of the payload, where it came with it.
+    checksum: Option<u32>,
 }
 
 impl FrameBuilder {
@@ -53,7 +55,16 @@ impl FrameBuilder {
             _ => AlignedBuf::with_capacity(bytes),
         };
         buffer.resize(HEADER_BYTES);
-        FrameBuilder { buffer }
+        FrameBuilder { buffer, checksum: None }
+    }
+
+    /// A copy of a whole payload. `checksum` is its CRC-32C, if the caller knows it: sealing makes no pass over it then, and
+    /// whoever reads the frame finds out about a wrong one.
+    pub fn copy_of(payload: &[u8], checksum: Option<u32>) -> FrameBuilder {
+        let mut frame = FrameBuilder::new(payload.len());
+        frame.append(payload);
+        frame.checksum = checksum;
+        frame
     }
 
     /// Bytes of payload so far.
@@ -76,6 +87,7 @@ impl FrameBuilder {
     /// Panics above [`PAYLOAD_BYTES_MAX`]; ask [`FrameBuilder::fits`] first.
     pub fn append(&mut self, bytes: &[u8]) -> Range<usize> {
         assert!(self.fits(bytes.len()), "{} + {} bytes in a frame", self.len(), bytes.len());
+        self.checksum = None;
         let start = self.len();
         self.make_room(bytes.len());
         self.buffer.extend_from_slice(bytes);
@@ -96,6 +108,7 @@ impl FrameBuilder {
 
     /// A part of the payload, to stamp offsets in place.
     pub fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        self.checksum = None;
         &mut self.buffer[HEADER_BYTES + range.start..HEADER_BYTES + range.end]
     }
 
@@ -109,9 +122,9 @@ impl FrameBuilder {
         frame_bytes(self.len())
     }
 
-    /// Checksum of the payload.
-    pub(crate) fn checksum(&self) -> u32 {
-        crc32c::crc32c(self.payload())
+    /// CRC-32C of the payload: one pass, if it is not known.
+    pub fn checksum(&self) -> u32 {
+        self.checksum.unwrap_or_else(|| crc32c::crc32c(self.payload()))
     }
 
     /// Writes the header; returns the whole frame and its payload, which share one allocation unless
@@ -160,6 +173,19 @@ mod tests {
         assert!(!holds(&frame, &payload));
         let (frame, payload) = sealed(7, COPIED_PAYLOAD_BYTES_MAX + 1);
         assert!(holds(&frame, &payload));
+    }
+
+    #[test]
+    fn a_checksum_that_is_known_holds_until_the_payload_changes() {
+        let computed = crc32c::crc32c(b"payload");
+        assert_eq!(FrameBuilder::copy_of(b"payload", None).checksum(), computed);
+        let known = || FrameBuilder::copy_of(b"payload", Some(7));
+        assert_eq!(known().checksum(), 7);
+        let (mut longer, mut other) = (known(), known());
+        longer.append(b"s");
+        assert_eq!(longer.checksum(), crc32c::crc32c(b"payloads"));
+        other.bytes_mut(0..1)[0] = b'q';
+        assert_eq!(other.checksum(), crc32c::crc32c(b"qayload"));
     }
 
     /// Whether `part` lies in `whole`.

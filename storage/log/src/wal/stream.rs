@@ -153,7 +153,7 @@ impl Wal {
         ReplayPoint { position, epoch_min }
     }
 
-    /// Gives the payload its place in the stream and queues it. Cheap: one pass for the checksum.
+    /// Gives the payload its place in the stream and queues it. Cheap: one pass for the checksum, if it is not known.
     ///
     /// Nothing is durable until [`Wal::write_queued`] returns a later position. Fails with
     /// [`WalError::FrameTooLarge`] above the size of a file, or with the error that closed the stream.
@@ -174,20 +174,21 @@ impl Wal {
         let position = WalPosition { sequence: state.next_sequence, file, offset };
         state.next_sequence += 1;
         let chunk = state.chunk_for(position, bytes);
+        let checksum = payload.checksum();
         let header = FrameHeader {
             stream: self.identity.stream,
             epoch: self.identity.epoch,
             position,
             write_first: chunk.first_sequence,
             payload_bytes: payload.len() as u32,
-            payload_checksum: payload.checksum(),
+            payload_checksum: checksum,
             tag,
         };
         let (frame, payload) = payload.finish(&header);
         chunk.frames.push(frame.clone());
         chunk.bytes += bytes;
         chunk.end = header.end();
-        Ok(SealedFrame { position, payload, frame })
+        Ok(SealedFrame { position, payload, checksum, frame })
     }
 
     /// Writes everything that was queued when it was called; returns up to where the stream is
