@@ -252,6 +252,7 @@ impl Shard {
             }
             self.copy_partition(peer, copy, false, pause).await?;
         }
+        self.destage_calmly().await?;
         self.clone().checkpoint_now().await?;
         Ok(RaftIndex(state.applied))
     }

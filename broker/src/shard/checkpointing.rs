@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use storage::checkpoint::{Checkpoint, CheckpointError, LogCheckpoint, OwnerCheckpoint};
 use storage::log::{Leave, LogError, LogState, topic_id_from_text};
 
+use super::destage::Pace;
 use super::segments::PartitionExtra;
 use super::{METADATA_SHARD, Partition, RecoveredLog, Shard};
 use crate::ids::{METADATA_GROUP, PartitionId, TopicId};
@@ -136,7 +137,7 @@ impl Shard {
         self.last_checkpoint.set(runtime::time::Instant::now());
         let settled = self.settled.get();
         let snapshot = self.metadata_snapshot();
-        let mut applied = self.destage_all().await?;
+        let mut applied = self.destage_all(Pace::Hurried).await?;
         if let Some((index, _)) = &snapshot {
             // after a snapshot the image may be ahead of what Raft has handed out
             let delivered = self.raft.status(METADATA_GROUP).map_or(0, |s| s.delivered.0);

@@ -11,7 +11,8 @@ use crate::world;
 pub enum Class {
     /// Work somebody waits for: connections, commits, coordinators.
     Latency,
-    /// Destage, retention, compaction, checkpoints: a small share while latency work is ready.
+    /// Retention, compaction, copies: a small share while latency work is ready, so nobody may wait for it who is not
+    /// patient.
     Background,
 }
 

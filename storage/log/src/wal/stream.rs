@@ -100,7 +100,7 @@ impl Wal {
         wal.repeat_last_write(&reader).await?;
         wal.state.borrow_mut().pool.plan_ahead();
         let tender =
-            task::spawn(task::Class::Background, tend(Rc::downgrade(&wal), Rc::clone(&wal.wanted)));
+            task::spawn(task::Class::Latency, tend(Rc::downgrade(&wal), Rc::clone(&wal.wanted)));
         *wal.tender.borrow_mut() = Some(tender);
         Ok(wal)
     }
