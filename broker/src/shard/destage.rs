@@ -303,6 +303,7 @@ impl Shard {
             partition.state.borrow_mut().mark_destaged(partition.log.end_offset());
             self.metrics.destaged_bytes.add(bytes as u64);
             self.destage.cached.borrow_mut().push_back((partition.clone(), bytes));
+            // What is small goes side by side, and needs no pause.
             if is_calm && bytes >= SIDE_BY_SIDE_BYTES {
                 time::sleep(began.elapsed()).await;
             } else {

@@ -70,23 +70,22 @@ pub(crate) struct Frame {
     pub sum: u32,
 }
 
-/// What goes into a frame: pieces, and the CRC-32C of all of them.
+/// What goes into a frame: pieces, and the CRC-32C of all of them, if it is known.
 pub struct Body {
     pub(crate) pieces: Vec<Bytes>,
-    pub(crate) sum: u32,
+    sum: Option<u32>,
 }
 
 impl Body {
     /// Pieces whose CRC-32C is known: no pass over them is made.
     pub fn with_sum(pieces: Vec<Bytes>, sum: u32) -> Body {
-        Body { pieces, sum }
+        Body { pieces, sum: Some(sum) }
     }
 }
 
 impl From<Vec<Bytes>> for Body {
     fn from(pieces: Vec<Bytes>) -> Body {
-        let sum = pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
-        Body { pieces, sum }
+        Body { pieces, sum: None }
     }
 }
 
@@ -102,6 +101,8 @@ impl OutFrame {
     pub fn new(kind: FrameKind, method: u16, call: u64, body: impl Into<Body>) -> OutFrame {
         let Body { mut pieces, sum } = body.into();
         let length = body_bytes(&pieces);
+        let computed = || pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
+        let sum = sum.unwrap_or_else(computed);
         let mut header = BytesMut::with_capacity(HEADER_BYTES);
         header.put_u32_le(u32::try_from(length).expect("bounded by the caller"));
         header.put_u8(kind as u8);

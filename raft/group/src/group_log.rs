@@ -49,8 +49,8 @@ impl LogEntry {
     }
 }
 
-/// Payloads from this size on travel with their checksum, so that nobody makes another pass over them: putting a known
-/// checksum behind another one takes as long as a pass over some 100 KiB. The simulated world has only small ones.
+/// Payloads from this size on travel with their checksum, so that nobody makes another pass over them. Over small ones a pass
+/// is cheaper than putting a known checksum behind another one. The simulated world has only small ones.
 pub(crate) const CHECKSUM_FROM_BYTES: usize = if cfg!(simulation) { 300 } else { 256 << 10 };
 
 /// An entry for `raft`, term and index unset. The kind travels as the entry's context, behind it the checksum of a large

@@ -80,8 +80,7 @@ impl Group {
         }
         self.close_window(wal, out)?;
         let ticket = self.next_ticket(next_sequence);
-        let mut frame = FrameBuilder::new(payload.len());
-        frame.append(payload);
+        let frame = FrameBuilder::copy_of(payload, None);
         let sealed = self.append(frame, kind, ticket, Durability::Disk, wal, out)?;
         self.raft.bcast_append();
         self.pump(wal, out, Some(sealed))?;
