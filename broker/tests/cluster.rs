@@ -115,9 +115,9 @@ fn the_first_end_that_a_new_leader_tells_has_everything_acknowledged() {
 #[test]
 fn a_cluster_that_was_waited_for_takes_a_replicated_topic_at_whichever_node() {
     let cluster = Cluster::start();
-    for address in cluster.bootstrap().split(',') {
+    for (node, address) in cluster.bootstrap().split(',').enumerate() {
         let new = NewTopic {
-            name: format!("at-{}", address.rsplit(':').next().expect("a port")),
+            name: format!("at-{node}"),
             partitions: Some(2),
             replication: Some(3),
             configs: Vec::new(),

@@ -277,8 +277,9 @@ fn who_asks_another_replica_than_the_leader_is_told_where_it_is() {
     assert_eq!(known(partition.error_code), ErrorCode::NotLeaderOrFollower);
     assert_eq!(partition.current_leader.leader_id, id);
     assert!(partition.current_leader.leader_epoch >= 0);
-    let endpoints: Vec<_> = told.node_endpoints.iter().map(|e| (e.node_id, e.port)).collect();
-    assert_eq!(endpoints, [(id, i32::from(cluster.ports[leader].0))]);
+    let endpoints: Vec<_> =
+        told.node_endpoints.iter().map(|e| (e.node_id, e.host.to_string())).collect();
+    assert_eq!(endpoints, [(id, cluster.hosts[leader].to_string())]);
     let told = ask(&mut connection, 9);
     let partition = &told.responses[0].partition_responses[0];
     assert_eq!(known(partition.error_code), ErrorCode::NotLeaderOrFollower);

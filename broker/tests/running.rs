@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use client::{Client, NewRecord};
+use node::address::free_port;
 use node::records::{create, read_all, write};
 use node::{Node, eventually};
 use record::Codec;
@@ -49,11 +50,6 @@ fn http(address: &str, path: &str) -> Option<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("bound").port()
 }
 
 fn names(dir: &Path) -> Vec<String> {

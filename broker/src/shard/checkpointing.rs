@@ -158,6 +158,7 @@ impl Shard {
         for partition in self.owned() {
             if let Some(log) = checkpoint.logs.get(&log_name(partition.id)) {
                 partition.log.mark_checkpointed(&log.state);
+                self.follow_log_start(&partition);
             }
         }
         self.raft.checkpointed(&raft);

@@ -59,6 +59,7 @@ pub struct Destage {
     owed: Cell<bool>,
     wake: Notify,
     room: Notify,
+    checkpoint: Notify,
 }
 
 impl Destage {
@@ -109,6 +110,12 @@ impl Destage {
     /// A checkpoint is durable.
     pub fn checkpointed(&self) {
         self.owed.set(false);
+        self.checkpoint.notify_waiters();
+    }
+
+    /// Waits for it.
+    pub async fn next_checkpoint(&self) {
+        self.checkpoint.notified().await;
     }
 
     /// Drops a partition that was deleted.

@@ -1,13 +1,14 @@
 //! Three nodes of one cluster as child processes on this host.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use client::{Client, Connection, NewTopic};
 use tempfile::TempDir;
 
+use super::address::own_host;
 use super::eventually;
 
 pub const NODES: usize = 3;
@@ -15,19 +16,11 @@ pub const NODES: usize = 3;
 /// Three nodes; `None` where one is dead.
 pub struct Cluster {
     pub dir: TempDir,
-    /// For clients and for other nodes.
-    pub ports: Vec<(u16, u16)>,
+    /// Each node's own.
+    pub hosts: Vec<Ipv4Addr>,
     pub running: Vec<Option<Child>>,
-    /// More lines of each node's file.
     /// More lines in the file of each node, given by its index; in force from its next start on.
     pub settings: fn(usize) -> String,
-}
-
-/// Ports that were free a moment ago, all different.
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
-    listeners.iter().map(|l| l.local_addr().expect("it is bound").port()).collect()
 }
 
 impl Cluster {
@@ -38,8 +31,8 @@ impl Cluster {
     /// With more lines in the file of each node, given by its index.
     pub fn start_with(settings: fn(usize) -> String) -> Cluster {
         let dir = TempDir::new().expect("a directory");
-        let ports = free_ports(2 * NODES).chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let mut cluster = Cluster { dir, ports, running: Vec::new(), settings };
+        let hosts = (0..NODES).map(|_| own_host()).collect();
+        let mut cluster = Cluster { dir, hosts, running: Vec::new(), settings };
         let spawned: Vec<Child> = (0..NODES).map(|i| cluster.spawn(i, &cluster.home(i))).collect();
         cluster.running = spawned.into_iter().map(|child| Some(wait_ready(child))).collect();
         cluster.wait_acquainted();
@@ -59,14 +52,12 @@ impl Cluster {
     }
 
     fn properties(&self, index: usize, data: &Path) -> String {
-        let voters: Vec<String> = (1..)
-            .zip(&self.ports)
-            .map(|(id, (_, peer))| format!("{id}@127.0.0.1:{peer}"))
-            .collect();
-        let (port, peer) = self.ports[index];
+        let voters: Vec<String> =
+            (1..).zip(&self.hosts).map(|(id, host)| format!("{id}@{host}:9093")).collect();
+        let host = self.hosts[index];
         format!(
             "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={voters}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{peer}\n\
+             listeners=PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093\n\
              controller.listener.names=CONTROLLER\nlog.dirs={data}\nmillrace.shards=2\n\
              broker.session.timeout.ms=2000\nmillrace.wal.file.bytes=4194304\n\
              offsets.topic.replication.factor=3\noffsets.topic.num.partitions=3\n\
@@ -93,9 +84,8 @@ impl Cluster {
         self.running[index] = Some(wait_ready(child));
     }
 
-    /// Stops a node where it is; it answers nothing until [`Cluster::go_on`].
-    /// Stops a node's process where it is. Its threads stop once one of them has taken the signal, which on a busy machine
-    /// may be a while later.
+    /// Stops a node's process where it is; it answers nothing until [`Cluster::go_on`]. Its threads stop once one of them
+    /// has taken the signal, which on a busy machine may be a while later.
     pub fn pause(&self, index: usize) {
         self.signal(index, "-STOP");
         let threads = format!("/proc/{}/task", self.running[index].as_ref().expect("it runs").id());
@@ -125,8 +115,7 @@ impl Cluster {
 
     /// A connection to one node.
     pub fn connect(&self, index: usize) -> Connection {
-        let address = format!("127.0.0.1:{}", self.ports[index].0);
-        Connection::open(&address).expect("the node accepts")
+        Connection::open(&self.address(index)).expect("the node accepts")
     }
 
     /// `kill -9`.
@@ -146,9 +135,13 @@ impl Cluster {
     }
 
     pub fn bootstrap(&self) -> String {
-        let alive = self.ports.iter().zip(&self.running).filter(|(_, child)| child.is_some());
-        let alive: Vec<String> = alive.map(|((port, _), _)| format!("127.0.0.1:{port}")).collect();
+        let alive = (0..NODES).filter(|index| self.running[*index].is_some());
+        let alive: Vec<String> = alive.map(|index| self.address(index)).collect();
         alive.join(",")
+    }
+
+    fn address(&self, index: usize) -> String {
+        format!("{}:9092", self.hosts[index])
     }
 
     pub fn client(&self) -> Client {

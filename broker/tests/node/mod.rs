@@ -7,6 +7,7 @@
 )]
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
+pub mod address;
 pub mod cluster;
 pub mod load;
 pub mod namespace;

@@ -1,7 +1,7 @@
 //! Nodes of a cluster that come and go: where each is, how it is started or refused, and what it tells of the others.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -13,6 +13,7 @@ use protocol::messages::{
 };
 use protocol::{StrBytes, Uuid};
 
+use super::address::own_host;
 use super::numbers::{read_numbers, write_number};
 use super::process::Starting;
 use super::{Node, eventually};
@@ -20,42 +21,33 @@ use super::{Node, eventually};
 /// Where a node is and where others meet it.
 pub struct Place {
     pub id: i32,
-    pub port: u16,
-    pub peer: u16,
+    pub host: Ipv4Addr,
     pub home: PathBuf,
-}
-
-pub fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port is free")).collect();
-    listeners.iter().map(|l| l.local_addr().expect("it is bound").port()).collect()
 }
 
 /// Nodes with these ids below `dir`.
 pub fn places(dir: &Path, ids: &[i32]) -> Vec<Place> {
-    let ports = free_ports(2 * ids.len());
-    let place = |(id, ports): (&i32, &[u16])| {
-        let home = dir.join(format!("node-{}-{id}", ports[0]));
-        Place { id: *id, port: ports[0], peer: ports[1], home }
+    let place = |id: &i32| {
+        let host = own_host();
+        Place { id: *id, host, home: dir.join(format!("node-{id}-{host}")) }
     };
-    ids.iter().zip(ports.chunks(2)).map(place).collect()
+    ids.iter().map(place).collect()
 }
 
 pub fn voters(places: &[Place]) -> String {
-    let voter = |place: &Place| format!("{}@127.0.0.1:{}", place.id, place.peer);
+    let voter = |place: &Place| format!("{}@{}:9093", place.id, place.host);
     let voters: Vec<String> = places.iter().map(voter).collect();
     format!("controller.quorum.voters={}", voters.join(","))
 }
 
 pub fn servers(places: &[&Place]) -> String {
-    let servers: Vec<String> =
-        places.iter().map(|place| format!("127.0.0.1:{}", place.peer)).collect();
+    let servers: Vec<String> = places.iter().map(|place| format!("{}:9093", place.host)).collect();
     format!("controller.quorum.bootstrap.servers={}", servers.join(","))
 }
 
 impl Place {
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:9092", self.host)
     }
 
     pub fn file(&self, quorum: &str) -> PathBuf {
@@ -63,14 +55,13 @@ impl Place {
         let file = self.home.join("server.properties");
         let text = format!(
             "process.roles=broker,controller\nnode.id={id}\n{quorum}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{peer}\n\
+             listeners=PLAINTEXT://{host}:9092,CONTROLLER://{host}:9093\n\
              controller.listener.names=CONTROLLER\nlog.dirs={data}\nmillrace.shards=2\n\
              broker.session.timeout.ms=2000\nmillrace.wal.file.bytes=4194304\n\
              offsets.topic.num.partitions=3\nmillrace.checkpoint.interval.ms=200\n\
              auto.leader.rebalance.enable=false\nmillrace.log.level=warn\n",
             id = self.id,
-            port = self.port,
-            peer = self.peer,
+            host = self.host,
             data = self.home.join("data").display(),
         );
         std::fs::write(&file, text).expect("a file");

@@ -11,7 +11,9 @@ use model::{Model, NOW, batch, check, everything, open, small, store};
 use proptest::prelude::*;
 use record::{BatchBuilder, Codec, ProducerFields};
 use scratch::Scratch;
-use storage::log::{AbortedTransaction, Log, LogConfig, LogError, LogState, LogStore, ReadRequest};
+use storage::log::{
+    AbortedTransaction, Log, LogConfig, LogError, LogState, LogStore, ReadRequest, Retained,
+};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -116,6 +118,14 @@ proptest! {
     }
 }
 
+/// What goes once a checkpoint knows it.
+async fn retain_with_a_checkpoint(log: &Rc<Log>, now_ms: i64) -> Retained {
+    let first = log.retain(now_ms).await.unwrap();
+    assert_eq!((first.deleted_segments, first.waits_for_checkpoint), (0, true));
+    log.mark_checkpointed(&log.sync().await.unwrap());
+    log.retain(now_ms).await.unwrap()
+}
+
 #[test]
 fn reads_stop_at_the_bytes_and_at_the_offset_given() {
     runtime::block_on(async {
@@ -197,30 +207,64 @@ fn retention_by_time_and_size_deletes_from_the_oldest_and_keeps_the_end() {
         assert_eq!(kept_all.deleted_segments, 0);
 
         log.set_config(Rc::new(LogConfig { retention_bytes: 8000, ..small() }));
-        let by_size = log.retain(NOW).await.unwrap();
+        let by_size = retain_with_a_checkpoint(&log, NOW).await;
         assert!(by_size.deleted_segments > 0);
         assert_eq!(log.bytes(), before - by_size.deleted_bytes);
         assert!(log.bytes() >= 8000 && log.bytes() < 8000 + 3000, "{}", log.bytes());
         assert_eq!(by_size.log_start_offset, log.log_start_offset());
 
         log.set_config(Rc::new(LogConfig { retention_ms: 970, ..small() }));
-        let by_time = log.retain(NOW).await.unwrap();
+        let by_time = retain_with_a_checkpoint(&log, NOW).await;
         assert!(by_time.deleted_segments > 0);
         assert!(log.log_start_offset() <= 30, "{}", log.log_start_offset());
         assert!(log.read(everything(log.log_start_offset())).await.is_ok());
 
-        let all = log.retain(NOW + 10_000_000).await.unwrap();
-        assert!(all.deleted_segments > 0);
-        assert!(log.bytes() > 0, "the active segment of the checkpoint is gone");
-        log.mark_checkpointed(&log.sync().await.unwrap());
-        let last = log.retain(NOW + 10_000_000).await.unwrap();
-        assert_eq!(last.deleted_segments, 1);
+        let held = log.bytes();
+        let none = log.retain(NOW + 10_000_000).await.unwrap();
+        assert_eq!((none.deleted_segments, none.waits_for_checkpoint), (0, true));
+        assert_eq!(log.bytes(), held, "a segment is gone that the checkpoint has");
+        let all = retain_with_a_checkpoint(&log, NOW + 10_000_000).await;
+        assert!(all.deleted_segments > 1);
         assert_eq!((log.log_start_offset(), log.end_offset(), log.bytes()), (40, 40, 0));
         let state = log.sync().await.unwrap();
         let reopened = open(&store, &dir, small(), state);
         let bytes = model.append(&[NOW], 10, Codec::None);
         reopened.append(std::slice::from_ref(&bytes), &[]).await.unwrap();
         assert_eq!(reopened.read(everything(40)).await.unwrap().bytes, bytes);
+    });
+}
+
+#[test]
+fn what_retention_takes_can_be_read_until_a_checkpoint_knows_that_it_goes() {
+    runtime::block_on(async {
+        let scratch = Scratch::new();
+        let (store, dir) = (store(), scratch.path().join("t-0"));
+        let log = open(&store, &dir, small(), LogState::new(0, NOW));
+        let mut model = Model::default();
+        for at in 0..40 {
+            log.append(&[model.append(&[at], 400, Codec::None)], &[]).await.unwrap();
+        }
+        let before = log.sync().await.unwrap();
+        log.mark_checkpointed(&before);
+        log.set_config(Rc::new(LogConfig { retention_bytes: 8000, ..small() }));
+        let waiting = log.retain(NOW).await.unwrap();
+        assert!(waiting.waits_for_checkpoint);
+        assert_eq!((waiting.log_start_offset, log.log_start_offset()), (0, 0));
+        check(&log, &model).await;
+        let crashed = open(&store, &dir, small(), before);
+        check(&crashed, &model).await;
+
+        let after = log.sync().await.unwrap();
+        assert!(after.log_start_offset > 0);
+        assert_eq!(log.log_start_offset(), 0);
+        log.mark_checkpointed(&after);
+        assert_eq!(log.log_start_offset(), after.log_start_offset);
+        let gone = log.retain(NOW).await.unwrap();
+        assert!(gone.deleted_segments > 0 && !gone.waits_for_checkpoint);
+        let crashed = open(&store, &dir, small(), after);
+        assert_eq!(crashed.log_start_offset(), after.log_start_offset);
+        model.log_start_offset = after.log_start_offset;
+        check(&crashed, &model).await;
     });
 }
 

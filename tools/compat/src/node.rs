@@ -9,7 +9,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const START_PATIENCE: Duration = Duration::from_secs(90);
@@ -311,9 +311,15 @@ pub fn fresh_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Ports that were free a moment ago, all different.
+/// Ports that were free a moment ago, all different. Not of those that the system gives to outgoing connections
+/// (`net.ipv4.ip_local_port_range`): a client could take one while its node is away.
 fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let bound = (0..count).map(|_| TcpListener::bind("127.0.0.1:0"));
-    let bound = bound.collect::<std::io::Result<Vec<_>>>()?;
-    bound.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() as u16;
+    let next = || 20_000 + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(first) % 12_000;
+    let ports = std::iter::repeat_with(next).take(12_000);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let free: Vec<u16> = ports.filter(is_free).take(count).collect();
+    anyhow::ensure!(free.len() == count, "no port is free between 20000 and 32000");
+    Ok(free)
 }

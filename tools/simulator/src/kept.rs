@@ -54,6 +54,7 @@ pub const ALL: &[Kept] = &[
         "the older of two checkpoints of a log won after the number of shards changed",
     ),
     node(1_795_281_819_401, "the same"),
+    node(1_795_398_498_013, "a log start that retention had moved and no checkpoint knew"),
     node(210_000_861, "a start with other shards and a damaged segment"),
     node(210_004_655, "a start with other shards and a damaged segment"),
     node(210_004_177, "a directory of a killed process whose name was not durable"),

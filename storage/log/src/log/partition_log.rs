@@ -152,6 +152,10 @@ pub(super) struct Inner {
     /// Base offset of the active segment in the last durable checkpoint. A start may go back to
     /// it, so no segment from it on is deleted or rewritten.
     pub checkpointed_base: i64,
+    /// Log start in the last durable checkpoint: a start never goes back before it, so segments that it leaves out may go.
+    pub checkpointed_start: i64,
+    /// Log start that retention wants. The next checkpoint says so, and then it is so.
+    pub wanted_start: i64,
 }
 
 /// One partition's log.
@@ -206,6 +210,8 @@ impl Log {
                 generation: 0,
                 damaged: None,
                 checkpointed_base: state.active.base_offset,
+                checkpointed_start: state.log_start_offset,
+                wanted_start: state.log_start_offset,
             }),
             mutation: Semaphore::new(1),
             maintenance: Semaphore::new(1),
@@ -255,9 +261,15 @@ impl Log {
     }
 
     /// The checkpoint with this state of the log, from [`Log::sync`], is durable. Only segments that
-    /// it knows as closed are deleted or compacted.
+    /// it knows as closed are deleted or compacted, and the log begins where it says: what retention
+    /// wanted to go cannot be read any more.
     pub fn mark_checkpointed(&self, state: &LogState) {
-        self.inner.borrow_mut().checkpointed_base = state.active.base_offset;
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.checkpointed_base = state.active.base_offset;
+            inner.checkpointed_start = state.log_start_offset;
+        }
+        self.delete_before(state.log_start_offset);
     }
 
     /// Records before `offset` are deleted (Kafka's DeleteRecords): they cannot be read any more.
@@ -360,6 +372,12 @@ impl Log {
 }
 
 impl Inner {
+    /// What the next checkpoint says.
+    pub fn state_to_keep(&self) -> LogState {
+        let log_start_offset = self.state.log_start_offset.max(self.wanted_start);
+        LogState { log_start_offset, ..self.state }
+    }
+
     pub fn mark_dirty(&mut self, base_offset: i64, kind: FileKind) {
         self.writes += 1;
         if self.dirty.insert((base_offset, kind), self.writes).is_none() {

@@ -2,8 +2,11 @@
 //!
 //! A segment goes when it lies before the log start offset, when the log without it still has
 //! `retention.bytes`, or when its largest timestamp is older than `retention.ms`; always from the
-//! oldest on, and the active segment only after a new one was begun. Deleting is a rename; the bytes
-//! go later, slowly (`reaper`).
+//! oldest on, and the active segment only after a new one was begun.
+//!
+//! In two steps: a log start is wanted first, and segments go once a durable checkpoint has it. So a crash brings back
+//! no log start that is older than one that was told to clients. Deleting is a rename; the bytes go later, slowly
+//! (`reaper`).
 
 use super::error::LogError;
 use super::file_names::FileKind;
@@ -15,6 +18,8 @@ pub struct Retained {
     pub deleted_segments: usize,
     pub deleted_bytes: u64,
     pub log_start_offset: i64,
+    /// More goes once a checkpoint has been written: to be called again after it.
+    pub waits_for_checkpoint: bool,
 }
 
 /// A segment as the rules see it.
@@ -29,7 +34,8 @@ struct Candidate {
 
 impl Log {
     /// Deletes the segments that the settings and the log start offset no longer want, as far as the
-    /// last checkpoint ([`Log::mark_checkpointed`]) knows them as closed; the others go next time.
+    /// last checkpoint ([`Log::mark_checkpointed`]) knows that the log begins behind them; the next one
+    /// will know it of the others.
     pub async fn retain(&self, now_ms: i64) -> Result<Retained, LogError> {
         if self.has_nothing_to_delete(now_ms) {
             let log_start_offset = self.log_start_offset();
@@ -46,13 +52,21 @@ impl Log {
             self.roll(now_ms).await?;
         }
         let mut retained = Retained::default();
-        let checkpointed_base = self.inner.borrow().checkpointed_base;
-        for segment in doomed.iter().take_while(|doomed| doomed.base_offset < checkpointed_base) {
+        let (base, start) = {
+            let mut inner = self.inner.borrow_mut();
+            if let Some(last) = doomed.last() {
+                inner.wanted_start = inner.wanted_start.max(last.end_offset);
+            }
+            (inner.checkpointed_base, inner.checkpointed_start)
+        };
+        let is_free = |doomed: &&Candidate| doomed.base_offset < base && doomed.end_offset <= start;
+        for segment in doomed.iter().take_while(is_free) {
             self.delete_segment(segment).await?;
             retained.deleted_segments += 1;
             retained.deleted_bytes += segment.bytes;
         }
         retained.log_start_offset = self.log_start_offset();
+        retained.waits_for_checkpoint = retained.deleted_segments < doomed.len();
         Ok(retained)
     }
 
@@ -94,12 +108,7 @@ impl Log {
         }
         inner.state.closed_bytes -= segment.bytes;
         inner.dirty.retain(|(other, _), _| *other != base);
-        let start = inner.state.log_start_offset.max(segment.end_offset);
-        inner.state.log_start_offset = start;
         inner.forget_hints_before(segment.end_offset);
-        if let Some(epochs) = &mut inner.epochs {
-            inner.epochs_dirty |= epochs.truncate_from_start(start);
-        }
         Ok(())
     }
 }

@@ -43,7 +43,7 @@ impl Log {
         let unsynced = {
             let _permit = self.lock().await?;
             if !self.is_dirty() && !self.inner.borrow().dir_dirty {
-                return Ok(self.inner.borrow().state);
+                return Ok(self.inner.borrow().state_to_keep());
             }
             self.flush_indexes().await?;
             self.write_epochs().await?;
@@ -170,7 +170,8 @@ impl<'a> Unsynced<'a> {
     fn of(log: &'a Log) -> Unsynced<'a> {
         let mut inner = log.inner.borrow_mut();
         let names = std::mem::take(&mut inner.dir_dirty);
-        Unsynced { log, state: inner.state, files: inner.dirty.clone(), names, epochs: None }
+        let state = inner.state_to_keep();
+        Unsynced { log, state, files: inner.dirty.clone(), names, epochs: None }
     }
 
     /// Puts the leader epochs in their place, which only a further sync makes durable: says whether it
