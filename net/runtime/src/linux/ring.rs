@@ -105,9 +105,9 @@ pub(super) enum Kept {
         _file: Rc<OwnedFd>,
         into: Vec<u8>,
     },
-    ReadAligned {
+    Aligned {
         _file: Rc<OwnedFd>,
-        into: AlignedBuf,
+        buf: AlignedBuf,
     },
     File {
         _file: Rc<OwnedFd>,
@@ -237,14 +237,43 @@ impl Ring {
             opcode::Read::new(types::Fd(file.as_raw_fd()), at, clamp(len)).offset(pos).build();
         // SAFETY: `at` has room for `len` bytes on the heap, kept with `into`.
         let (result, kept) =
-            unsafe { self.start(entry, Kept::ReadAligned { _file: Rc::clone(file), into }) }.await;
-        let Kept::ReadAligned { mut into, .. } = kept else { unreachable!("kept as such") };
+            unsafe { self.start(entry, Kept::Aligned { _file: Rc::clone(file), buf: into }) }.await;
+        let Kept::Aligned { buf: mut into, .. } = kept else { unreachable!("kept as such") };
         let result = check(result);
         if let Ok(n) = result {
             // SAFETY: the kernel has filled `n` bytes after `filled`.
             unsafe { into.set_len(filled + n) };
         }
         (result, into)
+    }
+
+    /// Writes all of `from`, aligned, from `pos`; it comes back, for the next one.
+    pub async fn write_aligned(
+        self: &Rc<Self>,
+        file: &Rc<OwnedFd>,
+        pos: u64,
+        mut from: AlignedBuf,
+    ) -> (io::Result<()>, AlignedBuf) {
+        let mut written = 0;
+        while written < from.len() {
+            let at = from[written..].as_ptr();
+            let entry =
+                opcode::Write::new(types::Fd(file.as_raw_fd()), at, clamp(from.len() - written))
+                    .offset(pos + written as u64)
+                    .build();
+            let kept = Kept::Aligned { _file: Rc::clone(file), buf: from };
+            // SAFETY: what lies behind `at` is on the heap, kept with `from` and not written to meanwhile.
+            let (result, kept) = unsafe { self.start(entry, kept) }.await;
+            let Kept::Aligned { buf, .. } = kept else { unreachable!("kept as such") };
+            from = buf;
+            match check(result) {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), from),
+                Ok(n) => written += n,
+                Err(e) if is_transient(&e) => {}
+                Err(e) => return (Err(e), from),
+            }
+        }
+        (Ok(()), from)
     }
 
     /// `fdatasync`.
