@@ -268,6 +268,21 @@ fn a_throttled_move_stays_on_its_way_until_the_throttle_is_lifted() {
     written.assert_read(&cluster, "t");
 }
 
+#[test]
+fn a_throttled_move_ends_although_each_piece_is_small() {
+    let cluster = Cluster::start();
+    cluster.create_with("t", 1, 1);
+    place(&cluster, "t", &[&[1]]);
+    wait_placed(&cluster, "t", &[&[1]]);
+    let mut written = Written::default();
+    written.write(&cluster, "t", 0..100);
+    // some of these bytes a second, of several times as many
+    throttle(&cluster, Some("2000"));
+    place(&cluster, "t", &[&[3]]);
+    wait_placed(&cluster, "t", &[&[3]]);
+    written.assert_read(&cluster, "t");
+}
+
 fn delete_before(cluster: &Cluster, topic: &str, offset: i64) {
     let partition = DeleteRecordsPartition::default().with_partition_index(0).with_offset(offset);
     let of_topic = DeleteRecordsTopic::default()

@@ -5,9 +5,9 @@
 //!
 //! - metadata: the image as records;
 //! - a data group: per partition the batches that this replica lacks. What it has is a prefix of the committed log, so
-//!   nothing is copied twice, and a copy that was cut short goes on where it stopped. Batches come in at the place where
-//!   committed entries do, and reach segments as those do. Where retention has removed what would come next, the copy
-//!   begins anew at the leader's log start; gaps that compaction left become batches without records.
+//!   nothing is copied twice, and a copy that was cut short goes on where it stopped. Batches go to the segments as they
+//!   come, and no tail cache holds them. Where retention has removed what would come next, the copy begins anew at the
+//!   leader's log start; gaps that compaction left become batches without records.
 //!
 //! A partition that changes its group is copied alike (`moves/copying.rs`).
 //!
@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft_group::{RaftIndex, SnapshotOffer};
-use record::{BatchBuilder, BatchHeader, BatchView};
+use record::BatchHeader;
 use rpc::{CallError, CallFailure, PeerId};
 use runtime::task::{self, Class};
 use runtime::time::{Instant, sleep, timeout};
 use serde::{Deserialize, Serialize};
 
+use super::copied::Copied;
 use super::messages::{DESCRIBE_GROUP, METADATA_SNAPSHOT, READ_BATCHES, decode_call, encode};
 use super::moves::Side;
 use crate::ids::{METADATA_GROUP, NodeId, PartitionId, RaftGroupId, TopicId};
@@ -44,8 +45,6 @@ const METADATA_MAX: Duration = Duration::from_secs(5);
 /// Between two attempts, and how many before the leader has to offer again.
 const RETRY_AFTER: Duration = Duration::from_millis(300);
 const ATTEMPTS: usize = 10;
-/// Records that a batch without records may stand for.
-const GAP_MAX: i64 = i32::MAX as i64;
 /// The leader cannot say what was asked.
 const NOT_HERE: u16 = 3;
 /// A throttle holds a copy back.
@@ -286,33 +285,11 @@ impl Shard {
                 partition = self.begin_anew(&partition, begin).await?;
             }
         }
-        loop {
-            let offset = partition.state.borrow().high_watermark();
-            if offset >= copy.end {
-                break;
-            }
-            if can_wait && !self.may_copy(id, Side::Follower) {
-                return Err(CopyError::Throttled);
-            }
-            let began = Instant::now();
-            let (topic, index) = (id.topic, id.index);
-            let piece = if can_wait { self.piece_max(id, Side::Follower) } else { usize::MAX };
-            let bytes_max = CHUNK_BYTES.min(piece);
-            // the first batch may begin before the log start, where nobody reads
-            let from = offset.max(copy.log_start);
-            let ask = ReadBatches { topic, index, offset: from, bytes_max, can_wait };
-            let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
-            self.has_copied(id, Side::Follower, bytes.len());
-            self.take_copied(&partition, &bytes, copy.end)?;
-            if partition.state.borrow().high_watermark() == offset {
-                // compaction has removed everything up to the end
-                self.fill_gap(&partition, copy.end);
-            }
-            while self.is_backlogged() {
-                self.room().await;
-            }
-            sleep(began.elapsed() * pause).await;
-        }
+        let mut copied = Copied::behind(&partition.state.borrow());
+        let fetched = self.fetch_copy(peer, &partition, copy, &mut copied, can_wait, pause).await;
+        // also where it stopped: it goes on behind that
+        self.store_copied(&partition, copied.drain()).await?;
+        fetched?;
         let now_ms = self.clock_ms();
         let mut state = partition.state.borrow_mut();
         if state.high_watermark() == copy.end && !runtime::mutant::is("copy-forgets-producers") {
@@ -324,6 +301,47 @@ impl Shard {
             partition.log.delete_before(copy.log_start);
         }
         state.announce();
+        Ok(())
+    }
+
+    /// Fetches batches up to the end that `copy` tells, and writes them whenever enough have come; the rest is left.
+    async fn fetch_copy(
+        self: &Rc<Self>,
+        peer: PeerId,
+        partition: &Rc<Partition>,
+        copy: &PartitionCopy,
+        copied: &mut Copied,
+        can_wait: bool,
+        pause: u32,
+    ) -> Result<(), CopyError> {
+        let (id, (topic, index)) = (partition.id, (copy.topic, copy.index));
+        while copied.end < copy.end {
+            if can_wait && !self.may_copy(id, Side::Follower) {
+                return Err(CopyError::Throttled);
+            }
+            let began = Instant::now();
+            let before = copied.end;
+            let piece = if can_wait { self.piece_max(id, Side::Follower) } else { usize::MAX };
+            let bytes_max = CHUNK_BYTES.min(piece);
+            // the first batch may begin before the log start, where nobody reads
+            let offset = before.max(copy.log_start);
+            let ask = ReadBatches { topic, index, offset, bytes_max, can_wait };
+            let bytes = self.call_peer(peer, READ_BATCHES, encode(&ask)).await?;
+            self.has_copied(id, Side::Follower, bytes.len());
+            let taken = copied.take(&bytes, copy.end);
+            taken.map_err(|error| CopyError::Damaged(format!("a copied batch: {error}")))?;
+            if copied.end == before {
+                // compaction has removed everything up to the end
+                copied.fill_gap(copy.end);
+            }
+            if copied.is_enough() {
+                self.store_copied(partition, copied.drain()).await?;
+            }
+            while self.is_backlogged() {
+                self.room().await;
+            }
+            sleep(began.elapsed() * pause).await;
+        }
         Ok(())
     }
 
@@ -342,57 +360,6 @@ impl Shard {
         }
     }
 
-    /// Takes in whole batches below `end`.
-    fn take_copied(
-        &self,
-        partition: &Rc<Partition>,
-        bytes: &Bytes,
-        end: i64,
-    ) -> Result<(), CopyError> {
-        let damaged = |e: record::BatchError| CopyError::Damaged(format!("a copied batch: {e}"));
-        let mut rest = bytes.clone();
-        while !rest.is_empty() {
-            let view = BatchView::parse(&rest).map_err(damaged)?;
-            view.verify_crc().map_err(damaged)?;
-            let (header, size) = (view.header, view.header.size);
-            let batch = rest.split_to(size);
-            let at = partition.state.borrow().high_watermark();
-            if header.last_offset() >= end {
-                break;
-            }
-            if header.last_offset() < at {
-                continue;
-            }
-            self.fill_gap(partition, header.base_offset);
-            self.put_copied(partition, &header, batch);
-        }
-        Ok(())
-    }
-
-    /// Stands in for what compaction removed up to `to`.
-    fn fill_gap(&self, partition: &Rc<Partition>, to: i64) {
-        loop {
-            let (from, epoch) = {
-                let state = partition.state.borrow();
-                (state.high_watermark(), state.epochs.latest().map_or(0, |latest| latest.epoch))
-            };
-            if from >= to {
-                return;
-            }
-            let batch = without_records(from, (to - from).min(GAP_MAX), epoch);
-            let header = BatchHeader::parse(&batch).expect("a batch that was just built");
-            self.put_copied(partition, &header, batch);
-        }
-    }
-
-    fn put_copied(&self, partition: &Rc<Partition>, header: &BatchHeader, batch: Bytes) {
-        let bytes = batch.len();
-        let batch = Bytes::copy_from_slice(&batch);
-        if partition.state.borrow_mut().commit(header, batch, self.clock_ms()) {
-            self.copied(partition, bytes);
-        }
-    }
-
     pub(super) async fn call_peer(
         &self,
         peer: PeerId,
@@ -401,28 +368,5 @@ impl Shard {
     ) -> Result<Bytes, CallError> {
         let cluster = self.cluster().expect("only nodes of a cluster copy groups");
         cluster.peers.call(peer, method, vec![body], CALL_MAX).await
-    }
-}
-
-/// A batch of `count` offsets and no records, as compaction leaves them.
-fn without_records(from: i64, count: i64, leader_epoch: i32) -> Bytes {
-    let mut batch = BatchBuilder::new().base_offset(from).leader_epoch(leader_epoch);
-    batch.set_last_offset_delta((count - 1) as i32);
-    let bytes = batch.finish().expect("nothing is compressed");
-    Bytes::copy_from_slice(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_is_a_batch_that_holds_offsets_and_no_records() {
-        let bytes = without_records(40, 3, 7);
-        let view = BatchView::parse(&bytes).unwrap();
-        view.verify_crc().unwrap();
-        assert_eq!((view.header.base_offset, view.header.last_offset()), (40, 42));
-        assert_eq!(view.header.partition_leader_epoch, 7);
-        assert_eq!(view.records().unwrap().count(), 0);
     }
 }

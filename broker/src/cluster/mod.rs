@@ -10,7 +10,7 @@
 //! - `liveness.rs`: heartbeats; who is silent for `broker.session.timeout.ms` is fenced, and unfenced when it is back;
 //! - `change.rs`: how a node that does not lead the metadata group changes metadata;
 //! - `leaders.rs`: who leads which group, told by each leader to all nodes, again and again;
-//! - `catch_up.rs`: a replica that is behind the Raft log gets what it lacks, durably, out of band;
+//! - `catch_up.rs`, `copied.rs`: a replica that is behind the Raft log gets what it lacks, durably, out of band;
 //! - `moves`: a partition changes its group, and with it the nodes that have it;
 //! - `link.rs`: Raft's messages between the shards that host the replicas, and the listener for peers;
 //! - `messages.rs`: the bytes of all that.
@@ -20,6 +20,7 @@
 mod catch_up;
 mod change;
 mod cluster_state;
+mod copied;
 mod formation;
 mod leaders;
 mod link;

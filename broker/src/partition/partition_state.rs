@@ -196,6 +196,33 @@ impl PartitionState {
     /// A committed batch arrives, in log order: it becomes readable. Returns false if segments hold it already
     /// (a replay after a restart).
     pub fn commit(&mut self, batch: &BatchHeader, bytes: Bytes, now_ms: i64) -> bool {
+        let is_new = self.advance(batch, now_ms);
+        if is_new {
+            let (base_offset, last_offset) = (batch.base_offset, batch.last_offset());
+            self.tail.push(TailBatch { base_offset, last_offset, bytes });
+        }
+        is_new
+    }
+
+    /// Committed batches that segments hold already, up to `end`: they become readable. The tail cache begins behind them
+    /// then, and holds nothing that is in no segment before. Returns the bytes that it held.
+    pub fn commit_stored<'a>(
+        &mut self,
+        batches: impl IntoIterator<Item = &'a BatchHeader>,
+        end: i64,
+        now_ms: i64,
+    ) -> usize {
+        for batch in batches {
+            self.advance(batch, now_ms);
+        }
+        self.mark_destaged(end);
+        match self.tail.is_dirty() {
+            true => 0,
+            false => self.tail.clear(),
+        }
+    }
+
+    fn advance(&mut self, batch: &BatchHeader, now_ms: i64) -> bool {
         let (base_offset, last_offset) = (batch.base_offset, batch.last_offset());
         if last_offset < self.high_watermark {
             return false;
@@ -210,7 +237,6 @@ impl PartitionState {
             self.log_end_offset = last_offset + 1;
         }
         self.epochs.assign(batch.partition_leader_epoch, base_offset);
-        self.tail.push(TailBatch { base_offset, last_offset, bytes });
         self.high_watermark = last_offset + 1;
         true
     }
@@ -305,9 +331,9 @@ impl PartitionState {
         }
     }
 
-    /// Segments hold everything below `end` now.
+    /// Segments hold everything below `end` now; more than is known here where a copy was cut short.
     pub fn mark_destaged(&mut self, end: i64) {
-        assert!(end <= self.high_watermark, "destaged {end} beyond {}", self.high_watermark);
+        let end = end.min(self.high_watermark);
         self.destaged_end = self.destaged_end.max(end);
         self.tail.mark_destaged(end);
     }

@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use raft_group::{RaftGroupId, RaftIndex};
+use record::BatchHeader;
 use runtime::sync::Notify;
 use runtime::task::{self, Class};
 use runtime::time::{self, Instant};
@@ -142,12 +144,40 @@ impl Shard {
         self.destage.applied.borrow().get(&group).copied()
     }
 
-    /// A batch of `bytes` came in past the Raft log.
-    pub(crate) fn copied(&self, partition: &Rc<Partition>, bytes: usize) {
-        self.tail_grew(bytes);
-        self.destage.mark_dirty(partition);
-        self.destage.pinned.set(self.destage.pinned.get() + bytes);
-        self.destage_if_due();
+    /// Committed batches came in past the Raft log: they go to the segments, and what the tail cache held before them goes.
+    /// Nobody waits for them at the end of the log, and caching them would drop what others read.
+    pub(crate) async fn store_copied(
+        self: &Rc<Self>,
+        partition: &Rc<Partition>,
+        batches: Vec<(BatchHeader, Bytes)>,
+    ) -> Result<(), LogError> {
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.maintenance.acquire(1).await;
+        if partition.state.borrow().tail.is_dirty() {
+            self.destage_all(Pace::Calm).await?;
+        }
+        let (headers, batches): (Vec<BatchHeader>, Vec<Bytes>) = batches.into_iter().unzip();
+        let stored = partition.log.append(&batches, &[]).await;
+        // a part of them, perhaps
+        let end = partition.log.end_offset();
+        let headers = headers.iter().take_while(|batch| batch.last_offset() < end);
+        let freed = partition.state.borrow_mut().commit_stored(headers, end, self.clock_ms());
+        self.tail_shrank(freed);
+        self.destage.owe_checkpoint();
+        match stored {
+            Ok(stored) => {
+                self.metrics.destaged_bytes.add(stored.bytes);
+                Ok(())
+            }
+            Err(error) => {
+                if error.is_disk_full() {
+                    self.found_disk_full();
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Wakes the background task if enough has gathered. Called after every entry.
