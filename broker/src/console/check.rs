@@ -67,7 +67,7 @@ pub fn inspect(data: &Path) -> Vec<Finding> {
     findings.extend(limits);
     findings.extend([cpus(), directory(data), free_space(&trial)]);
     findings.extend(storage(&existing_parent(data)));
-    findings.extend([swappiness(), realtime(), cpu_latency()]);
+    findings.extend([swappiness(), fresh_memory(), realtime(), cpu_latency()]);
     findings
 }
 
@@ -247,6 +247,26 @@ fn swappiness() -> Finding {
 }
 
 /// Whether this user may write there, or make the directory.
+/// A guest that gives free pages back waits for its host whenever it takes one again.
+fn fresh_memory() -> Finding {
+    let devices = fs::read_dir("/sys/bus/virtio/drivers/virtio_balloon").into_iter().flatten();
+    let features = devices.flatten().filter_map(|device| read(device.path().join("features")));
+    match features.into_iter().any(|bits| reports_free_pages(&bits)) {
+        true => advice(
+            "memory",
+            "this virtual machine gives free pages back to its host (free page reporting) and waits \
+             for each that it takes again, milliseconds for a huge page; have the host leave the \
+             memory with the guest",
+        ),
+        false => good("memory", "free pages stay here"),
+    }
+}
+
+/// `VIRTIO_BALLOON_F_REPORTING`, bit 5; the kernel prints bit 0 first.
+fn reports_free_pages(features: &str) -> bool {
+    features.trim().as_bytes().get(5) == Some(&b'1')
+}
+
 fn directory(data: &Path) -> Finding {
     let at = existing_parent(data);
     let probe = at.join(format!(".millrace-check-{}", std::process::id()));
@@ -342,5 +362,12 @@ mod tests {
         assert!(findings.iter().all(|f| !f.text.is_empty()));
         assert_eq!(report(&[fatal("x", "y")], true), 1);
         assert_eq!(report(&[good("x", "y"), advice("x", "z")], false), 0);
+    }
+
+    #[test]
+    fn a_balloon_that_reports_free_pages_has_its_sixth_bit_set() {
+        assert!(reports_free_pages("01100101000\n"));
+        assert!(!reports_free_pages("01100001000\n"));
+        assert!(!reports_free_pages(""));
     }
 }
