@@ -102,7 +102,7 @@ fn depart_once(
     let watched: Vec<i32> = (0..count).step_by(step).collect();
     let addresses: Vec<_> = cluster.members().iter().map(|m| m.address).collect();
     let mut writers = writers::Writers::open(topic, &watched, &addresses)?;
-    writers.run_for(BEFORE)?;
+    writers.run_for(BEFORE, UNAVAILABLE_MAX)?;
     // who acknowledges leads; a node that has just started may tell of leaders of before
     let leader = writers.busiest().context("nobody acknowledges")?;
     let victim = cluster.members().iter().find(|m| m.address == leader);

@@ -73,15 +73,19 @@ impl Writers {
         Ok(Writers { topic, writers, next_number: 1, acknowledged, leaders })
     }
 
-    /// Every watched partition must accept records meanwhile.
-    pub fn run_for(&mut self, time: Duration) -> Result<()> {
-        let end = now_ns() + time.as_nanos() as u64;
-        while now_ns() < end {
+    /// Runs for `time`, and on until every watched partition has accepted a record, at most for `limit` in all.
+    pub fn run_for(&mut self, time: Duration, limit: Duration) -> Result<()> {
+        let begin = now_ns();
+        loop {
             self.turn()?;
-        }
-        match self.acknowledged.iter().find(|(_, numbers)| numbers.is_empty()) {
-            Some((partition, _)) => bail!("{}-{partition} accepts nothing", self.topic),
-            None => Ok(()),
+            let ran = Duration::from_nanos(now_ns() - begin);
+            match self.acknowledged.iter().find(|(_, numbers)| numbers.is_empty()) {
+                None if ran >= time => return Ok(()),
+                Some((partition, _)) if ran >= limit => {
+                    bail!("{}-{partition} accepts nothing in {limit:?}", self.topic)
+                }
+                _ => {}
+            }
         }
     }
 
@@ -130,7 +134,7 @@ impl Writers {
     /// Goes on for a moment; gives what was acknowledged in all.
     pub fn finish(mut self) -> Result<Acknowledged> {
         const AFTER: Duration = Duration::from_millis(500);
-        self.run_for(AFTER)?;
+        self.run_for(AFTER, AFTER)?;
         Ok(self.acknowledged)
     }
 
