@@ -134,10 +134,7 @@ fn a_move_goes_on_after_the_death_of_each_node_and_what_it_carried_survives_all(
 
 #[test]
 fn a_move_to_a_node_that_is_away_waits_is_shown_and_can_be_cancelled() {
-    let mut cluster = Cluster::start();
-    cluster.create_with("t", 1, 1);
-    place(&cluster, "t", &[&[1]]);
-    wait_placed(&cluster, "t", &[&[1]]);
+    let mut cluster = one_partition_on_node_1();
     let mut written = Written::default();
     written.write(&cluster, "t", 0..10);
     cluster.kill(2);
@@ -249,12 +246,18 @@ fn throttle(cluster: &Cluster, rate: Option<&str>) {
     }
 }
 
-#[test]
-fn a_throttled_move_stays_on_its_way_until_the_throttle_is_lifted() {
+/// A cluster with the topic `t`, whose one partition has its only replica on node 1.
+fn one_partition_on_node_1() -> Cluster {
     let cluster = Cluster::start();
     cluster.create_with("t", 1, 1);
     place(&cluster, "t", &[&[1]]);
     wait_placed(&cluster, "t", &[&[1]]);
+    cluster
+}
+
+#[test]
+fn a_throttled_move_stays_on_its_way_until_the_throttle_is_lifted() {
+    let cluster = one_partition_on_node_1();
     let mut written = Written::default();
     written.write(&cluster, "t", 0..50);
     throttle(&cluster, Some("1"));
@@ -270,10 +273,7 @@ fn a_throttled_move_stays_on_its_way_until_the_throttle_is_lifted() {
 
 #[test]
 fn a_throttled_move_ends_although_each_piece_is_small() {
-    let cluster = Cluster::start();
-    cluster.create_with("t", 1, 1);
-    place(&cluster, "t", &[&[1]]);
-    wait_placed(&cluster, "t", &[&[1]]);
+    let cluster = one_partition_on_node_1();
     let mut written = Written::default();
     written.write(&cluster, "t", 0..100);
     // some of these bytes a second, of several times as many
@@ -298,10 +298,7 @@ fn delete_before(cluster: &Cluster, topic: &str, offset: i64) {
 
 #[test]
 fn a_copy_begins_where_the_log_begins_and_is_whole_after_a_crash() {
-    let mut cluster = Cluster::start();
-    cluster.create_with("t", 1, 1);
-    place(&cluster, "t", &[&[1]]);
-    wait_placed(&cluster, "t", &[&[1]]);
+    let mut cluster = one_partition_on_node_1();
     let mut written = Written::default();
     written.write(&cluster, "t", 0..40);
     delete_before(&cluster, "t", 25);
@@ -337,10 +334,7 @@ fn write_batch(cluster: &Cluster, topic: &str, numbers: Range<u32>) {
 
 #[test]
 fn a_log_that_begins_within_a_batch_goes_to_another_node() {
-    let cluster = Cluster::start();
-    cluster.create_with("t", 1, 1);
-    place(&cluster, "t", &[&[1]]);
-    wait_placed(&cluster, "t", &[&[1]]);
+    let cluster = one_partition_on_node_1();
     write_batch(&cluster, "t", 0..10);
     write_batch(&cluster, "t", 10..20);
     delete_before(&cluster, "t", 15);

@@ -246,7 +246,6 @@ fn swappiness() -> Finding {
     }
 }
 
-/// Whether this user may write there, or make the directory.
 /// A guest that gives free pages back waits for its host whenever it takes one again.
 fn fresh_memory() -> Finding {
     let devices = fs::read_dir("/sys/bus/virtio/drivers/virtio_balloon").into_iter().flatten();
@@ -267,6 +266,7 @@ fn reports_free_pages(features: &str) -> bool {
     features.trim().as_bytes().get(5) == Some(&b'1')
 }
 
+/// Whether this user may write there, or make the directory.
 fn directory(data: &Path) -> Finding {
     let at = existing_parent(data);
     let probe = at.join(format!(".millrace-check-{}", std::process::id()));
